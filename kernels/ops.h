@@ -1,0 +1,181 @@
+/* The op table: the contract between the network (src/nn) and the backends (kernels/cpu, kernels/cuda).
+ *
+ * Rules for all passes
+ *   - activations are dense NHWC views (tensor.h); parameters, statistics and reductions are float arrays
+ *   - activation gradients overwrite (dx =) unless the pass has an `accumulate` flag and it is set
+ *   - parameter gradients follow dg_param_grad.mode and .accumulate
+ *   - no pass allocates, synchronises or keeps state; scratch comes from exec->workspace
+ *   - the value of an image does not depend on its place in the batch, and a pass repeated gives the same bits
+ *   - shapes are checked by *_plan and by the caller (src/nn); a pass may assert them
+ *   - NULL is legal only where said; inputs may not alias outputs unless said
+ *   err   DG_EDEVICE the library or launch failed; planning also DG_EINVAL (shape) and DG_ENOMEM
+ *
+ * A new op: docs/adding-an-op.md. */
+#ifndef DG_KERNELS_OPS_H
+#define DG_KERNELS_OPS_H
+
+#include "kernels/tensor.h"
+
+typedef enum dg_act { DG_ACT_NONE, DG_ACT_SILU, DG_ACT_MISH, DG_ACT_GELU, DG_ACT_RELU } dg_act; /* gelu: erf form */
+
+/* How parameter gradients come out of *_bwd_params. With the last two, DP-SGD needs one forward, one backward and no
+ * stored per-example gradients (Lee & Kifer 2021; Li et al. 2022, "ghost clipping"). */
+typedef enum dg_grad_mode {
+    DG_GRAD_SUM,      /* sum over the examples of the batch */
+    DG_GRAD_SQNORMS,  /* only sqnorms[n] += squared norm of example n's gradient; gradient arrays untouched */
+    DG_GRAD_WEIGHTED, /* sum over examples of example_weight[n] * gradient of example n */
+} dg_grad_mode;
+
+typedef struct dg_param_grad {
+    dg_grad_mode mode;
+    bool accumulate;             /* add to the gradient arrays instead of overwriting them */
+    const float *example_weight; /* [N], DG_GRAD_WEIGHTED */
+    double *sqnorms;             /* [N], DG_GRAD_SQNORMS */
+} dg_param_grad;
+
+/* 2-D cross-correlation, zero padding. Also every linear layer: a 1x1 kernel on {N,1,1,C} or on {N,H,W,C} tokens.
+ *   y[n,oy,ox,o] = bias[o] + sum_{ky,kx,i} weight[o,i,ky,kx] * x[n, oy*stride+ky-pad_begin, ox*stride+kx-pad_begin, i]
+ * kernel 1 or 3; out = (in + pad_begin + pad_end - kernel)/stride + 1. weight [out_c, in_c, k, k] float, as in PyTorch. */
+typedef struct dg_conv2d_desc {
+    int64_t n, h, w, in_c, out_c;
+    int kernel, stride, pad_begin, pad_end; /* the same for both axes; begin = top and left */
+    bool bias;
+    bool upsample;  /* x is enlarged 2x (nearest) before the convolution: h and w are those of x, out is 2h x 2w.
+                       Only with kernel 3, stride 1, padding 1. Taken apart into four 2x2 convolutions where that pays. */
+    bool residual;  /* y += residual, same shape as y */
+    bool training;  /* false: only fwd will be called */
+    int lanes;      /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
+} dg_conv2d_desc;
+
+/* y = act( GN(x + shift) * (1 + scale) + offset ), per image and group over (c/groups)*h*w elements, biased variance,
+ * in NHWC. Wu & He 2018. embed is {N,1,1,C} (DG_EMBED_SHIFT: shift) or {N,1,1,2C} (DG_EMBED_SCALE_SHIFT: scale, offset). */
+typedef enum dg_embed { DG_EMBED_NONE, DG_EMBED_SHIFT, DG_EMBED_SCALE_SHIFT } dg_embed;
+typedef struct dg_group_norm_desc {
+    int64_t n, h, w, c, groups;
+    float eps;
+    dg_act act;
+    dg_embed embed;
+} dg_group_norm_desc;
+
+/* o = softmax(q k^T / sqrt(head_dim)) v per image and head; q, k, v, o {N,H,W,heads*head_dim}, head j owns channels
+ * j*head_dim .. ; tokens = h*w. lse [n, heads, tokens] is the log-sum-exp of each row, kept for the backward. */
+typedef struct dg_attention_desc {
+    int64_t n, tokens, heads, head_dim;
+} dg_attention_desc;
+
+/* Sinusoids of a timestep: f_i = exp(-ln(10000) i/(half - freq_shift)), half = channels/2, a = t f_i in float;
+ * [sin a, cos a], or [cos a, sin a] with flip; odd channels end with a zero. Vaswani et al. 2017, sec. 3.5. */
+typedef struct dg_timestep_desc {
+    int64_t n, channels;
+    bool flip_sin_to_cos;
+    float freq_shift;
+} dg_timestep_desc;
+
+/* What the network is asked to predict. */
+typedef enum dg_prediction { DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE } dg_prediction;
+
+/* One image of a training batch. */
+typedef struct dg_noise_desc {
+    dg_random random;      /* stream of epsilon */
+    float sqrt_abar;       /* sqrt(alphas_cumprod[t]) */
+    float sqrt_one_minus_abar;
+} dg_noise_desc;
+
+/* The clean-image estimate and the update of any first- or multistep sampler, one image per entry:
+ *   x0 = kx*x + ko*o            then clamp to [-clip, clip], or the dynamic threshold
+ *   e  = ex*x + eo*o + e0*x0
+ *   x' = cx*x + c0*x0 + ce*e + c1*m1 + c2*m2 + cz*z      z ~ N(0,1) from `random`, drawn only if cz != 0
+ * m1, m2 are x0 of the previous and second previous step; the caller rotates the history. All in float. */
+typedef struct dg_sampler_desc {
+    float kx, ko, ex, eo, e0, cx, c0, ce, c1, c2, cz;
+    float clip;                     /* 0 = none */
+    float threshold_ratio;          /* > 0: dynamic thresholding (Saharia et al. 2022, sec. 2.3), replaces clip */
+    float threshold_max;
+} dg_sampler_desc;
+
+typedef struct dg_adamw_desc {
+    float lr, beta1, beta2, eps, weight_decay;
+    float bias_correction1, bias_correction2; /* 1 - beta^step */
+    float grad_scale;                         /* multiplies the gradient first: clipping and 1/batch */
+    float ema_decay;                          /* ema += (1 - ema_decay) * (param - ema) */
+} dg_adamw_desc;
+
+/* X(pass, parameter list). Grouped by op; every op has its file <op>_<backend>. */
+#define DG_OP_LIST(X)                                                                                                  \
+    X(conv2d_plan, (dg_exec * exec, const dg_conv2d_desc *desc, dg_plan **plan))                                       \
+    X(conv2d_pack, (dg_exec * exec, const dg_plan *plan, const float *weight, void *packed))                           \
+    X(conv2d_fwd, (dg_exec * exec, const dg_plan *plan, const dg_tensor *x, const void *packed, const float *bias,     \
+                   const dg_tensor *residual, const dg_tensor *y))                                                     \
+    X(conv2d_bwd_data, (dg_exec * exec, const dg_plan *plan, const dg_tensor *dy, const void *packed,                  \
+                        const dg_tensor *dx, bool accumulate))                                                         \
+    X(conv2d_bwd_params, (dg_exec * exec, const dg_plan *plan, const dg_param_grad *mode, const dg_tensor *x,          \
+                          const dg_tensor *dy, float *dweight, float *dbias))                                          \
+    /* stats [n, groups, 2]: mean, 1/sqrt(var+eps). dsums [n, 2, c]: per-image dweight, dbias. add (or NULL): added to \
+     * dx, may be dx itself. dembed (or NULL) as embed. */                                                             \
+    X(group_norm_fwd, (dg_exec * exec, const dg_group_norm_desc *desc, const dg_tensor *x, const float *weight,        \
+                       const float *bias, const dg_tensor *embed, const dg_tensor *y, float *stats))                   \
+    X(group_norm_bwd_data,                                                                                             \
+      (dg_exec * exec, const dg_group_norm_desc *desc, const dg_tensor *x, const float *weight, const float *bias,     \
+       const dg_tensor *embed, const float *stats, const dg_tensor *dy, const dg_tensor *add, const dg_tensor *dx,     \
+       const dg_tensor *dembed, float *dsums))                                                                         \
+    X(group_norm_bwd_params, (dg_exec * exec, const dg_group_norm_desc *desc, const dg_param_grad *mode,               \
+                              const float *dsums, float *dweight, float *dbias))                                       \
+    X(attention_fwd, (dg_exec * exec, const dg_attention_desc *desc, const dg_tensor *q, const dg_tensor *k,           \
+                      const dg_tensor *v, const dg_tensor *o, float *lse))                                             \
+    X(attention_bwd_data, (dg_exec * exec, const dg_attention_desc *desc, const dg_tensor *q, const dg_tensor *k,      \
+                           const dg_tensor *v, const dg_tensor *o, const float *lse, const dg_tensor *d_o,             \
+                           const dg_tensor *dq, const dg_tensor *dk, const dg_tensor *dv))                             \
+    X(act_fwd, (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *y))                                   \
+    X(act_bwd_data, (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *dy, const dg_tensor *dx,         \
+                     bool accumulate))                                                                                 \
+    /* y = x * mask/(1-p), mask from random[n] per image; the backward is the same pass on dy. y may alias x. */       \
+    X(dropout, (dg_exec * exec, float p, const dg_random *random, const dg_tensor *x, const dg_tensor *y))             \
+    X(upsample_fwd, (dg_exec * exec, const dg_tensor *x, const dg_tensor *y))                                          \
+    X(upsample_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *dx, bool accumulate))                  \
+    X(avg_pool_fwd, (dg_exec * exec, const dg_tensor *x, const dg_tensor *y))                                          \
+    X(avg_pool_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *dx, bool accumulate))                  \
+    X(concat_fwd, (dg_exec * exec, const dg_tensor *a, const dg_tensor *b, const dg_tensor *y))                        \
+    X(concat_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *da, bool accumulate_a,                   \
+                        const dg_tensor *db, bool accumulate_b))                                                       \
+    /* y = alpha*x + beta*y + gamma; beta == 0 does not read y */                                                              \
+    X(axpby, (dg_exec * exec, float alpha, const dg_tensor *x, float beta, float gamma, const dg_tensor *y))                        \
+    X(timestep_embedding_fwd, (dg_exec * exec, const dg_timestep_desc *desc, const float *t, const dg_tensor *y))      \
+    /* y[n] = table[labels[n]]; labels 0 <= l < rows, checked by the caller */                                         \
+    X(embedding_fwd, (dg_exec * exec, const float *table, const int32_t *labels, const dg_tensor *y))                  \
+    X(embedding_bwd_params, (dg_exec * exec, const dg_param_grad *mode, int64_t rows, const int32_t *labels,           \
+                             const dg_tensor *dy, float *dtable))                                                      \
+    /* u8 or u16 pixels -> [-1,1]: x = v*(2/max) - 1, max = 255 or 65535; flip[n] mirrors left-right */                \
+    X(normalise, (dg_exec * exec, const dg_tensor *pixels, const uint8_t *flip, const dg_tensor *x))                   \
+    /* x in [-1,1] -> u8 or u16: clamp(x/2+0.5, 0, 1)*max, half to even */                                             \
+    X(to_pixels, (dg_exec * exec, const dg_tensor *x, const dg_tensor *pixels))                                        \
+    X(fill_normal, (dg_exec * exec, const dg_random *random, const dg_tensor *x))                                      \
+    /* xt = sqrt_abar*x0 + sqrt_one_minus_abar*eps; target per prediction: eps, v = sqrt_abar*eps -                    \
+     * sqrt_one_minus_abar*x0, or x0. Ho et al. 2020, eq. 4; Salimans & Ho 2022, app. D. Elements of eps are counted   \
+     * in the image's NHWC order. */                                                                                   \
+    X(q_sample, (dg_exec * exec, dg_prediction prediction, const dg_noise_desc *noise, const dg_tensor *x0,            \
+                 const dg_tensor *xt, const dg_tensor *target))                                                        \
+    /* loss[n] = weight[n] * mean over the image of (out-target)^2; dout = grad_scale * d loss[n]/d out */             \
+    X(mse_loss, (dg_exec * exec, const float *weight, float grad_scale, const dg_tensor *out, const dg_tensor *target, \
+                 double *loss, const dg_tensor *dout))                                                                 \
+    /* o = uncond + scale*(cond - uncond); o may alias cond. Ho & Salimans 2022, eq. 6 (scale = 1 + w) */              \
+    X(guidance, (dg_exec * exec, float scale, const dg_tensor *cond, const dg_tensor *uncond, const dg_tensor *o))     \
+    /* x0 receives the clean estimate; x is updated in place. m1, m2, random may be NULL where their factor is 0 */    \
+    X(sampler_step, (dg_exec * exec, const dg_sampler_desc *desc, const dg_random *random, const dg_tensor *o,         \
+                     const dg_tensor *m1, const dg_tensor *m2, const dg_tensor *x0, const dg_tensor *x))               \
+    /* dst += src, flat */                                                                                             \
+    X(accumulate, (dg_exec * exec, int64_t count, const float *src, float *dst))                                       \
+    X(sum_squares, (dg_exec * exec, int64_t count, const float *x, double *sum))                                       \
+    /* Loshchilov & Hutter 2019, alg. 2 (decoupled decay p -= lr*wd*p), all arrays [count]; ema may be NULL */         \
+    X(adamw, (dg_exec * exec, const dg_adamw_desc *desc, int64_t count, const float *grad, float *param, float *m,     \
+              float *v, float *ema))
+
+typedef struct dg_ops {
+#define DG_X(pass, parameters) dg_status(*pass) parameters;
+    DG_OP_LIST(DG_X)
+#undef DG_X
+    size_t (*group_norm_workspace_bytes)(const dg_group_norm_desc *desc);
+    size_t (*attention_workspace_bytes)(const dg_attention_desc *desc);
+    size_t (*sampler_step_workspace_bytes)(int64_t image_elements); /* dynamic thresholding sorts one image */
+} dg_ops;
+
+#endif

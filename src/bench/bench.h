@@ -1,0 +1,22 @@
+/* The benchmark job: how fast this machine trains and samples a model, whole and op by op.
+ * Order: dg_options_init/parse on dg_bench_option_table -> dg_bench_run -> json_decref. */
+#ifndef DG_BENCH_BENCH_H
+#define DG_BENCH_BENCH_H
+
+#include "bench/bench_options.h"
+
+/* Measures for about 2 * options->seconds plus set-up; runs dg_options_check itself.
+ * out   *result new reference:
+ *   {"device":  {"name", "instruction_set", "threads", "peak_gflops"},
+ *    "model":   {"name", "height", "width", "channels", "num_classes", "parameters", "flops_per_image"},
+ *    "train":   {"batch", "steps", "step_ms", "images_per_second", "gflops", "peak_fraction", "wait_ms",
+ *                "planned_bytes"},
+ *    "sample":  {"batch", "steps", "forward_ms", "images_per_second", "gflops", "peak_fraction"},
+ *    "ops":     [{"name", "phase": "train"|"sample", "calls", "ms", "share", "gflops", "peak_fraction"}]}
+ *   ops: calls and ms per step, share of the step's time; gflops and peak_fraction null for ops without arithmetic
+ * worth counting. flops_per_image: one forward pass. train.wait_ms: per step, spent waiting for images. sample.steps:
+ * the steps per image that images_per_second assumes. err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG, DG_EDATA, DG_EDEVICE,
+ * DG_ENOMEM, DG_EINTERRUPTED */
+DG_MUST_CHECK dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **result);
+
+#endif

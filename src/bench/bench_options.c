@@ -1,0 +1,93 @@
+#include "bench/bench_options.h"
+
+#define S dg_bench_options
+
+static const char what[] = "What to measure";
+static const char machine[] = "Machine";
+static const char call[] = "This call";
+
+static const dg_option options[] = {
+    {.name = "model",
+     .aliases = "preset,m",
+     DG_OPT_STRING(S, model),
+     .fallback = "tiny",
+     .metavar = "NAME|PATH",
+     .group = what,
+     .help = "Preset (tiny, small, base, or a JSON file), model folder or run folder."},
+    {.name = "op",
+     DG_OPT_STRING(S, op),
+     .metavar = "TEXT",
+     .group = what,
+     .help = "List only ops whose name holds this text, such as conv2d; the whole step is measured all the same."},
+    {.name = "resolution",
+     .aliases = "image-size",
+     DG_OPT_COUNT(S, resolution),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 4,
+     .max = 4096,
+     .metavar = "N|auto",
+     .group = what,
+     .help = "Side of the images. auto: the model's own."},
+    {.name = "batch",
+     .aliases = "batch-size",
+     DG_OPT_COUNT(S, batch),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 65536,
+     .metavar = "N|auto",
+     .group = what,
+     .help = "Images per step. auto: what the preset trains with."},
+    {.name = "seconds",
+     DG_OPT_NUMBER(S, seconds),
+     .fallback = "5",
+     .min = 0.1,
+     .max = 3600,
+     .group = what,
+     .help = "How long to measure training and sampling, each."},
+    {.name = "device",
+     DG_OPT_CHOICE(S, device),
+     .fallback = "auto",
+     .choices = "auto|cpu|cuda",
+     .group = machine,
+     .help = "Where to compute."},
+    {.name = "threads",
+     DG_OPT_COUNT(S, threads),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 1024,
+     .metavar = "N|auto",
+     .group = machine,
+     .help = "CPU threads. auto: OMP_NUM_THREADS, else every core this process may use."},
+    {.name = "json",
+     DG_OPT_BOOL(S, json),
+     .flags = DG_OPTION_LOCAL,
+     .group = call,
+     .help = "Print the result as one JSON object."},
+};
+
+static dg_status check(dg_ctx *ctx, const void *filled) {
+    const dg_bench_options *o = filled;
+    if (o->device == DG_BENCH_DEVICE_CUDA)
+        return dg_fail(ctx, DG_EDEVICE, "--device cuda: this build has no CUDA backend; use --device cpu");
+    return DG_OK;
+}
+
+const dg_option_table dg_bench_option_table = {
+    .command = "bench",
+    .summary = "measure training and sampling speed on this machine",
+    .usage = "[--model NAME|PATH] [options]",
+    .details =
+        "Times whole training steps and the forward pass of sampling on random images, then every op of them by "
+        "itself, and compares the arithmetic rate with the convolution peak measured on this machine in the same "
+        "run.",
+    .examples = "the tiny preset on every core\tdiffgen bench\n"
+                "your own model, for a script\tdiffgen bench --model runs/faces --json\n",
+    .positional = "model",
+    .options = options,
+    .count = sizeof options / sizeof *options,
+    .struct_size = sizeof(dg_bench_options),
+    .check = check,
+};

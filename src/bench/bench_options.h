@@ -1,0 +1,22 @@
+/* What `diffgen bench` can be told: the filled struct and its table. */
+#ifndef DG_BENCH_BENCH_OPTIONS_H
+#define DG_BENCH_BENCH_OPTIONS_H
+
+#include "core/options.h"
+
+typedef enum dg_bench_device { DG_BENCH_DEVICE_AUTO, DG_BENCH_DEVICE_CPU, DG_BENCH_DEVICE_CUDA } dg_bench_device;
+
+typedef struct dg_bench_options {
+    char *model;        /* preset name, preset file, model folder or run folder */
+    char *op;           /* only ops whose name holds this text; NULL = all */
+    int64_t resolution; /* 0 = the model's own */
+    int64_t batch;      /* 0 = auto */
+    double seconds;     /* to measure each part for */
+    dg_bench_device device;
+    int64_t threads; /* 0 = auto */
+    bool json;
+} dg_bench_options;
+
+extern const dg_option_table dg_bench_option_table;
+
+#endif

@@ -1,0 +1,89 @@
+/* The program: what every subcommand shares. This is the only room that prints, installs signal handlers or ends the
+ * process. A command is a function of (argc, argv after its name) that returns the exit code.
+ *
+ * Results go to standard output, everything else to standard error. Nothing moves on the screen and nothing is coloured
+ * unless standard error is a terminal. */
+#ifndef DG_CLI_CLI_H
+#define DG_CLI_CLI_H
+
+#include "core/options.h"
+
+#include <stdio.h>
+
+/* How one call of the program prints. */
+typedef struct dg_cli {
+    dg_ctx *ctx;
+    bool json;       /* results and events as JSON lines on stdout */
+    bool quiet;      /* nothing but warnings and errors on stderr */
+    bool terminal;   /* stderr is one: a status line that is redrawn */
+    bool line_shown; /* a status line is on the screen and must be cleared before other text */
+} dg_cli;
+
+typedef struct dg_command {
+    const char *name;
+    const dg_option_table *table;
+    int (*run)(dg_cli *cli, int argc, char *const *argv);
+} dg_command;
+
+/* main.c: every subcommand; the last one has name NULL. */
+extern const dg_command dg_commands[];
+
+int dg_cmd_train(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_sample(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_info(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_bench(dg_cli *cli, int argc, char *const *argv);
+/* Hidden: `diffgen man [COMMAND]` prints a page for the installation. */
+int dg_cmd_man(dg_cli *cli, int argc, char *const *argv);
+
+/* output.c */
+
+/* Sets cli->terminal and sends the context's log to stderr. `cli` must outlive cli->ctx. */
+void dg_cli_attach(dg_cli *cli);
+/* Options from argv, help, check. true: go on; false: leave with *exit_code (the text has been printed). */
+bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *const *argv, void *options, int *exit_code);
+/* Prints `diffgen: error: ...` for the failure and returns its exit code; DG_OK gives 0 and prints nothing. */
+int dg_cli_finish(dg_cli *cli, dg_status status);
+/* The failure's text, NULL for DG_OK. */
+const char *dg_cli_error(dg_cli *cli, dg_status status);
+/* One line to stderr, unless quiet or json. */
+void dg_cli_say(dg_cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One JSON object on a line of stdout, flushed; steals `object`, NULL = no memory. Only if cli->json. */
+void dg_cli_emit(dg_cli *cli, json_t *object);
+/* Flushes stdout. false: it could not be written (disk full, closed pipe), an error has been printed. */
+bool dg_cli_flush(dg_cli *cli);
+/* A finite number as JSON, else null. */
+json_t *dg_cli_number(double value);
+/* NULL as JSON null; what is not UTF-8 as a text with '?' in its place. */
+json_t *dg_cli_text(const char *text);
+
+/* progress.c: one line that is redrawn on a terminal; elsewhere at most one line a minute. */
+
+typedef struct dg_progress {
+    dg_cli *cli;
+    double started, shown; /* clock of creation and of the newest line; 0 = none yet */
+} dg_progress;
+
+void dg_progress_start(dg_progress *progress, dg_cli *cli);
+/* done of total (0 = unknown), seconds left (negative = unknown), `text` what else there is to say. last: always shown.
+ */
+void dg_progress_show(dg_progress *progress, int64_t done, int64_t total, double seconds_left, const char *text,
+                      bool last);
+/* Takes the line off the screen, so that other text can be printed. */
+void dg_progress_clear(dg_cli *cli);
+
+/* signals.c */
+
+/* SIGTERM, SIGINT, SIGUSR1: dg_ctx_request_stop(ctx); a second SIGINT ends the process. SIGPIPE is ignored. */
+void dg_signals_install(dg_ctx *ctx);
+/* Name of the signal that asked to stop, NULL if none did. */
+const char *dg_signals_caught(void);
+void dg_signals_remove(void);
+
+/* render.c: JSON for people. */
+
+/* An object as aligned "key  value" lines; nested objects indented, lists of objects with equal keys as tables. */
+void dg_render(const json_t *value, dg_str *out);
+/* "1.5 M", "432 k": a number with three digits. */
+char *dg_render_count(char buffer[32], double value);
+
+#endif

@@ -1,0 +1,31 @@
+/* diffgen info: what each path is. */
+#include "cli/cli.h"
+#include "inspect/inspect.h"
+
+int dg_cmd_info(dg_cli *cli, int argc, char *const *argv) {
+    dg_info_options options;
+    dg_str text = {0};
+    dg_status status = DG_OK;
+    int code = 0;
+    if (!dg_cli_read(cli, &dg_info_option_table, argc, argv, &options, &code))
+        return code;
+    cli->json = options.json;
+    dg_signals_install(cli->ctx);
+    for (int64_t i = 0; i < options.paths.count && status == DG_OK; i++) {
+        json_t *description = NULL;
+        status = dg_inspect(cli->ctx, options.paths.items[i], &description);
+        if (status != DG_OK)
+            break;
+        if (!cli->json) {
+            dg_str_clear(&text);
+            dg_render(description, &text);
+            printf("%s%s", i ? "\n" : "", dg_str_ok(&text) ? text.data : "");
+        }
+        dg_cli_emit(cli, description);
+    }
+    dg_signals_remove();
+    code = dg_cli_finish(cli, status);
+    dg_str_free(&text);
+    dg_options_free(&dg_info_option_table, &options);
+    return code;
+}

@@ -1,0 +1,160 @@
+/* diffgen train: options in, dg_train_run, events out as text or JSON lines. */
+#include "cli/cli.h"
+#include "train/train.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct printer {
+    dg_cli *cli;
+    dg_progress progress;
+    int64_t total_steps;
+    bool dry_run;
+} printer;
+
+/* ---- events --------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *classes_to_json(const dg_train_start *start) {
+    json_t *classes = json_array();
+    for (int64_t i = 0; classes && i < start->num_classes; i++)
+        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_cli_text(start->class_names[i]), "images",
+                                                 (json_int_t)start->class_counts[i]));
+    return classes;
+}
+
+static json_t *start_to_json(const dg_train_start *s) {
+    return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+                     "event", "start", "run_folder", dg_cli_text(s->run_folder), "preset", dg_cli_text(s->preset),
+                     "device", s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels",
+                     (json_int_t)s->channels, "classes", classes_to_json(s), "train_images",
+                     (json_int_t)s->train_images, "holdout_images", (json_int_t)s->holdout_images, "skipped_files",
+                     (json_int_t)s->skipped_files, "parameters", (json_int_t)s->parameters, "batch",
+                     (json_int_t)s->batch, "micro_batch", (json_int_t)s->micro_batch, "threads", (json_int_t)s->threads,
+                     "planned_bytes", (json_int_t)s->planned_bytes, "first_step", (json_int_t)s->first_step,
+                     "total_steps", (json_int_t)s->total_steps);
+}
+
+/* "10 classes: Ankle boot 500, Bag 500, ... and 3 more" */
+static void say_classes(dg_cli *cli, const dg_train_start *s) {
+    enum { SHOWN = 8 };
+    dg_str text = {0};
+    if (s->num_classes == 0) {
+        dg_cli_say(cli, "classes     none: an unconditional model");
+        return;
+    }
+    for (int64_t i = 0; i < s->num_classes && i < SHOWN; i++)
+        dg_str_printf(&text, "%s%s %lld", i ? ", " : "", s->class_names[i], (long long)s->class_counts[i]);
+    if (s->num_classes > SHOWN)
+        dg_str_printf(&text, " and %lld more", (long long)(s->num_classes - SHOWN));
+    if (dg_str_ok(&text))
+        dg_cli_say(cli, "classes     %lld: %s", (long long)s->num_classes, text.data);
+    dg_str_free(&text);
+}
+
+static void on_start(void *user, const dg_train_start *s) {
+    printer *p = user;
+    char parameters[32], memory[32];
+    dg_cli_emit(p->cli, p->cli->json ? start_to_json(s) : NULL);
+    dg_cli_say(p->cli, "images      %lld to train on, %lld held out, %lld skipped; %lldx%lld, %lld channel%s",
+               (long long)s->train_images, (long long)s->holdout_images, (long long)s->skipped_files,
+               (long long)s->width, (long long)s->height, (long long)s->channels, s->channels == 1 ? "" : "s");
+    say_classes(p->cli, s);
+    dg_cli_say(p->cli, "model       %s, %s parameters", s->preset, dg_render_count(parameters, (double)s->parameters));
+    dg_cli_say(p->cli, "batch       %lld, %lld at a time, on %s with %lld threads", (long long)s->batch,
+               (long long)s->micro_batch, s->device, (long long)s->threads);
+    dg_cli_say(p->cli, "memory      %s", dg_format_bytes(memory, (double)s->planned_bytes));
+    dg_cli_say(p->cli, "run folder  %s", s->run_folder);
+    if (s->first_step > 0)
+        dg_cli_say(p->cli, "resuming    after step %lld", (long long)s->first_step);
+    p->total_steps = s->total_steps;
+    dg_progress_start(&p->progress, p->cli);
+}
+
+static json_t *status_to_json(const dg_train_status *s) {
+    return json_pack(
+        "{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "status", "step", (json_int_t)s->step, "total_steps",
+        (json_int_t)s->total_steps, "loss", dg_cli_number(s->loss), "grad_norm", dg_cli_number(s->grad_norm), "lr",
+        dg_cli_number(s->lr), "images_per_second", dg_cli_number(s->images_per_second), "seconds_left",
+        s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left), "val_loss", dg_cli_number(s->val_loss));
+}
+
+static void on_status(void *user, const dg_train_status *s) {
+    printer *p = user;
+    char text[160];
+    int used = snprintf(text, sizeof text, "loss %.4f", s->loss);
+    if (isfinite(s->val_loss))
+        used += snprintf(text + used, sizeof text - (size_t)used, "  val %.4f", s->val_loss);
+    snprintf(text + used, sizeof text - (size_t)used, "  grad %.3g  lr %.2e  %.1f images/s", s->grad_norm, s->lr,
+             s->images_per_second);
+    dg_cli_emit(p->cli, p->cli->json ? status_to_json(s) : NULL);
+    dg_progress_show(&p->progress, s->step, s->total_steps, s->seconds_left, text,
+                     s->total_steps > 0 && s->step >= s->total_steps);
+}
+
+static void emit_file(printer *p, const char *event, const char *path, int64_t step) {
+    if (p->cli->json)
+        dg_cli_emit(p->cli,
+                    json_pack("{s:s, s:o, s:I}", "event", event, "path", dg_cli_text(path), "step", (json_int_t)step));
+}
+
+static void on_grid(void *user, const char *path, int64_t step) {
+    emit_file(user, "grid", path, step);
+}
+
+static void on_checkpoint(void *user, const char *path, int64_t step) {
+    emit_file(user, "checkpoint", path, step);
+}
+
+/* ---- result --------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *result_to_json(dg_cli *cli, const dg_train_result *r, dg_status status) {
+    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I}", "event", "result",
+                     "status", dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
+                     dg_cli_text(dg_cli_error(cli, status)), "run_folder", dg_cli_text(r->run_folder), "model_folder",
+                     dg_cli_text(r->model_folder), "step", (json_int_t)r->step, "total_steps",
+                     (json_int_t)r->total_steps, "loss", dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss),
+                     "seconds", r->seconds, "images_per_second", dg_cli_number(r->images_per_second), "skipped_files",
+                     (json_int_t)r->skipped_files, "planned_bytes", (json_int_t)r->planned_bytes, "peak_bytes",
+                     (json_int_t)r->peak_bytes);
+}
+
+static void print_result(printer *p, const dg_train_result *r, dg_status status) {
+    char duration[32], peak[32];
+    if (p->cli->json)
+        dg_cli_emit(p->cli, result_to_json(p->cli, r, status));
+    if (p->cli->quiet || p->cli->json || status != DG_OK)
+        return;
+    if (p->dry_run) {
+        dg_cli_say(p->cli, "dry run: nothing was written");
+        return;
+    }
+    dg_progress_clear(p->cli);
+    dg_cli_say(p->cli, "%lld steps, %s, %.1f images/s, %s of memory", (long long)r->step,
+               dg_format_duration(duration, r->seconds), r->images_per_second,
+               dg_format_bytes(peak, (double)r->peak_bytes));
+    if (r->model_folder)
+        printf("%s\n", r->model_folder);
+}
+
+int dg_cmd_train(dg_cli *cli, int argc, char *const *argv) {
+    dg_train_options options;
+    dg_train_result result = {.loss = NAN, .val_loss = NAN};
+    int code = 0;
+    if (!dg_cli_read(cli, &dg_train_option_table, argc, argv, &options, &code))
+        return code;
+    cli->json = options.json;
+    cli->quiet = options.quiet;
+    printer p = {.cli = cli, .dry_run = options.dry_run};
+    const dg_train_events events = {&p, on_start, on_status, on_grid, on_checkpoint};
+    dg_progress_start(&p.progress, cli);
+    dg_signals_install(cli->ctx);
+    dg_status status = dg_train_run(cli->ctx, &options, &events, &result);
+    dg_signals_remove();
+    print_result(&p, &result, status);
+    code = dg_cli_finish(cli, status);
+    dg_train_result_free(&result);
+    dg_options_free(&dg_train_option_table, &options);
+    return code;
+}

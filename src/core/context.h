@@ -1,0 +1,27 @@
+/* The context as the rooms use it: the public calls (diffgen/context.h: create, free, log sink, last error, stop) and
+ * those that record failures and messages.
+ * Order: dg_ctx_create -> any calls, from any thread -> dg_ctx_free. Two contexts never share state. */
+#ifndef DG_CORE_CONTEXT_H
+#define DG_CORE_CONTEXT_H
+
+#include "core/status.h"
+
+#include <diffgen/context.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+void dg_log(dg_ctx *ctx, dg_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Records the text of a failure and returns `status`, so that a failing function ends with `return dg_fail(...)`.
+ * The text says what was wrong, where (path, flag, key) and what would be right. The first failure since
+ * dg_ctx_clear_error wins: later ones, from code that unwinds or from other threads, do not hide the cause. */
+DG_MUST_CHECK dg_status dg_fail(dg_ctx *ctx, dg_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+bool dg_ctx_stop_requested(const dg_ctx *ctx);
+
+/* malloc/calloc that report: on failure records how many bytes were asked for and for what.
+ * out   *out zeroed memory, free() it; err DG_ENOMEM (also on overflow of count*size) */
+DG_MUST_CHECK dg_status dg_alloc(dg_ctx *ctx, void *out, size_t count, size_t size, const char *what);
+
+#endif

@@ -1,0 +1,116 @@
+/* flock rather than fcntl locks: it belongs to the open file, so that closing another descriptor of the same file in
+ * this process does not drop it, and the kernel drops it when its owner dies in any way. The file itself stays:
+ * removing it would let a waiting process lock a file that has no name any more. */
+#include "core/fs_internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OWNER_BYTES = 256 };
+
+struct dg_lock {
+    int fd;
+};
+
+/* "PID HOST START", each without blanks. */
+static void describe_self(char owner[OWNER_BYTES]) {
+    char host[128] = "", start[32] = "";
+    struct tm utc;
+    const time_t now = time(NULL);
+    if (gethostname(host, sizeof host - 1) != 0 || !host[0])
+        strcpy(host, "unknown-host");
+    if (gmtime_r(&now, &utc))
+        strftime(start, sizeof start, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    snprintf(owner, OWNER_BYTES, "%ld %s %s\n", (long)getpid(), host, start);
+}
+
+/* The file may hold anything: only printable ASCII goes into a message. */
+static void read_owner(int fd, char owner[OWNER_BYTES]) {
+    ssize_t n = pread(fd, owner, OWNER_BYTES - 1, 0);
+    n = n < 0 ? 0 : n;
+    owner[n] = '\0';
+    owner[strcspn(owner, "\n")] = '\0';
+    for (char *p = owner; *p; p++) {
+        if (!isprint((unsigned char)*p))
+            *p = '?';
+    }
+}
+
+static dg_status held(dg_ctx *ctx, const char *path, int fd) {
+    char owner[OWNER_BYTES], host[OWNER_BYTES], start[OWNER_BYTES];
+    long pid = 0;
+    read_owner(fd, owner);
+    if (sscanf(owner, "%ld %255s %255s", &pid, host, start) != 3)
+        return dg_fail(ctx, DG_EINTERRUPTED, "%s: locked by another process that has not named itself; wait for it",
+                       path);
+    return dg_fail(ctx, DG_EINTERRUPTED, "%s: locked by process %ld on %s, running since %s; wait for it or stop it",
+                   path, pid, host, start);
+}
+
+/* true if path still names the open file: another process may have removed it between open and flock. */
+static bool still_named(const char *path, int fd) {
+    struct stat named, opened;
+    return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+           named.st_ino == opened.st_ino;
+}
+
+static dg_status open_locked(dg_ctx *ctx, const char *path, int *out) {
+    for (;;) {
+        int result;
+        *out = dg_fs_open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0666);
+        if (*out < 0)
+            return dg_fs_fail_errno(ctx, DG_ECREATE, path, "create the lock file");
+        do
+            result = flock(*out, LOCK_EX | LOCK_NB);
+        while (result != 0 && errno == EINTR);
+        if (result != 0)
+            return errno == EWOULDBLOCK ? held(ctx, path, *out) : dg_fs_fail_errno(ctx, DG_ECREATE, path, "lock");
+        if (still_named(path, *out))
+            return DG_OK;
+        close(*out);
+        *out = -1;
+    }
+}
+
+dg_status dg_fs_lock(dg_ctx *ctx, const char *path, dg_lock **out) {
+    char owner[OWNER_BYTES];
+    dg_lock *lock = NULL;
+    int fd = -1;
+    dg_status status = DG_OK;
+    *out = NULL;
+    DG_TRY(dg_alloc(ctx, &lock, 1, sizeof *lock, "a lock"));
+    DG_TRY(open_locked(ctx, path, &fd));
+    describe_self(owner);
+    const size_t length = strlen(owner);
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, owner, length, 0) != (ssize_t)length) {
+        status = dg_fs_fail_errno(ctx, DG_EIO, path, "write the lock file");
+        goto done;
+    }
+    lock->fd = fd;
+    fd = -1;
+    *out = lock;
+    lock = NULL;
+
+done:
+    if (fd >= 0)
+        close(fd);
+    free(lock);
+    return status;
+}
+
+void dg_fs_unlock(dg_lock *lock) {
+    if (!lock)
+        return;
+    /* an empty file names nobody; a failure leaves a stale name in a file that is not locked: harmless */
+    if (ftruncate(lock->fd, 0) == 0)
+        flock(lock->fd, LOCK_UN);
+    close(lock->fd);
+    free(lock);
+}

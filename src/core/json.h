@@ -1,0 +1,41 @@
+/* JSON: jansson with bounds, and typed look-ups whose errors name the file and the key.
+ * Reading accepts what Python's json writes, so also the bare tokens NaN, Infinity and -Infinity in configuration files. */
+#ifndef DG_CORE_JSON_H
+#define DG_CORE_JSON_H
+
+#include "core/context.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+enum { DG_JSON_MAX_BYTES = 256 << 20 };
+
+typedef enum dg_json_dialect {
+    DG_JSON_STRICT, /* RFC 8259, duplicate keys refused, nesting at most 64 */
+    DG_JSON_PYTHON, /* the same plus NaN, Infinity, -Infinity: read back by dg_json_number as such */
+} dg_json_dialect;
+
+/* `where` names the source in errors. out *out new reference; err DG_EDATA */
+DG_MUST_CHECK dg_status dg_json_parse(dg_ctx *ctx, const char *where, const char *text, size_t size,
+                                      dg_json_dialect dialect, json_t **out);
+/* err DG_ENOINPUT, DG_EDATA, DG_EIO */
+DG_MUST_CHECK dg_status dg_json_load(dg_ctx *ctx, const char *path, dg_json_dialect dialect, json_t **out);
+/* Python's json.dumps(indent=2, sort_keys=True) and a newline, written atomically. */
+DG_MUST_CHECK dg_status dg_json_save(dg_ctx *ctx, const char *path, const json_t *value);
+
+/* int or real; the two Infinity tokens and NaN come back as such. false: not a number. */
+bool dg_json_number(const json_t *value, double *out);
+
+/* Typed members: a missing or null key leaves *out as it is (the caller's default).
+ * err   DG_ECONFIG wrong type or outside [min,max]; the text holds `where`, the key and what was expected */
+DG_MUST_CHECK dg_status dg_json_get_int(dg_ctx *ctx, const char *where, const json_t *object, const char *key,
+                                        int64_t min, int64_t max, int64_t *out);
+DG_MUST_CHECK dg_status dg_json_get_double(dg_ctx *ctx, const char *where, const json_t *object, const char *key,
+                                           double min, double max, double *out);
+DG_MUST_CHECK dg_status dg_json_get_bool(dg_ctx *ctx, const char *where, const json_t *object, const char *key,
+                                         bool *out);
+/* *out borrowed from object; stays NULL/default if missing. */
+DG_MUST_CHECK dg_status dg_json_get_string(dg_ctx *ctx, const char *where, const json_t *object, const char *key,
+                                           const char **out);
+
+#endif

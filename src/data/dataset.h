@@ -1,0 +1,118 @@
+/* A data set: found, checked, labelled, decoded. One path goes in - a folder, an archive, an IDX file - and a list of
+ * images comes out whose order and contents depend on the files alone, never on directory order or thread count.
+ *
+ * Order: dg_dataset_options_default -> dg_dataset_open -> look at dg_dataset_report, dg_dataset_split, dg_loader (see
+ * loader.h) -> dg_dataset_free. An open data set is read-only and may be used from any number of threads.
+ *
+ * Where labels come from, first match wins (the explicit before the implied):
+ *   metadata.csv / metadata.jsonl   columns file_name and label (or label_column), Hugging Face imagefolder
+ *   dataset.json                    {"labels": [["00000/img.png", 6], ...]}, EDM / StyleGAN
+ *   key.png + key.cls               WebDataset
+ *   *-images-idx3-ubyte[.gz]        with *-labels-idx1-ubyte[.gz] beside it, the MNIST family
+ *   folder names                    root/<class>/..., torchvision ImageFolder; one folder or none: no classes
+ * The same inside .zip, .tar, .tar.gz (and what else libarchive reads), and in a folder of such archives. Where the top
+ * folders are train/, validation/, test/ only train/ is used and the report says so. */
+#ifndef DG_DATA_DATASET_H
+#define DG_DATA_DATASET_H
+
+#include "core/context.h"
+#include "data/decode.h"
+
+#include <stdint.h>
+
+/* images done of total; one call at a time, from any thread. */
+typedef void (*dg_dataset_progress_fn)(void *user, int64_t done, int64_t total);
+
+typedef struct dg_dataset_options {
+    const char *path;         /* folder, archive or IDX file; required */
+    int resolution;           /* 0: the commonest shorter side, at most auto_limit, rounded down to a multiple of
+                               * 4 (below 64) or 16 */
+    int auto_limit;           /* upper limit of an automatic resolution */
+    int channels;             /* 0: 1 if every image is grey (R = G = B counts), else 3 */
+    bool window;              /* map window_lo..window_hi to the full range (see resize.h) */
+    int window_lo, window_hi; /* at the data set's bit depth */
+    const char *label_column; /* of metadata files; NULL: "label", and its absence means unlabelled */
+    bool unconditional;       /* ignore all labels: one class */
+    bool strict;              /* the first bad file fails instead of being skipped */
+    int threads;              /* for decoding; 0: one per processor */
+    int64_t cache_bytes;      /* decoded images are kept in memory if they all fit; 0: a quarter of the memory */
+    bool probe_only;          /* find, label, hash and check headers, decode nothing: counts, not pixels */
+    dg_dataset_progress_fn progress;
+    void *progress_user;
+} dg_dataset_options;
+
+dg_dataset_options dg_dataset_options_default(void); /* everything automatic, auto_limit 128 */
+
+typedef struct dg_item {
+    const char *path;   /* relative to the root, '/' between folders */
+    int32_t label;      /* class index */
+    int width, height;  /* of the file, before cropping */
+    uint8_t sha256[32]; /* of the file's bytes (IDX: of the pixels) */
+} dg_item;
+
+typedef struct dg_skip {
+    char *path; /* printable: control characters and invalid UTF-8 replaced by '?' */
+    char *reason;
+} dg_skip;
+
+enum { DG_REPORT_SKIPS = 100 }; /* skips kept with path and reason; all are counted */
+
+/* What was found: for the summary a person reads. */
+typedef struct dg_dataset_report {
+    const char *layout; /* "folders", "metadata.csv", "metadata.jsonl", "dataset.json", "webdataset", "idx", "flat" */
+    int64_t ignored;    /* hidden files and files that are not images */
+    int64_t skipped;    /* images that cannot be used */
+    dg_skip *skips;     /* the first of them by path */
+    size_t skips_kept;
+    int64_t duplicates;             /* images whose file has the same bytes as an earlier one */
+    int64_t conflicting_duplicates; /* of these, the ones with another label */
+    int min_width, max_width, min_height, max_height;
+    bool mixed_sizes;
+    int64_t upscaled;                                /* shorter side below the resolution */
+    int64_t non_square;                              /* cropped */
+    int64_t grey, colour, with_alpha, bits8, bits16; /* image counts, by header */
+    char **notes; /* whole sentences: an empty class folder, one class only, a split left alone, ... */
+    size_t note_count;
+} dg_dataset_report;
+
+typedef struct dg_dataset dg_dataset;
+
+/* out   *out, free with dg_dataset_free
+ * err   DG_ENOINPUT no such path, or no image in it; DG_EDATA no readable image, hostile or broken archive or metadata,
+ *       or any bad file under strict; DG_EUSAGE label_column does not exist, window outside the range;
+ *       DG_EINTERRUPTED stop requested; DG_ENOMEM, DG_EIO */
+DG_MUST_CHECK dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dataset **out);
+void dg_dataset_free(dg_dataset *dataset); /* NULL is legal */
+
+int64_t dg_dataset_count(const dg_dataset *dataset);
+const dg_item *dg_dataset_item(const dg_dataset *dataset, int64_t index); /* sorted bytewise by path */
+int dg_dataset_resolution(const dg_dataset *dataset);
+int dg_dataset_channels(const dg_dataset *dataset); /* probe_only with channels 0: as headers say */
+int dg_dataset_bits(const dg_dataset *dataset);     /* 16 if any image has 16, else 8 */
+/* Classes, sorted bytewise (whole numbers: by value). Without labels one class with the name "". */
+int32_t dg_dataset_class_count(const dg_dataset *dataset);
+const char *dg_dataset_class_name(const dg_dataset *dataset, int32_t label);
+int64_t dg_dataset_class_images(const dg_dataset *dataset, int32_t label);
+/* true if there are at least two classes to condition on. */
+bool dg_dataset_is_conditional(const dg_dataset *dataset);
+const dg_dataset_report *dg_dataset_get_report(const dg_dataset *dataset);
+bool dg_dataset_is_cached(const dg_dataset *dataset);
+int64_t dg_dataset_memory_bytes(const dg_dataset *dataset); /* decoded cache and held archive members */
+/* SHA-256 over every (path, class name, file hash) in order, as hex: the identity of the data set. */
+const char *dg_dataset_fingerprint(const dg_dataset *dataset);
+
+/* Bytes of one image as the loader delivers it: resolution * resolution * channels * (bits / 8). */
+size_t dg_dataset_image_bytes(const dg_dataset *dataset);
+/* Pixels of one image, HWC: copied from the cache, or decoded again.
+ * err   DG_EDATA the file changed or is gone since it was opened; DG_EINVAL probe_only; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_dataset_read(dg_ctx *ctx, const dg_dataset *dataset, int64_t index, void *pixels);
+
+/* Indices of the images to train on and of a held-out fraction, each ascending. An image's side depends on its file's
+ * bytes alone: it stays where it is when other files come, go or are renamed, and duplicates are never split.
+ * in    0 <= fraction < 1
+ * out   *train, *holdout malloc'ed
+ * err   DG_EINVAL fraction out of range; DG_EDATA nothing left to train on; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_dataset_split(dg_ctx *ctx, const dg_dataset *dataset, double fraction, int64_t **train,
+                                         int64_t *train_count, int64_t **holdout, int64_t *holdout_count);
+
+#endif

@@ -1,0 +1,298 @@
+/* Opening a data set: list -> label -> probe every header and hash every file -> settle resolution, depth, channels ->
+ * decode everything once, into the cache if it fits -> keep what survived. */
+#include "data/dataset_internal.h"
+#include "data/parallel.h"
+#include "data/sniff.h"
+
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct opening {
+    dg_ctx *ctx;
+    const dg_dataset_options *options;
+    dg_dataset *dataset;
+    dg_layout layout;
+    dg_candidate *candidates;
+    size_t count;
+    uint8_t *cache;            /* while decoding: one slot per candidate */
+    _Atomic int64_t first_bad; /* under strict: nothing after it matters */
+    int64_t progress_base, progress_total;
+} opening;
+
+static dg_status mark_bad(opening *o, int64_t index, const char *reason) {
+    dg_candidate *c = &o->candidates[index];
+    c->bad = true;
+    c->reason = strdup(reason);
+    int64_t first = atomic_load(&o->first_bad);
+    while (index < first && !atomic_compare_exchange_weak(&o->first_bad, &first, index))
+        ;
+    return c->reason ? DG_OK : dg_fail(o->ctx, DG_ENOMEM, "out of memory for a message");
+}
+
+static bool is_moot(const opening *o, int64_t index) {
+    return o->candidates[index].bad || (o->options->strict && index > atomic_load(&o->first_bad));
+}
+
+static dg_status out_of_memory(opening *o, int64_t index) {
+    return dg_fail(o->ctx, DG_ENOMEM, "out of memory while reading %s",
+                   o->dataset->tree.files[o->candidates[index].file].path);
+}
+
+static dg_status probe_one(void *user, int64_t index) {
+    opening *o = user;
+    dg_candidate *c = &o->candidates[index];
+    const dg_file *file = &o->dataset->tree.files[c->file];
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
+    void *owned = NULL;
+    char reason[DG_REASON_BYTES] = "";
+    if (is_moot(o, index))
+        return DG_OK;
+    if (file->raw) {
+        c->info = (dg_image_info){.width = file->raw_width, .height = file->raw_height, .channels = 1, .bits = 8};
+        c->grey = true;
+        crypto_hash_sha256(c->sha256, file->raw, (size_t)file->raw_width * (size_t)file->raw_height);
+        return DG_OK;
+    }
+    dg_status status = dg_tree_load(&o->dataset->tree, c->file, DG_TREE_MAX_FILE_BYTES, &bytes, &size, &owned, reason);
+    if (status == DG_OK)
+        status = dg_image_probe(bytes, size, &c->info, reason);
+    if (status == DG_OK)
+        crypto_hash_sha256(c->sha256, bytes, size);
+    c->grey = c->info.channels == 1;
+    free(owned);
+    if (status == DG_ENOMEM)
+        return out_of_memory(o, index);
+    return status == DG_OK ? DG_OK : mark_bad(o, index, reason);
+}
+
+static dg_status decode_one(void *user, int64_t index) {
+    opening *o = user;
+    dg_candidate *c = &o->candidates[index];
+    char reason[DG_REASON_BYTES] = "";
+    dg_image image = {0};
+    if (is_moot(o, index))
+        return DG_OK;
+    dg_status status = dg_dataset_load(&o->dataset->tree, c->file, &image, reason);
+    if (status == DG_OK && image.bits > o->dataset->spec.bits)
+        status = dg_image_refuse(reason, "the file changed while it was being read");
+    if (status == DG_OK) {
+        c->grey = dg_image_is_grey(&image);
+        if (o->cache)
+            status =
+                dg_image_fit(&image, &o->dataset->spec, o->cache + (size_t)index * dg_resize_bytes(&o->dataset->spec));
+    }
+    dg_image_free(&image);
+    if (status == DG_EDATA)
+        return mark_bad(o, index, reason);
+    return status == DG_ENOMEM ? out_of_memory(o, index) : status;
+}
+
+static void report_progress(void *user, int64_t done) {
+    opening *o = user;
+    if (o->options->progress)
+        o->options->progress(o->options->progress_user, o->progress_base + done, o->progress_total);
+}
+
+/* parallel.h hands its user pointer to both callbacks, and the first failure's text is in the context already. */
+static dg_status for_all(opening *o, dg_parallel_fn fn) {
+    dg_status status = dg_parallel_for(o->ctx, o->options->threads, (int64_t)o->count, fn, o, report_progress);
+    o->progress_base += (int64_t)o->count;
+    if (status != DG_OK)
+        return status;
+    int64_t first = atomic_load(&o->first_bad);
+    if (o->options->strict && first < (int64_t)o->count) {
+        char *path = dg_path_printable(o->dataset->tree.files[o->candidates[first].file].path);
+        status = dg_fail(o->ctx, DG_EDATA, "%s: %s (--strict: nothing is skipped)", path ? path : "?",
+                         o->candidates[first].reason);
+        free(path);
+    }
+    return status;
+}
+
+/* The commonest shorter side (of several the smallest), limited and rounded to what U-Nets halve well. */
+static int choose_resolution(const opening *o) {
+    int64_t *sides = calloc(DG_IMAGE_MAX_SIDE + 1, sizeof *sides);
+    int best = 32;
+    if (!sides)
+        return best;
+    for (size_t i = 0; i < o->count; i++) {
+        const dg_image_info *info = &o->candidates[i].info;
+        if (!o->candidates[i].bad)
+            sides[info->width < info->height ? info->width : info->height]++;
+    }
+    for (int side = 1, most = 0; side <= DG_IMAGE_MAX_SIDE; side++) {
+        if (sides[side] > most) {
+            most = (int)sides[side];
+            best = side;
+        }
+    }
+    free(sides);
+    int limit = o->options->auto_limit > 0 ? o->options->auto_limit : 128;
+    best = best < limit ? best : limit;
+    best -= best % (best < 64 ? 4 : 16);
+    return best < 8 ? 8 : best;
+}
+
+static dg_status settle_spec(opening *o) {
+    dg_resize_spec *spec = &o->dataset->spec;
+    bool all_grey = true;
+    spec->bits = 8;
+    for (size_t i = 0; i < o->count; i++) {
+        if (o->candidates[i].bad)
+            continue;
+        all_grey &= o->candidates[i].info.channels == 1;
+        if (o->candidates[i].info.bits == 16)
+            spec->bits = 16;
+    }
+    spec->channels = o->options->channels ? o->options->channels : all_grey ? 1 : 3;
+    spec->resolution = o->options->resolution ? o->options->resolution : choose_resolution(o);
+    if (!o->options->window)
+        return DG_OK;
+    int max = spec->bits == 16 ? 65535 : 255;
+    spec->window_lo = o->options->window_lo;
+    spec->window_hi = o->options->window_hi;
+    if (spec->window_lo == spec->window_hi || spec->window_lo < 0 || spec->window_lo > max || spec->window_hi < 0 ||
+        spec->window_hi > max)
+        return dg_fail(o->ctx, DG_EUSAGE,
+                       "window %d:%d on images of %d bits: two different values in 0..%d are expected", spec->window_lo,
+                       spec->window_hi, spec->bits, max);
+    return DG_OK;
+}
+
+/* What may be kept in memory when the user does not say: a quarter of the machine's. */
+static int64_t memory_limit(const dg_dataset_options *options) {
+    if (options->cache_bytes > 0)
+        return options->cache_bytes;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (int64_t)pages * page / 4 : (int64_t)1 << 30;
+}
+
+/* Closes the gaps that bad images left and, where every image turned out grey, goes from three channels to one: all
+ * in place, front to back, never writing past what was read. */
+static void compact_cache(opening *o, int channels) {
+    dg_resize_spec *spec = &o->dataset->spec;
+    size_t from_bytes = dg_resize_bytes(spec), value = (size_t)spec->bits / 8;
+    size_t step = spec->channels == 3 && channels == 1 ? 3 : 1;
+    spec->channels = channels;
+    size_t to_bytes = dg_resize_bytes(spec), kept = 0;
+    for (size_t i = 0; i < o->count && o->cache; i++) {
+        if (o->candidates[i].bad)
+            continue;
+        uint8_t *to = o->cache + kept++ * to_bytes, *from = o->cache + i * from_bytes;
+        if (step == 1) {
+            memmove(to, from, to_bytes);
+        } else {
+            for (size_t k = 0; k < to_bytes / value; k++)
+                memmove(to + k * value, from + k * step * value, value);
+        }
+    }
+    if (o->cache && kept > 0) {
+        uint8_t *exact = realloc(o->cache, kept * to_bytes);
+        o->cache = exact ? exact : o->cache;
+    }
+}
+
+static dg_status decode_all(opening *o) {
+    dg_status status = DG_OK;
+    size_t bytes = dg_resize_bytes(&o->dataset->spec);
+    /* If memory is refused images are decoded on demand, as if they did not fit. */
+    if (bytes * o->count <= (size_t)memory_limit(o->options))
+        o->cache = malloc(bytes * o->count);
+    DG_TRY(for_all(o, decode_one));
+    bool grey = true;
+    for (size_t i = 0; i < o->count; i++)
+        grey &= o->candidates[i].bad || o->candidates[i].grey;
+    compact_cache(o, o->options->channels == 0 && grey ? 1 : o->dataset->spec.channels);
+done:
+    return status;
+}
+
+static dg_status begin(opening *o) {
+    dg_status status = DG_OK;
+    dg_dataset *dataset = o->dataset;
+    const dg_dataset_options *options = o->options;
+    /* Archive members and IDX pixels have no other place to be, however small the cache is to be. */
+    dg_dataset_options automatic = {0};
+    int64_t held_limit = memory_limit(&automatic);
+    held_limit = options->cache_bytes > held_limit ? options->cache_bytes : held_limit;
+    DG_TRY(dg_tree_open(o->ctx, options->path, held_limit, &dataset->tree));
+    DG_TRY(dg_layout_detect(o->ctx, &dataset->tree, options->path, options->label_column, options->unconditional,
+                            &o->layout));
+    if (o->layout.count == 0 && o->layout.skip_count == 0) {
+        status = dg_fail(o->ctx, DG_ENOINPUT,
+                         "%s: no image in it (%lld other files); PNG, JPEG, BMP, TGA, PNM and GIF are "
+                         "read, in folders, ZIP, TAR or IDX",
+                         options->path, (long long)o->layout.ignored);
+        goto done;
+    }
+    if (options->strict && o->layout.skip_count > 0) {
+        status = dg_fail(o->ctx, DG_EDATA, "%s: %s (--strict: nothing is skipped)", o->layout.skips[0].path,
+                         o->layout.skips[0].reason);
+        goto done;
+    }
+    o->count = o->layout.count;
+    DG_TRY(dg_alloc(o->ctx, &o->candidates, o->count + 1, sizeof *o->candidates, "the list of images"));
+    for (size_t i = 0; i < o->count; i++) {
+        o->candidates[i].file = o->layout.samples[i].file;
+        o->candidates[i].label = o->layout.samples[i].label;
+    }
+    atomic_store(&o->first_bad, (int64_t)o->count);
+    o->progress_total = (int64_t)o->count * (options->probe_only ? 1 : 2);
+done:
+    return status;
+}
+
+static dg_status none_readable(opening *o) {
+    const dg_dataset_report *report = &o->dataset->report;
+    return dg_fail(o->ctx, DG_EDATA, "%s: none of its %lld images can be used; the first, %s: %s", o->options->path,
+                   (long long)report->skipped, report->skips_kept ? report->skips[0].path : "?",
+                   report->skips_kept ? report->skips[0].reason : "?");
+}
+
+static dg_status check_options(dg_ctx *ctx, const dg_dataset_options *options) {
+    if (!options->path || !*options->path)
+        return dg_fail(ctx, DG_EUSAGE, "no data set given; a folder of images is expected");
+    if (options->resolution < 0 || options->resolution > 4096 || (options->resolution > 0 && options->resolution < 4))
+        return dg_fail(ctx, DG_EUSAGE, "resolution %d; 4..4096 is expected", options->resolution);
+    if (options->channels != 0 && options->channels != 1 && options->channels != 3)
+        return dg_fail(ctx, DG_EUSAGE, "%d channels; auto, 1 or 3 is expected", options->channels);
+    return DG_OK;
+}
+
+dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dataset **out) {
+    dg_status status = DG_OK;
+    opening o = {.ctx = ctx, .options = options};
+    DG_TRY(check_options(ctx, options));
+    DG_TRY(dg_alloc(ctx, &o.dataset, 1, sizeof *o.dataset, "a data set"));
+    o.dataset->probe_only = options->probe_only;
+    DG_TRY(begin(&o));
+    DG_TRY(for_all(&o, probe_one));
+    DG_TRY(settle_spec(&o));
+    if (!options->probe_only)
+        DG_TRY(decode_all(&o));
+    DG_TRY(dg_dataset_assemble(ctx, o.dataset, &o.layout, o.candidates, o.count));
+    DG_TRY(dg_dataset_fill_report(ctx, o.dataset, &o.layout, o.candidates, o.count));
+    if (o.dataset->count == 0) {
+        status = none_readable(&o);
+        goto done;
+    }
+    o.dataset->cache = o.cache;
+    o.cache = NULL;
+    if (o.dataset->cache || options->probe_only)
+        dg_tree_drop_held(&o.dataset->tree);
+    *out = o.dataset;
+    o.dataset = NULL;
+done:
+    for (size_t i = 0; i < o.count && o.candidates; i++)
+        free(o.candidates[i].reason);
+    free(o.candidates);
+    free(o.cache);
+    dg_layout_free(&o.layout);
+    dg_dataset_free(o.dataset);
+    return status;
+}

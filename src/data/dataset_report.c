@@ -1,0 +1,235 @@
+/* From candidates to classes, items and the summary. */
+#include "data/dataset_internal.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_CLASSES = 65536 };
+
+static bool is_number(const char *s) {
+    size_t digits = strspn(s, "0123456789");
+    return digits > 0 && digits <= 18 && s[digits] == 0 && (s[0] != '0' || digits == 1);
+}
+
+static int bytewise(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Of canonical whole numbers the shorter is the smaller. */
+static int by_value(const void *a, const void *b) {
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    size_t m = strlen(x), n = strlen(y);
+    return m != n ? (m > n) - (m < n) : strcmp(x, y);
+}
+
+/* All labels, or those of usable images only, sorted and each once. */
+static dg_status list_labels(dg_ctx *ctx, const dg_layout *layout, const dg_candidate *candidates, size_t count,
+                             bool usable_only, const char ***names, size_t *name_count,
+                             int (**order)(const void *, const void *)) {
+    dg_status status = dg_alloc(ctx, names, count + 1, sizeof **names, "class names");
+    if (status != DG_OK)
+        return status;
+    const char **list = *names;
+    size_t n = 0, kept = 0;
+    bool numbers = !layout->folders;
+    for (size_t i = 0; i < count; i++) {
+        if (candidates[i].bad && usable_only)
+            continue;
+        list[n++] = candidates[i].label ? candidates[i].label : "";
+        numbers = numbers && is_number(list[n - 1]);
+    }
+    *order = numbers ? by_value : bytewise;
+    if (n > 0)
+        qsort(list, n, sizeof *list, *order);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || strcmp(list[kept - 1], list[i]) != 0)
+            list[kept++] = list[i];
+    *name_count = kept;
+    return DG_OK;
+}
+
+static void fingerprint(dg_dataset *dataset) {
+    crypto_hash_sha256_state state;
+    uint8_t hash[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_init(&state);
+    for (int64_t i = 0; i < dataset->count; i++) {
+        const dg_item *item = &dataset->items[i];
+        const char *label = dataset->class_names[item->label];
+        /* With their NULs, so that no two lists give the same stream of bytes. */
+        crypto_hash_sha256_update(&state, (const uint8_t *)item->path, strlen(item->path) + 1);
+        crypto_hash_sha256_update(&state, (const uint8_t *)label, strlen(label) + 1);
+        crypto_hash_sha256_update(&state, item->sha256, sizeof item->sha256);
+    }
+    crypto_hash_sha256_final(&state, hash);
+    sodium_bin2hex(dataset->fingerprint, sizeof dataset->fingerprint, hash, sizeof hash);
+}
+
+dg_status dg_dataset_assemble(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout, const dg_candidate *candidates,
+                              size_t count) {
+    dg_status status = DG_OK;
+    const char **names = NULL;
+    size_t name_count = 0;
+    int (*order)(const void *, const void *) = NULL;
+    DG_TRY(list_labels(ctx, layout, candidates, count, true, &names, &name_count, &order));
+    if (name_count > MAX_CLASSES) {
+        status =
+            dg_fail(ctx, DG_EDATA, "%zu different labels for %zu images; at most %d classes: is it the right column?",
+                    name_count, count, MAX_CLASSES);
+        goto done;
+    }
+    DG_TRY(dg_alloc(ctx, &dataset->class_names, name_count + 1, sizeof *dataset->class_names, "class names"));
+    DG_TRY(dg_alloc(ctx, &dataset->class_images, name_count + 1, sizeof *dataset->class_images, "class counts"));
+    DG_TRY(dg_alloc(ctx, &dataset->items, count + 1, sizeof *dataset->items, "the list of images"));
+    DG_TRY(dg_alloc(ctx, &dataset->files, count + 1, sizeof *dataset->files, "the list of images"));
+    for (size_t i = 0; i < name_count; i++) {
+        dataset->class_names[i] = strdup(names[i]);
+        if (!dataset->class_names[i]) {
+            status = dg_fail(ctx, DG_ENOMEM, "out of memory for class names");
+            goto done;
+        }
+        dataset->class_count++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const dg_candidate *c = &candidates[i];
+        if (c->bad)
+            continue;
+        const char *label = c->label ? c->label : "";
+        const char **found = bsearch(&label, names, name_count, sizeof *names, order);
+        dg_item *item = &dataset->items[dataset->count];
+        item->path = dataset->tree.files[c->file].path;
+        item->label = (int32_t)(found - names);
+        item->width = c->info.width;
+        item->height = c->info.height;
+        memcpy(item->sha256, c->sha256, sizeof item->sha256);
+        dataset->files[dataset->count++] = c->file;
+        dataset->class_images[item->label]++;
+    }
+    fingerprint(dataset);
+done:
+    free(names);
+    return status;
+}
+
+static int by_hash(const void *a, const void *b) {
+    const dg_item *x = *(const dg_item *const *)a, *y = *(const dg_item *const *)b;
+    int order = memcmp(x->sha256, y->sha256, sizeof x->sha256);
+    return order ? order : (x > y) - (x < y);
+}
+
+static dg_status count_duplicates(dg_ctx *ctx, dg_dataset *dataset) {
+    const dg_item **sorted = NULL;
+    dg_status status = dg_alloc(ctx, &sorted, (size_t)dataset->count + 1, sizeof *sorted, "looking for duplicates");
+    if (status != DG_OK)
+        return status;
+    for (int64_t i = 0; i < dataset->count; i++)
+        sorted[i] = &dataset->items[i];
+    if (dataset->count > 0)
+        qsort(sorted, (size_t)dataset->count, sizeof *sorted, by_hash);
+    for (int64_t i = 1; i < dataset->count; i++) {
+        if (memcmp(sorted[i]->sha256, sorted[i - 1]->sha256, sizeof sorted[i]->sha256) == 0) {
+            dataset->report.duplicates++;
+            dataset->report.conflicting_duplicates += sorted[i]->label != sorted[i - 1]->label;
+        }
+    }
+    free(sorted);
+    return DG_OK;
+}
+
+static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, size_t count) {
+    dg_dataset_report *report = &dataset->report;
+    bool first = true;
+    for (size_t i = 0; i < count; i++) {
+        const dg_image_info *info = &candidates[i].info;
+        if (candidates[i].bad)
+            continue;
+        if (first) {
+            report->min_width = report->max_width = info->width;
+            report->min_height = report->max_height = info->height;
+            first = false;
+        }
+        report->min_width = info->width < report->min_width ? info->width : report->min_width;
+        report->max_width = info->width > report->max_width ? info->width : report->max_width;
+        report->min_height = info->height < report->min_height ? info->height : report->min_height;
+        report->max_height = info->height > report->max_height ? info->height : report->max_height;
+        int side = info->width < info->height ? info->width : info->height;
+        report->upscaled += side < dataset->spec.resolution;
+        report->non_square += info->width != info->height;
+        report->grey += candidates[i].grey;
+        report->colour += !candidates[i].grey;
+        report->with_alpha += info->alpha;
+        report->bits16 += info->bits == 16;
+        report->bits8 += info->bits == 8;
+    }
+    report->mixed_sizes = report->min_width != report->max_width || report->min_height != report->max_height;
+}
+
+/* Classes none of whose images can be used, and what else a person should know about the labels. */
+static dg_status note_classes(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout, const dg_candidate *candidates,
+                              size_t count) {
+    dg_status status = DG_OK;
+    const char **names = NULL;
+    size_t name_count = 0;
+    int (*order)(const void *, const void *) = NULL;
+    DG_TRY(list_labels(ctx, layout, candidates, count, false, &names, &name_count, &order));
+    for (size_t i = 0; i < name_count; i++) {
+        bool kept = false;
+        for (int32_t k = 0; k < dataset->class_count && !kept; k++)
+            kept = strcmp(names[i], dataset->class_names[k]) == 0;
+        if (!kept)
+            DG_TRY(dg_layout_note(ctx, layout, "class %s has no readable image and is left out", names[i]));
+    }
+    if (dataset->class_count == 1 && dataset->class_names[0][0])
+        DG_TRY(dg_layout_note(ctx, layout, "one class only (%s): there is nothing to condition on",
+                              dataset->class_names[0]));
+    const dg_dataset_report *report = &dataset->report;
+    if (report->mixed_sizes)
+        DG_TRY(dg_layout_note(ctx, layout, "images differ in size: %d x %d to %d x %d; all become %d x %d",
+                              report->min_width, report->min_height, report->max_width, report->max_height,
+                              dataset->spec.resolution, dataset->spec.resolution));
+    if (report->grey > 0 && report->colour > 0)
+        DG_TRY(dg_layout_note(ctx, layout, "%lld grey and %lld colour images; all become %s", (long long)report->grey,
+                              (long long)report->colour, dataset->spec.channels == 1 ? "grey" : "colour"));
+    if (report->bits8 > 0 && report->bits16 > 0)
+        DG_TRY(dg_layout_note(ctx, layout, "%lld images of 8 bits are stretched to the 16 bits of the other %lld",
+                              (long long)report->bits8, (long long)report->bits16));
+done:
+    free(names);
+    return status;
+}
+
+static int by_skip_path(const void *a, const void *b) {
+    return strcmp(((const dg_skip *)a)->path, ((const dg_skip *)b)->path);
+}
+
+dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout, const dg_candidate *candidates,
+                                 size_t count) {
+    dg_status status = DG_OK;
+    dg_dataset_report *report = &dataset->report;
+    report->layout = layout->name;
+    report->ignored = layout->ignored;
+    for (size_t i = 0; i < count; i++)
+        if (candidates[i].bad)
+            DG_TRY(dg_layout_skip(ctx, layout, dataset->tree.files[candidates[i].file].path, "%s",
+                                  candidates[i].reason ? candidates[i].reason : "cannot be read"));
+    count_kinds(dataset, candidates, count);
+    DG_TRY(count_duplicates(ctx, dataset));
+    DG_TRY(note_classes(ctx, dataset, layout, candidates, count));
+    if (layout->skip_count > 0)
+        qsort(layout->skips, layout->skip_count, sizeof *layout->skips, by_skip_path);
+    report->skipped = (int64_t)layout->skip_count;
+    while (layout->skip_count > DG_REPORT_SKIPS) {
+        layout->skip_count--;
+        free(layout->skips[layout->skip_count].path);
+        free(layout->skips[layout->skip_count].reason);
+    }
+    report->skips = layout->skips;
+    report->skips_kept = layout->skip_count;
+    report->notes = layout->notes;
+    report->note_count = layout->note_count;
+    layout->skips = NULL;
+    layout->notes = NULL;
+    layout->skip_count = layout->note_count = 0;
+done:
+    return status;
+}

@@ -1,0 +1,53 @@
+/* Encoded bytes of one image -> pixels. PNG, JPEG, BMP, TGA, PNM (P1..P6) and the first frame of GIF, recognised by
+ * content, never by name. A file is checked before it is decoded (format, size limits, completeness, PNG checksums), so
+ * that what the header claims never decides how much is allocated.
+ * Order: dg_image_probe (cheap: header and structure) and/or dg_image_decode -> dg_image_free.
+ * A bad file is an everyday event in a data set, so the text goes to the caller's `reason`, not to a context.
+ * Every function is safe to call from several threads at once. */
+#ifndef DG_DATA_DECODE_H
+#define DG_DATA_DECODE_H
+
+#include "core/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    DG_REASON_BYTES = 160,        /* of a reason, with the NUL */
+    DG_IMAGE_MIN_SIDE = 4,        /* smaller images are refused: nothing can be learnt from them */
+    DG_IMAGE_MAX_SIDE = 32768,    /* pixels */
+    DG_IMAGE_MAX_PIXELS = 1 << 26 /* 8192 x 8192 */
+};
+
+/* What the header says. */
+typedef struct dg_image_info {
+    int width, height;
+    int channels; /* 1 grey, 3 colour; alpha is not counted */
+    int bits;     /* 8 or 16 per channel after decoding */
+    bool alpha;
+} dg_image_info;
+
+/* Pixels, rows from the top, channels interleaved. */
+typedef struct dg_image {
+    int width, height;
+    int channels; /* 1 or 3 */
+    int bits;     /* 8: uint8_t, 16: uint16_t in native byte order */
+    void *pixels; /* width*height*channels values */
+} dg_image;
+
+/* Header and structure of an encoded image, without decoding its pixels and without allocating.
+ * out   *info; reason filled on failure
+ * err   DG_EDATA not an image of a known kind, incomplete, outside the limits above, or a variant not supported */
+DG_MUST_CHECK dg_status dg_image_probe(const void *bytes, size_t size, dg_image_info *info,
+                                       char reason[DG_REASON_BYTES]);
+
+/* dg_image_probe, then the pixels. Grey stays one channel, palettes become grey or colour values, samples of 1, 2 and 4
+ * bits are stretched to 8. Alpha is composited over white; opaque pixels keep their exact values.
+ * out   *image, release with dg_image_free; untouched on failure
+ * err   DG_EDATA as above or damaged pixel data; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_image_decode(const void *bytes, size_t size, dg_image *image, char reason[DG_REASON_BYTES]);
+
+void dg_image_free(dg_image *image); /* also of a zeroed image; leaves it zeroed */
+
+#endif

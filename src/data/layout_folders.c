@@ -1,0 +1,212 @@
+/* Labels from names: ImageFolder (the first folder is the class) and WebDataset (key.png beside key.cls). */
+#include "data/layout.h"
+#include "data/sniff.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The part of a file's path that counts for labels: without the archive it came from and without the scope. NULL: not
+ * in scope. */
+static const char *below_scope(const dg_layout *layout, const dg_file *file) {
+    const char *path = file->path + file->skip;
+    return dg_layout_in_scope(layout, path) ? path + strlen(layout->scope) : NULL;
+}
+
+/* What is no image is counted; what is an image of a kind that cannot be read is named. */
+static dg_status note_other(dg_ctx *ctx, dg_layout *layout, const dg_tree *tree, size_t index) {
+    const char *path = tree->files[index].path;
+    if (tree->archive && dg_path_is_archive(path))
+        return DG_OK; /* a shard: its members are listed */
+    if (dg_path_is_foreign_image(path) && dg_layout_in_scope(layout, path + tree->files[index].skip))
+        return dg_layout_skip(ctx, layout, path, "%s files are not supported; convert them to PNG", strrchr(path, '.'));
+    layout->ignored++;
+    return DG_OK;
+}
+
+/* Two different first folders below the scope? */
+static bool has_classes(const dg_tree *tree, const dg_layout *layout) {
+    const char *first = NULL;
+    size_t first_length = 0;
+    bool several = false;
+    for (size_t i = 0; i < tree->count; i++) {
+        const char *below = below_scope(layout, &tree->files[i]);
+        if (!below || !dg_path_is_image(below))
+            continue;
+        const char *slash = strchr(below, '/');
+        if (!slash)
+            continue;
+        size_t length = (size_t)(slash - below);
+        if (!first) {
+            first = below;
+            first_length = length;
+        } else if (length != first_length || strncmp(first, below, length) != 0) {
+            several = true;
+        }
+    }
+    return several;
+}
+
+/* Is there an image below "folder/"? */
+static bool holds_image(const dg_tree *tree, size_t finished_count, const char *folder) {
+    size_t length = strlen(folder);
+    for (size_t i = dg_tree_lower_bound(tree, finished_count, folder); i < finished_count; i++) {
+        const char *path = tree->files[i].path;
+        if (strncmp(path, folder, length) != 0)
+            return false;
+        if (dg_path_is_image(path))
+            return true;
+    }
+    return false;
+}
+
+/* Folders where a class could be, without an image below. */
+static dg_status note_empty_folders(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
+    dg_status status = DG_OK;
+    size_t scope = strlen(layout->scope);
+    char *folder = NULL;
+    for (size_t f = 0; f < tree->folder_count; f++) {
+        const char *name = tree->folders[f];
+        if (!dg_layout_in_scope(layout, name) || strchr(name + scope, '/'))
+            continue;
+        if (asprintf(&folder, "%s/", name) < 0) {
+            folder = NULL;
+            status = dg_fail(ctx, DG_ENOMEM, "out of memory for folder names");
+            goto done;
+        }
+        if (!holds_image(tree, layout->finished_count, folder))
+            DG_TRY(dg_layout_note(ctx, layout, "folder %s holds no image; it is not a class", name));
+        free(folder);
+        folder = NULL;
+    }
+done:
+    free(folder);
+    return status;
+}
+
+dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
+    dg_status status = DG_OK;
+    char *label = NULL;
+    int64_t beside = 0;
+    bool classes = !layout->unconditional && has_classes(tree, layout);
+    layout->name = classes ? "folders" : "flat";
+    layout->folders = true;
+    for (size_t i = 0; i < tree->count; i++) {
+        const char *below = below_scope(layout, &tree->files[i]);
+        if (!below && dg_path_is_image(tree->files[i].path))
+            continue; /* another split: the note counts it */
+        if (!below || !dg_path_is_image(below)) {
+            DG_TRY(note_other(ctx, layout, tree, i));
+            continue;
+        }
+        const char *slash = strchr(below, '/');
+        if (classes && !slash) {
+            beside++;
+            layout->ignored++;
+            continue;
+        }
+        if (classes) {
+            label = strndup(below, (size_t)(slash - below));
+            if (!label) {
+                status = dg_fail(ctx, DG_ENOMEM, "out of memory for labels");
+                goto done;
+            }
+            const char *problem = dg_label_problem(label);
+            if (problem) {
+                DG_TRY(dg_layout_skip(ctx, layout, tree->files[i].path, "the folder cannot name a class: %s", problem));
+                free(label);
+                label = NULL;
+                continue;
+            }
+        }
+        DG_TRY(dg_layout_add(ctx, layout, i, label));
+        free(label);
+        label = NULL;
+    }
+    if (beside > 0)
+        DG_TRY(dg_layout_note(ctx, layout, "%lld images beside the class folders belong to no class and are left out",
+                              (long long)beside));
+    DG_TRY(note_empty_folders(ctx, tree, layout));
+done:
+    free(label);
+    return status;
+}
+
+/* The label in key.cls: a whole number, or what one line of text says. */
+static dg_status read_cls(dg_ctx *ctx, const dg_tree *tree, size_t index, char label[256], char *reason) {
+    const uint8_t *bytes;
+    size_t size;
+    void *owned;
+    dg_status status = dg_tree_load(tree, index, 4096, &bytes, &size, &owned, reason);
+    if (status == DG_ENOMEM)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory while reading %s", tree->files[index].path);
+    if (status != DG_OK)
+        return status;
+    size_t begin = 0;
+    while (size > 0 && strchr(" \t\r\n", bytes[size - 1]) && bytes[size - 1])
+        size--;
+    while (begin < size && strchr(" \t\r\n", bytes[begin]) && bytes[begin])
+        begin++;
+    size_t length = size - begin;
+    if (length > 255 || memchr(bytes + begin, 0, length)) {
+        status = dg_image_refuse(reason, "its .cls file is not a label");
+    } else {
+        memcpy(label, bytes + begin, length);
+        label[length] = 0;
+        const char *problem = dg_label_problem(label);
+        if (problem)
+            status = dg_image_refuse(reason, "its .cls file is not a label: %s", problem);
+    }
+    free(owned);
+    return status;
+}
+
+/* Length of a WebDataset key: up to the first dot of the last part. */
+static size_t key_length(const char *path) {
+    const char *name = dg_path_name(path);
+    return (size_t)(name - path) + strcspn(name, ".");
+}
+
+dg_status dg_layout_webdataset(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found) {
+    dg_status status = DG_OK;
+    char *cls = NULL;
+    *found = false;
+    for (size_t i = 0; i < tree->count && !*found; i++)
+        *found = dg_path_ends_with(tree->files[i].path, ".cls") && below_scope(layout, &tree->files[i]);
+    if (!*found)
+        return DG_OK;
+    layout->name = "webdataset";
+    for (size_t i = 0; i < tree->count; i++) {
+        const char *path = tree->files[i].path;
+        char label[256], reason[DG_REASON_BYTES] = "";
+        if (!below_scope(layout, &tree->files[i]) || !dg_path_is_image(path)) {
+            if (!dg_path_ends_with(path, ".cls"))
+                DG_TRY(note_other(ctx, layout, tree, i));
+            continue;
+        }
+        if (asprintf(&cls, "%.*s.cls", (int)key_length(path), path) < 0) {
+            cls = NULL;
+            status = dg_fail(ctx, DG_ENOMEM, "out of memory for labels");
+            goto done;
+        }
+        int64_t at = dg_tree_find(tree, layout->finished_count, cls);
+        free(cls);
+        cls = NULL;
+        if (at < 0) {
+            DG_TRY(dg_layout_skip(ctx, layout, path, "no .cls file beside it"));
+            continue;
+        }
+        status = read_cls(ctx, tree, (size_t)at, label, reason);
+        if (status == DG_EDATA) {
+            status = DG_OK;
+            DG_TRY(dg_layout_skip(ctx, layout, path, "%s", reason));
+            continue;
+        }
+        if (status != DG_OK)
+            goto done;
+        DG_TRY(dg_layout_add(ctx, layout, i, label));
+    }
+done:
+    free(cls);
+    return status;
+}

@@ -1,0 +1,95 @@
+#include "core/text.h"
+#include "data/tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+bool dg_path_normalise(char *path) {
+    if (path[0] == '/')
+        return false;
+    char *out = path;
+    for (const char *part = path; *part;) {
+        size_t length = strcspn(part, "/");
+        const char *next = part + length;
+        while (*next == '/')
+            next++;
+        if (length == 2 && part[0] == '.' && part[1] == '.')
+            return false;
+        if (!(length == 1 && part[0] == '.')) {
+            if (out != path)
+                *out++ = '/';
+            memmove(out, part, length);
+            out += length;
+        }
+        part = next;
+    }
+    *out = 0;
+    return out != path;
+}
+
+bool dg_path_hidden(const char *path) {
+    for (const char *part = path; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (*part == '.' || strncmp(part, "__MACOSX/", 9) == 0)
+            return true;
+    }
+    return false;
+}
+
+const char *dg_path_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+bool dg_path_ends_with(const char *path, const char *suffix) {
+    size_t a = strlen(path), b = strlen(suffix);
+    return a >= b && strcasecmp(path + a - b, suffix) == 0;
+}
+
+static bool has_extension(const char *path, const char *const *extensions) {
+    for (; *extensions; extensions++)
+        if (dg_path_ends_with(dg_path_name(path), *extensions))
+            return true;
+    return false;
+}
+
+bool dg_path_is_image(const char *path) {
+    static const char *const known[] = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tga",
+                                        ".gif", ".pnm", ".pgm",  ".ppm", ".pbm",  NULL};
+    return has_extension(path, known);
+}
+
+bool dg_path_is_foreign_image(const char *path) {
+    static const char *const known[] = {".webp", ".tif", ".tiff", ".dcm", ".dicom", ".heic", ".heif", ".avif", ".psd",
+                                        ".svg",  ".jp2", ".j2k",  ".exr", ".hdr",   ".nii",  ".jxl",  NULL};
+    return has_extension(path, known);
+}
+
+bool dg_path_is_archive(const char *path) {
+    static const char *const known[] = {".zip",    ".tar", ".tar.gz",  ".tgz",  ".tar.bz2", ".tbz2",
+                                        ".tar.xz", ".txz", ".tar.zst", ".tzst", NULL};
+    return has_extension(path, known);
+}
+
+bool dg_path_is_idx_images(const char *path) {
+    const char *name = dg_path_name(path);
+    return strstr(name, "images") &&
+           (dg_path_ends_with(name, "idx3-ubyte") || dg_path_ends_with(name, "idx3-ubyte.gz"));
+}
+
+char *dg_path_printable(const char *path) {
+    char *copy = strdup(path);
+    if (!copy)
+        return NULL;
+    bool utf8 = dg_utf8_valid(copy, strlen(copy));
+    for (unsigned char *c = (unsigned char *)copy; *c; c++) {
+        if (*c < 0x20 || *c == 0x7f || (*c >= 0x80 && !utf8)) {
+            *c = '?';
+        } else if (c[0] == 0xc2 && c[1] < 0xa0) { /* U+0080..U+009F: control characters too */
+            *c++ = '?';
+            *c = '?';
+        }
+    }
+    return copy;
+}

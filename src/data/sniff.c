@@ -1,0 +1,101 @@
+#include "data/sniff.h"
+
+#include "data/pnm.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The densest format is PNG: deflate gives at most 1032 bytes per byte, each of eight 1-bit pixels. */
+enum { MAX_PIXELS_PER_BYTE = 8256 };
+
+dg_status dg_image_refuse(char reason[DG_REASON_BYTES], const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, DG_REASON_BYTES, format, args);
+    va_end(args);
+    return DG_EDATA;
+}
+
+dg_status dg_sniff_limits(const dg_image_info *info, size_t size, char *reason) {
+    if (info->width < DG_IMAGE_MIN_SIDE || info->height < DG_IMAGE_MIN_SIDE)
+        return dg_image_refuse(reason, "%d x %d pixels is too small; at least %d on a side", info->width, info->height,
+                               DG_IMAGE_MIN_SIDE);
+    int64_t pixels = (int64_t)info->width * info->height;
+    if (info->width > DG_IMAGE_MAX_SIDE || info->height > DG_IMAGE_MAX_SIDE || pixels > DG_IMAGE_MAX_PIXELS)
+        return dg_image_refuse(reason, "header claims %d x %d pixels; at most %d on a side and %d million together",
+                               info->width, info->height, DG_IMAGE_MAX_SIDE, DG_IMAGE_MAX_PIXELS >> 20);
+    if ((uint64_t)pixels > (uint64_t)size * MAX_PIXELS_PER_BYTE)
+        return dg_image_refuse(reason, "header claims %d x %d pixels, which cannot be in %zu bytes: header lies",
+                               info->width, info->height, size);
+    return DG_OK;
+}
+
+/* Names what people most often have instead of a supported image. */
+static dg_status refuse_unknown(const uint8_t *bytes, size_t size, char *reason) {
+    static const struct {
+        size_t offset;
+        const char *magic;
+        size_t length;
+        const char *name;
+    } known[] = {
+        {8, "WEBP", 4, "WebP"},
+        {0, "II*\0", 4, "TIFF"},
+        {0, "MM\0*", 4, "TIFF"},
+        {128, "DICM", 4, "DICOM"},
+        {0, "8BPS", 4, "Photoshop"},
+        {4, "ftyp", 4, "HEIF or AVIF"},
+        {0, "#?RADIANCE", 10, "HDR"},
+        {0, "\x76\x2f\x31\x01", 4, "OpenEXR"},
+        {0, "\0\0\0\x0cjP  ", 8, "JPEG 2000"},
+        {0, "<svg", 4, "SVG"},
+        {0, "<?xml", 5, "XML or SVG"},
+        {0, "%PDF", 4, "PDF"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (size >= known[i].offset + known[i].length &&
+            memcmp(bytes + known[i].offset, known[i].magic, known[i].length) == 0)
+            return dg_image_refuse(reason, "%s is not supported; convert it to PNG", known[i].name);
+    }
+    static const char lfs[] = "version https://git-lfs";
+    if (size >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0)
+        return dg_image_refuse(reason, "a Git LFS pointer, not the image itself; run git lfs pull");
+    return dg_image_refuse(reason, "not an image of a known kind (PNG, JPEG, BMP, TGA, PNM, GIF)");
+}
+
+dg_status dg_image_sniff(const uint8_t *bytes, size_t size, dg_image_kind *kind, dg_image_info *info,
+                         char reason[DG_REASON_BYTES]) {
+    dg_status status = DG_OK;
+    dg_image_info found = {.bits = 8};
+    reason[0] = 0;
+    if (size == 0)
+        return dg_image_refuse(reason, "the file is empty");
+    if (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) {
+        *kind = DG_KIND_PNG;
+        DG_TRY(dg_sniff_png(bytes, size, &found, reason));
+    } else if (size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) {
+        *kind = DG_KIND_JPEG;
+        DG_TRY(dg_sniff_jpeg(bytes, size, &found, reason));
+    } else if (size >= 6 && (memcmp(bytes, "GIF87a", 6) == 0 || memcmp(bytes, "GIF89a", 6) == 0)) {
+        *kind = DG_KIND_GIF;
+        DG_TRY(dg_sniff_gif(bytes, size, &found, reason));
+    } else if (size >= 26 && bytes[0] == 'B' && bytes[1] == 'M' && bytes[15] == 0 && bytes[16] == 0) {
+        *kind = DG_KIND_BMP;
+        DG_TRY(dg_sniff_bmp(bytes, size, &found, reason));
+    } else if (size >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' &&
+               (bytes[2] == '#' || dg_pnm_is_space(bytes[2]))) {
+        *kind = DG_KIND_PNM;
+        DG_TRY(dg_sniff_pnm(bytes, size, &found, reason));
+    } else {
+        *kind = DG_KIND_TGA;
+        if (dg_sniff_tga(bytes, size, &found, reason) != DG_OK) {
+            if (reason[0] == 0)
+                return refuse_unknown(bytes, size, reason);
+            return DG_EDATA;
+        }
+    }
+    DG_TRY(dg_sniff_limits(&found, size, reason));
+    *info = found;
+done:
+    return status;
+}

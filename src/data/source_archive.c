@@ -1,0 +1,184 @@
+/* ZIP and TAR through libarchive. Members are read once, front to back, and kept compressed as they are (PNG, JPEG,
+ * ...) in memory, because neither format gives cheap random access through the library. */
+#include "data/tree.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 1 << 16, MAX_MEMBERS = 1 << 24 };
+
+static bool is_useful(const char *path) {
+    const char *name = dg_path_name(path);
+    return dg_path_is_image(path) || dg_path_is_foreign_image(path) || dg_path_ends_with(name, ".cls") ||
+           strcmp(name, "metadata.csv") == 0 || strcmp(name, "metadata.jsonl") == 0 ||
+           strcmp(name, "dataset.json") == 0 || dg_path_ends_with(name, "idx3-ubyte") ||
+           dg_path_ends_with(name, "idx3-ubyte.gz") || dg_path_ends_with(name, "idx1-ubyte") ||
+           dg_path_ends_with(name, "idx1-ubyte.gz");
+}
+
+/* One member's bytes. The size in its header is not believed: memory grows with what is really there.
+ * out   *problem a text if the member is unusable but the archive goes on */
+static dg_status read_member(dg_ctx *ctx, dg_tree *tree, struct archive *archive, const char *where, const char *name,
+                             uint8_t **bytes, size_t *size, const char **problem) {
+    dg_status status = DG_OK;
+    uint8_t *data = NULL;
+    size_t capacity = 0, used = 0;
+    *problem = NULL;
+    for (;;) {
+        if (capacity - used < BLOCK_BYTES) {
+            size_t wanted = capacity ? 2 * capacity : 2 * BLOCK_BYTES;
+            uint8_t *grown = realloc(data, wanted);
+            if (!grown) {
+                status = dg_fail(ctx, DG_ENOMEM, "%s: out of memory for member %s", where, name);
+                goto done;
+            }
+            data = grown;
+            capacity = wanted;
+        }
+        la_ssize_t n = archive_read_data(archive, data + used, capacity - used);
+        if (n == ARCHIVE_FATAL) {
+            const char *why = archive_error_string(archive);
+            status = dg_fail(ctx, DG_EDATA, "%s: damaged archive at member %s: %s", where, name, why ? why : "unknown");
+            goto done;
+        }
+        if (n < 0) {
+            *problem = "damaged or encrypted in the archive";
+            goto done;
+        }
+        if (n == 0)
+            break;
+        used += (size_t)n;
+        if ((int64_t)used > tree->held_limit - tree->held_bytes) {
+            status = dg_fail(ctx, DG_EDATA,
+                             "%s: its images take more than %" PRId64 " MiB of memory; unpack it into a folder", where,
+                             tree->held_limit >> 20);
+            goto done;
+        }
+        if (used > (size_t)DG_TREE_MAX_FILE_BYTES) {
+            *problem = "larger than 256 MiB";
+            goto done;
+        }
+    }
+    uint8_t *exact = realloc(data, used + 1);
+    if (exact)
+        data = exact;
+    data[used] = 0;
+    *bytes = data;
+    *size = used;
+    data = NULL;
+done:
+    free(data);
+    return status;
+}
+
+static struct archive *new_reader(void) {
+    struct archive *archive = archive_read_new();
+    if (!archive)
+        return NULL;
+    /* Named one by one: "all" would include filters that start other programs. */
+    archive_read_support_filter_gzip(archive);
+    archive_read_support_filter_bzip2(archive);
+    archive_read_support_filter_xz(archive);
+    archive_read_support_filter_zstd(archive);
+    archive_read_support_format_tar(archive);
+    archive_read_support_format_zip(archive);
+    return archive;
+}
+
+static dg_status add_member(dg_ctx *ctx, dg_tree *tree, struct archive *archive, struct archive_entry *entry,
+                            const char *where, const char *prefix) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    uint8_t *bytes = NULL;
+    size_t size = 0, skip = strlen(prefix);
+    const char *problem = NULL, *name = archive_entry_pathname_utf8(entry);
+    if (!name)
+        name = archive_entry_pathname(entry);
+    if (!name || !*name) {
+        tree->hidden++;
+        return DG_OK;
+    }
+    if (asprintf(&path, "%s%s", prefix, name) < 0) {
+        path = NULL;
+        return dg_fail(ctx, DG_ENOMEM, "%s: out of memory for member names", where);
+    }
+    bool folder = archive_entry_filetype(entry) == AE_IFDIR;
+    if (!dg_path_normalise(path + skip) && !(folder && path[skip] == 0)) {
+        status = dg_fail(ctx, DG_EDATA, "%s: member %s has an unsafe path; refusing the archive", where, name);
+        goto done;
+    }
+    if (folder)
+        goto done;
+    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || dg_path_hidden(path + skip) ||
+        !is_useful(path)) {
+        tree->hidden++;
+        goto done;
+    }
+    DG_TRY(read_member(ctx, tree, archive, where, name, &bytes, &size, &problem));
+    if (problem) {
+        DG_TRY(dg_tree_add_file(ctx, tree, path, skip, NULL, 0));
+        tree->files[tree->count - 1].problem = strdup(problem);
+    } else {
+        status = dg_tree_add_file(ctx, tree, path, skip, bytes, size);
+        bytes = NULL;
+    }
+done:
+    free(bytes);
+    free(path);
+    return status;
+}
+
+static dg_status read_members(dg_ctx *ctx, dg_tree *tree, struct archive *archive, const char *where,
+                              const char *prefix) {
+    for (int64_t members = 0;; members++) {
+        struct archive_entry *entry = NULL;
+        int result = archive_read_next_header(archive, &entry);
+        if (result == ARCHIVE_EOF)
+            return DG_OK;
+        if (result == ARCHIVE_RETRY || result == ARCHIVE_FAILED || result == ARCHIVE_FATAL) {
+            const char *why = archive_error_string(archive);
+            return dg_fail(ctx, DG_EDATA, "%s: not a readable ZIP or TAR archive: %s", where, why ? why : "unknown");
+        }
+        if (members >= MAX_MEMBERS)
+            return dg_fail(ctx, DG_EDATA, "%s: more than %d members", where, MAX_MEMBERS);
+        if (dg_ctx_stop_requested(ctx))
+            return dg_fail(ctx, DG_EINTERRUPTED, "stopped while reading %s", where);
+        dg_status status = add_member(ctx, tree, archive, entry, where, prefix);
+        if (status != DG_OK)
+            return status;
+    }
+}
+
+dg_status dg_tree_add_archive(dg_ctx *ctx, dg_tree *tree, const char *path, const void *bytes, size_t size,
+                              const char *prefix) {
+    dg_status status = DG_OK;
+    tree->archive = true;
+    /* libarchive converts member names to the locale's encoding; only this thread's locale is set, for this call. */
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale_t before = utf8 ? uselocale(utf8) : (locale_t)0;
+    struct archive *archive = new_reader();
+    if (!archive) {
+        status = dg_fail(ctx, DG_ENOMEM, "%s: out of memory for the archive reader", path);
+        goto done;
+    }
+    int result =
+        bytes ? archive_read_open_memory(archive, bytes, size) : archive_read_open_filename(archive, path, BLOCK_BYTES);
+    if (result != ARCHIVE_OK) {
+        const char *why = archive_error_string(archive);
+        status = dg_fail(ctx, DG_EDATA, "%s: not a folder, nor a readable ZIP or TAR archive: %s", path,
+                         why ? why : "unknown");
+        goto done;
+    }
+    status = read_members(ctx, tree, archive, path, prefix);
+done:
+    archive_read_free(archive);
+    if (utf8) {
+        uselocale(before);
+        freelocale(utf8);
+    }
+    return status;
+}

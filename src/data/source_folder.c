@@ -1,0 +1,196 @@
+/* Where a tree comes from: a folder, a folder of archives, one archive, one IDX file. */
+#include "core/fs.h"
+#include "data/sniff.h"
+#include "data/tree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_DEPTH = 64 };
+
+typedef struct folder_walk {
+    dg_ctx *ctx;
+    dg_tree *tree;
+    struct {
+        dev_t device;
+        ino_t inode;
+    } above[MAX_DEPTH]; /* the folders that contain the current one */
+} folder_walk;
+
+static dg_status walk(folder_walk *w, const char *absolute, const char *relative, int depth);
+
+static dg_status add_folder_name(folder_walk *w, const char *relative) {
+    dg_tree *tree = w->tree;
+    if (tree->folder_count == tree->folder_capacity) {
+        size_t wanted = tree->folder_capacity ? 2 * tree->folder_capacity : 64;
+        char **grown = reallocarray(tree->folders, wanted, sizeof *grown);
+        if (!grown)
+            return dg_fail(w->ctx, DG_ENOMEM, "out of memory for a list of folders");
+        tree->folders = grown;
+        tree->folder_capacity = wanted;
+    }
+    char *copy = strdup(relative);
+    if (!copy)
+        return dg_fail(w->ctx, DG_ENOMEM, "out of memory for a list of folders");
+    tree->folders[tree->folder_count++] = copy;
+    return DG_OK;
+}
+
+static dg_status visit(folder_walk *w, const char *absolute, const char *relative, int depth) {
+    struct stat info;
+    if (stat(absolute, &info) != 0) {
+        /* A dangling link or a file that went away while we looked. */
+        w->tree->hidden++;
+        return DG_OK;
+    }
+    if (S_ISREG(info.st_mode))
+        return dg_tree_add_file(w->ctx, w->tree, relative, 0, NULL, 0);
+    if (!S_ISDIR(info.st_mode)) {
+        w->tree->hidden++;
+        return DG_OK;
+    }
+    for (int i = 0; i < depth; i++) {
+        if (w->above[i].device == info.st_dev && w->above[i].inode == info.st_ino)
+            return DG_OK; /* a link to a folder we are in: its files are listed already */
+    }
+    if (depth >= MAX_DEPTH)
+        return dg_fail(w->ctx, DG_EDATA, "%s: folders nested deeper than %d", absolute, MAX_DEPTH);
+    w->above[depth].device = info.st_dev;
+    w->above[depth].inode = info.st_ino;
+    if (relative[0]) {
+        dg_status status = add_folder_name(w, relative);
+        if (status != DG_OK)
+            return status;
+    }
+    return walk(w, absolute, relative, depth + 1);
+}
+
+static dg_status walk(folder_walk *w, const char *absolute, const char *relative, int depth) {
+    dg_status status = DG_OK;
+    char **names = NULL, *path = NULL, *below = NULL;
+    size_t count = 0;
+    DG_TRY(dg_fs_list(w->ctx, absolute, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        if (names[i][0] == '.' || strcmp(names[i], "__MACOSX") == 0) {
+            w->tree->hidden++;
+            continue;
+        }
+        path = dg_fs_join(absolute, names[i]);
+        below = relative[0] ? dg_fs_join(relative, names[i]) : strdup(names[i]);
+        if (!path || !below) {
+            status = dg_fail(w->ctx, DG_ENOMEM, "out of memory while listing %s", absolute);
+            goto done;
+        }
+        DG_TRY(visit(w, path, below, depth));
+        free(path);
+        free(below);
+        path = below = NULL;
+    }
+done:
+    free(path);
+    free(below);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
+dg_status dg_tree_add_folder(dg_ctx *ctx, dg_tree *tree, const char *path) {
+    dg_status status = DG_OK;
+    folder_walk *w = NULL;
+    DG_TRY(dg_alloc(ctx, &w, 1, sizeof *w, "walking a folder"));
+    w->ctx = ctx;
+    w->tree = tree;
+    tree->root = strdup(path);
+    if (!tree->root) {
+        status = dg_fail(ctx, DG_ENOMEM, "out of memory for the path %s", path);
+        goto done;
+    }
+    DG_TRY(visit(w, path, "", 0));
+done:
+    free(w);
+    return status;
+}
+
+/* A folder that holds archives and no image of its own is a set of shards. */
+static dg_status add_shards(dg_ctx *ctx, dg_tree *tree) {
+    dg_status status = DG_OK;
+    char *path = NULL, *prefix = NULL;
+    size_t count = tree->count, archives = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (dg_path_is_image(tree->files[i].path) || dg_path_is_idx_images(tree->files[i].path))
+            return DG_OK;
+        archives += dg_path_is_archive(tree->files[i].path);
+    }
+    for (size_t i = 0; i < count && archives > 0; i++) {
+        if (!dg_path_is_archive(tree->files[i].path))
+            continue;
+        path = dg_fs_join(tree->root, tree->files[i].path);
+        if (asprintf(&prefix, "%s/", tree->files[i].path) < 0)
+            prefix = NULL;
+        if (!path || !prefix) {
+            status = dg_fail(ctx, DG_ENOMEM, "out of memory while opening %s", tree->files[i].path);
+            goto done;
+        }
+        DG_TRY(dg_tree_add_archive(ctx, tree, path, NULL, 0, prefix));
+        free(path);
+        free(prefix);
+        path = prefix = NULL;
+    }
+    if (archives > 0)
+        status = dg_tree_finish(ctx, tree);
+done:
+    free(path);
+    free(prefix);
+    return status;
+}
+
+/* One IDX file: a tree of it and of the files beside it that belong to the MNIST family, so that its labels are found.
+ */
+static dg_status add_idx_folder(dg_ctx *ctx, dg_tree *tree, const char *path) {
+    dg_status status = DG_OK;
+    char **names = NULL;
+    size_t count = 0;
+    const char *name = dg_path_name(path);
+    tree->root = name == path ? strdup(".") : strndup(path, (size_t)(name - path));
+    if (!tree->root)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory for the path %s", path);
+    DG_TRY(dg_fs_list(ctx, tree->root, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        bool labels = strstr(names[i], "labels") && strstr(names[i], "idx1-ubyte");
+        if (strcmp(names[i], name) == 0 || labels)
+            DG_TRY(dg_tree_add_file(ctx, tree, names[i], 0, NULL, 0));
+    }
+done:
+    dg_fs_free_list(names, count);
+    return status;
+}
+
+dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tree *tree) {
+    dg_status status = DG_OK;
+    struct stat info;
+    *tree = (dg_tree){.held_limit = held_limit};
+    if (stat(path, &info) != 0) {
+        status = dg_fail(ctx, DG_ENOINPUT, "%s: %s; a folder of images, an archive or an IDX file is expected", path,
+                         strerror(errno));
+        goto done;
+    }
+    if (S_ISDIR(info.st_mode)) {
+        DG_TRY(dg_tree_add_folder(ctx, tree, path));
+        DG_TRY(dg_tree_finish(ctx, tree));
+        DG_TRY(add_shards(ctx, tree));
+    } else if (S_ISREG(info.st_mode) && dg_path_is_idx_images(path)) {
+        DG_TRY(add_idx_folder(ctx, tree, path));
+        DG_TRY(dg_tree_finish(ctx, tree));
+    } else if (S_ISREG(info.st_mode)) {
+        DG_TRY(dg_tree_add_archive(ctx, tree, path, NULL, 0, ""));
+        DG_TRY(dg_tree_finish(ctx, tree));
+    } else {
+        status = dg_fail(ctx, DG_ENOINPUT, "%s: neither a folder nor a regular file", path);
+    }
+done:
+    if (status != DG_OK)
+        dg_tree_free(tree);
+    return status;
+}

@@ -1,0 +1,69 @@
+#include "inspect/inspect.h"
+
+#include "core/fs.h"
+#include "inspect/inspect_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+bool dg_inspect_has(const char *path, const char *name) {
+    char *joined = dg_fs_join(path, name);
+    const bool there = joined && dg_fs_exists(joined);
+    free(joined);
+    return there;
+}
+
+json_t *dg_inspect_text(const char *text) {
+    if (!text)
+        return json_null();
+    if (dg_utf8_valid(text, strlen(text)))
+        return json_string(text);
+    char *copy = strdup(text);
+    for (char *c = copy; c && *c; c++)
+        if (*c & 0x80)
+            *c = '?';
+    json_t *value = copy ? json_string(copy) : NULL;
+    free(copy);
+    return value;
+}
+
+dg_status dg_inspect_done(dg_ctx *ctx, const char *path, json_t *object, json_t **result) {
+    if (!object)
+        return dg_fail(ctx, DG_ENOMEM, "%s: out of memory while describing it", path);
+    *result = object;
+    return DG_OK;
+}
+
+/* By name, since a TGA has no signature and any archive could pass for one. */
+static bool is_image_name(const char *path) {
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp", ".gif",
+                                          ".tga", ".pgm", ".ppm",  ".pbm", ".pnm"};
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0)
+            return true;
+    return false;
+}
+
+static dg_status inspect_folder(dg_ctx *ctx, const char *path, json_t **result) {
+    if (dg_inspect_is_run(path))
+        return dg_inspect_run(ctx, path, result);
+    if (dg_inspect_is_model(path))
+        return dg_inspect_model(ctx, path, result);
+    if (dg_inspect_has(path, "manifest.json"))
+        return dg_inspect_synthetic(ctx, path, result);
+    char *latest = dg_fs_join(path, "latest"); /* a folder of runs: its newest finished one */
+    const bool runs = latest && dg_fs_is_dir(latest) && dg_inspect_is_run(latest);
+    dg_status status = runs ? dg_inspect_run(ctx, latest, result) : dg_inspect_images(ctx, path, result);
+    free(latest);
+    return status;
+}
+
+dg_status dg_inspect(dg_ctx *ctx, const char *path, json_t **result) {
+    if (!dg_fs_exists(path))
+        return dg_fail(ctx, DG_ENOINPUT, "%s: no such file or folder", path);
+    if (dg_fs_is_dir(path))
+        return inspect_folder(ctx, path, result);
+    return is_image_name(path) ? dg_inspect_image(ctx, path, result) : dg_inspect_images(ctx, path, result);
+}

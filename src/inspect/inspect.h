@@ -1,0 +1,24 @@
+/* What a path is: a trained model, a run, a set of images, one image, as JSON for `diffgen info`.
+ * Order: dg_options_init/parse on dg_info_option_table -> dg_inspect for each path -> json_decref. */
+#ifndef DG_INSPECT_INSPECT_H
+#define DG_INSPECT_INSPECT_H
+
+#include "core/options.h"
+
+typedef struct dg_info_options {
+    dg_string_list paths;
+    bool json;
+} dg_info_options;
+
+extern const dg_option_table dg_info_option_table;
+
+/* Looks at `path` and describes it; reads headers and configuration, decodes no more images than it must.
+ * out   *result new reference, an object with "kind": "run", "model", "images" or "image", "path", and what is known:
+ *         run     the run's options and progress, its checkpoints, and "model" once there is one
+ *         model   "sha256", "resolution", "channels", "classes", "parameters", "flops_per_image", "scheduler"
+ *         images  "layout", "images", "classes" [{"name", "images"}], "sizes", "channels", "bits", "skipped"
+ *         image   "width", "height", "channels", "bits", "provenance" (of an image made by diffgen)
+ * err   DG_ENOINPUT nothing there; DG_EDATA none of these; DG_ECONFIG, DG_EIO, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_inspect(dg_ctx *ctx, const char *path, json_t **result);
+
+#endif

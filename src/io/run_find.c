@@ -1,0 +1,123 @@
+/* From what a user types after --model to a model folder. */
+#include "io/run_folder.h"
+#include "io/run_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool has_file(const char *folder, const char *name) {
+    char *path = dg_fs_join(folder, name);
+    const bool result = path && dg_fs_is_file(path);
+    free(path);
+    return result;
+}
+
+static bool is_model(const char *folder) {
+    return has_file(folder, "model_index.json") || has_file(folder, "unet/config.json") ||
+           has_file(folder, "unet_ema/config.json") || has_file(folder, "diffusion_pytorch_model.safetensors");
+}
+
+/* Name of the folder a path leads to, links followed. NULL: no memory. */
+static char *real_name(const char *path) {
+    char *real = realpath(path, NULL), *name = dg_fs_basename(real ? real : path);
+    free(real);
+    return name;
+}
+
+/* The parent of a path that leads to "<parent>/model", if the parent is a run; NULL otherwise. */
+static char *run_of_model(const char *path) {
+    char *real = realpath(path, NULL), *slash = real ? strrchr(real, '/') : NULL;
+    if (slash && slash != real && strcmp(slash, "/model") == 0) {
+        *slash = '\0';
+        if (has_file(real, "config.json"))
+            return real;
+    }
+    free(real);
+    return NULL;
+}
+
+static dg_status take(dg_ctx *ctx, const char *model_path, const char *name_path, char **model, char **name) {
+    *model = strdup(model_path);
+    *name = real_name(name_path);
+    return *model && *name ? DG_OK : dg_fail(ctx, DG_ENOMEM, "out of memory");
+}
+
+/* If `run` holds a model/: takes it. */
+static dg_status try_run(dg_ctx *ctx, const char *run, char **model, char **name) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(dg_run_join(ctx, run, "model", &path));
+    if (is_model(path))
+        DG_TRY(take(ctx, path, run, model, name));
+done:
+    free(path);
+    return status;
+}
+
+/* The finished run in `folder` whose DONE is youngest; names decide between equal times. */
+static dg_status newest_finished(dg_ctx *ctx, const char *folder, char **model, char **name) {
+    dg_status status = DG_OK;
+    char **names = NULL, *run = NULL, *mark = NULL, *best = NULL;
+    size_t count = 0;
+    struct timespec best_time = {0};
+    DG_TRY(dg_fs_list(ctx, folder, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        struct stat info;
+        free(run);
+        free(mark);
+        run = mark = NULL;
+        DG_TRY(dg_run_join(ctx, folder, names[i], &run));
+        DG_TRY(dg_run_join(ctx, run, "DONE", &mark));
+        if (stat(mark, &info) != 0 || !S_ISREG(info.st_mode))
+            continue;
+        const struct timespec t = info.st_mtim;
+        if (best && (t.tv_sec < best_time.tv_sec || (t.tv_sec == best_time.tv_sec && t.tv_nsec < best_time.tv_nsec)))
+            continue;
+        free(best);
+        best = run;
+        run = NULL;
+        best_time = t;
+    }
+    if (best)
+        DG_TRY(try_run(ctx, best, model, name));
+done:
+    free(run);
+    free(mark);
+    free(best);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
+dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, char **name) {
+    dg_status status = DG_OK;
+    const char *start = path ? path : "runs";
+    char *latest = NULL, *run = NULL;
+    *model_path = *name = NULL;
+    if (!dg_fs_is_dir(start))
+        DG_TRY(
+            path ? dg_fail(ctx, DG_ENOINPUT, "%s: there is no such folder; --model takes a run or a model folder", path)
+                 : dg_fail(ctx, DG_ENOINPUT,
+                           "nothing has been trained here yet: there is no runs folder. Train a model with `diffgen "
+                           "train --images FOLDER`, or name one with --model"));
+    if (is_model(start)) {
+        run = run_of_model(start);
+        DG_TRY(take(ctx, start, run ? run : start, model_path, name));
+        goto done;
+    }
+    DG_TRY(try_run(ctx, start, model_path, name));
+    if (*model_path)
+        goto done;
+    DG_TRY(dg_run_join(ctx, start, "latest", &latest));
+    DG_TRY(try_run(ctx, latest, model_path, name));
+    if (!*model_path)
+        DG_TRY(newest_finished(ctx, start, model_path, name));
+    if (!*model_path)
+        DG_TRY(dg_fail(ctx, DG_ENOINPUT,
+                       "%s: there is no trained model in it: no model_index.json, no model folder, no finished run",
+                       start));
+done:
+    free(latest);
+    free(run);
+    return status;
+}

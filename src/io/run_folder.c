@@ -1,0 +1,245 @@
+/* A run's folder: layout, lock, checkpoints. Its growing text files are in run_logs.c. */
+#include "io/run_folder.h"
+
+#include "core/fs.h"
+#include "io/checkpoint.h"
+#include "io/run_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static dg_status no_memory(dg_ctx *ctx) {
+    return dg_fail(ctx, DG_ENOMEM, "out of memory");
+}
+
+dg_status dg_run_join(dg_ctx *ctx, const char *folder, const char *name, char **out) {
+    *out = dg_fs_join(folder, name);
+    return *out ? DG_OK : no_memory(ctx);
+}
+
+static dg_status make_subfolder(dg_ctx *ctx, const char *folder, const char *name) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(dg_run_join(ctx, folder, name, &path));
+    DG_TRY(dg_fs_mkdirs(ctx, path));
+done:
+    free(path);
+    return status;
+}
+
+dg_status dg_run_open(dg_ctx *ctx, const char *path, dg_run **out) {
+    dg_status status = DG_OK;
+    dg_run *run = NULL;
+    char *lock_path = NULL;
+    *out = NULL;
+    DG_TRY(dg_alloc(ctx, &run, 1, sizeof *run, "run folder"));
+    run->path = strdup(path);
+    if (!run->path)
+        DG_TRY(no_memory(ctx));
+    DG_TRY(dg_fs_mkdirs(ctx, path));
+    DG_TRY(dg_run_join(ctx, path, ".lock", &lock_path));
+    DG_TRY(dg_fs_lock(ctx, lock_path, &run->lock));
+    DG_TRY(make_subfolder(ctx, path, "grids"));
+    DG_TRY(make_subfolder(ctx, path, "checkpoints"));
+    *out = run;
+    run = NULL;
+done:
+    free(lock_path);
+    dg_run_close(run);
+    return status;
+}
+
+void dg_run_close(dg_run *run) {
+    if (!run)
+        return;
+    dg_fs_unlock(run->lock);
+    free(run->path);
+    free(run);
+}
+
+char *dg_run_path(const dg_run *run, const char *name) {
+    return dg_fs_join(run->path, name);
+}
+
+static bool has(const char *folder, const char *name, bool (*test)(const char *)) {
+    char *path = dg_fs_join(folder, name);
+    const bool result = path && test(path);
+    free(path);
+    return result;
+}
+
+bool dg_run_is_finished(const dg_run *run) {
+    return has(run->path, "DONE", dg_fs_is_file);
+}
+
+dg_status dg_run_read_config(dg_ctx *ctx, const dg_run *run, json_t **out) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    *out = NULL;
+    DG_TRY(dg_run_join(ctx, run->path, "config.json", &path));
+    if (dg_fs_is_file(path))
+        DG_TRY(dg_json_load(ctx, path, DG_JSON_STRICT, out));
+done:
+    free(path);
+    return status;
+}
+
+dg_status dg_run_write_config(dg_ctx *ctx, const dg_run *run, const json_t *config) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(dg_run_join(ctx, run->path, "config.json", &path));
+    DG_TRY(dg_json_save(ctx, path, config));
+done:
+    free(path);
+    return status;
+}
+
+/* ---- checkpoints ---------------------------------------------------------------------------------------------- */
+
+char *dg_run_checkpoint_path(const dg_run *run, int64_t step) {
+    char *path = NULL;
+    return asprintf(&path, "%s/checkpoints/step-%09lld", run->path, (long long)step) < 0 ? NULL : path;
+}
+
+/* "step-000000100" -> 100; -1 for any other name. */
+static int64_t step_of(const char *name) {
+    if (strncmp(name, "step-", 5) != 0 || name[5] == '\0' || strlen(name) > 5 + 18 ||
+        strspn(name + 5, "0123456789") != strlen(name + 5))
+        return -1;
+    return strtoll(name + 5, NULL, 10);
+}
+
+static int newest_first(const void *a, const void *b) {
+    const int64_t x = step_of(*(char *const *)a), y = step_of(*(char *const *)b);
+    return x > y ? -1 : x < y;
+}
+
+/* Names in checkpoints/, newest first; those that are not checkpoints come last. */
+static dg_status list_checkpoints(dg_ctx *ctx, const dg_run *run, char **folder, char ***names, size_t *count) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_run_join(ctx, run->path, "checkpoints", folder));
+    DG_TRY(dg_fs_list(ctx, *folder, names, count));
+    if (*count > 0)
+        qsort(*names, *count, sizeof **names, newest_first);
+done:
+    return status;
+}
+
+dg_status dg_run_newest_checkpoint(dg_ctx *ctx, const dg_run *run, char **path, int64_t *step) {
+    dg_status status = DG_OK;
+    char *folder = NULL, **names = NULL, *candidate = NULL;
+    size_t count = 0;
+    *path = NULL;
+    *step = 0;
+    DG_TRY(list_checkpoints(ctx, run, &folder, &names, &count));
+    for (size_t i = 0; i < count && step_of(names[i]) >= 0; i++) {
+        DG_TRY(dg_run_join(ctx, folder, names[i], &candidate));
+        const dg_status valid = dg_checkpoint_read_state(ctx, candidate, NULL);
+        if (valid == DG_OK) {
+            *path = candidate;
+            candidate = NULL;
+            *step = step_of(names[i]);
+            goto done;
+        }
+        if (valid == DG_ENOMEM || valid == DG_EIO)
+            DG_TRY(valid);
+        dg_log(ctx, DG_LOG_WARN, "checkpoint passed over: %s", dg_last_error(ctx));
+        dg_ctx_clear_error(ctx);
+        free(candidate);
+        candidate = NULL;
+    }
+done:
+    free(candidate);
+    free(folder);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
+/* What dg_checkpoint_write and dg_fs_publish_dir leave when they are killed: "step-<digits>" and an ending. */
+static bool is_leftover(const char *name) {
+    const size_t digits = strncmp(name, "step-", 5) == 0 ? strspn(name + 5, "0123456789") : 0;
+    return digits > 0 && name[5 + digits] == '.';
+}
+
+dg_status dg_run_prune_checkpoints(dg_ctx *ctx, dg_run *run, int64_t keep) {
+    dg_status status = DG_OK;
+    char *folder = NULL, **names = NULL, *path = NULL;
+    size_t count = 0;
+    int64_t seen = 0;
+    DG_TRY(list_checkpoints(ctx, run, &folder, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        const bool checkpoint = step_of(names[i]) >= 0;
+        seen += checkpoint;
+        if (checkpoint ? seen <= (keep > 1 ? keep : 1) : !is_leftover(names[i]))
+            continue;
+        DG_TRY(dg_run_join(ctx, folder, names[i], &path));
+        DG_TRY(dg_fs_remove_tree(ctx, path));
+        free(path);
+        path = NULL;
+    }
+done:
+    free(path);
+    free(folder);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
+/* ---- the end -------------------------------------------------------------------------------------------------- */
+
+/* The folder a run lies in, and its name there. */
+static dg_status split(dg_ctx *ctx, const char *path, char **parent, char **name) {
+    char *real = realpath(path, NULL);
+    *parent = *name = NULL;
+    char *slash = real ? strrchr(real, '/') : NULL;
+    if (slash) {
+        *name = strdup(slash + 1);
+        *parent = slash == real ? strdup("/") : strndup(real, (size_t)(slash - real));
+    }
+    free(real);
+    return *parent && *name ? DG_OK : dg_fail(ctx, DG_EIO, "%s: cannot find its folder: %s", path, strerror(errno));
+}
+
+static bool is_link(const char *path) {
+    char target[8];
+    return readlink(path, target, sizeof target) >= 0;
+}
+
+static dg_status link_latest(dg_ctx *ctx, const dg_run *run) {
+    dg_status status = DG_OK;
+    char *parent = NULL, *name = NULL, *link = NULL;
+    DG_TRY(split(ctx, run->path, &parent, &name));
+    DG_TRY(dg_run_join(ctx, parent, "latest", &link));
+    const char *base = strrchr(parent, '/') + 1;
+    if (strcmp(base, "runs") == 0 ? (is_link(link) || !dg_fs_exists(link)) : is_link(link))
+        DG_TRY(dg_fs_symlink(ctx, name, link));
+done:
+    free(parent);
+    free(name);
+    free(link);
+    return status;
+}
+
+dg_status dg_run_finish(dg_ctx *ctx, dg_run *run) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(dg_run_join(ctx, run->path, "DONE", &path));
+    DG_TRY(dg_fs_write_atomic(ctx, path, "", 0));
+    DG_TRY(link_latest(ctx, run));
+done:
+    free(path);
+    return status;
+}
+
+dg_status dg_run_reopen(dg_ctx *ctx, dg_run *run) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(dg_run_join(ctx, run->path, "DONE", &path));
+    if (unlink(path) != 0 && errno != ENOENT)
+        DG_TRY(dg_fail(ctx, DG_EIO, "%s: cannot remove: %s", path, strerror(errno)));
+done:
+    free(path);
+    return status;
+}

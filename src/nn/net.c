@@ -1,0 +1,172 @@
+#include "nn/net_internal.h"
+
+#include <stdlib.h>
+
+dg_group_norm_desc dg_net_group_norm_desc(const dg_net *net, const dg_node *node) {
+    const dg_value *y = &net->graph->values[node->y];
+    return (dg_group_norm_desc){.n = net->options.n,
+                                .h = y->h,
+                                .w = y->w,
+                                .c = y->c,
+                                .groups = node->groups,
+                                .eps = (float)net->config.norm_eps,
+                                .act = node->act,
+                                .embed = node->embed};
+}
+
+dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node) {
+    const dg_value *y = &net->graph->values[node->y];
+    return (dg_attention_desc){
+        .n = net->options.n, .tokens = y->h * y->w, .heads = node->heads, .head_dim = node->head_dim};
+}
+
+static dg_conv2d_desc conv2d_desc(const dg_net *net, const dg_node *node) {
+    const dg_value *x = &net->graph->values[node->x];
+    return (dg_conv2d_desc){.n = net->options.n,
+                            .h = x->h,
+                            .w = x->w,
+                            .in_c = x->c,
+                            .out_c = net->graph->values[node->y].c,
+                            .kernel = node->kernel,
+                            .stride = node->stride,
+                            .pad_begin = node->pad_begin,
+                            .pad_end = node->pad_end,
+                            .bias = node->bias >= 0,
+                            .upsample = node->upsample,
+                            .residual = node->x2 >= 0,
+                            .training = net->options.training,
+                            .lanes = net->options.lanes};
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Prepares every op and sums up what they need besides activations. */
+static dg_status plan_ops(dg_net *net) {
+    dg_status status = DG_OK;
+    const dg_ops *ops = net->options.backend->ops;
+    dg_exec exec = {.ctx = net->ctx};
+    net->memory.workspace_bytes = larger(net->options.extra_workspace_bytes, (size_t)net->options.n * sizeof(float));
+    for (int i = 0; i < net->graph->node_count; i++) {
+        const dg_node *node = &net->graph->nodes[i];
+        dg_node_state *state = &net->nodes[i];
+        size_t workspace = 0;
+        if (node->kind == DG_NODE_CONV2D) {
+            const dg_conv2d_desc desc = conv2d_desc(net, node);
+            DG_TRY(ops->conv2d_plan(&exec, &desc, &state->plan));
+            state->packed_offset = net->memory.packed_bytes;
+            net->memory.packed_bytes += (state->plan->packed_bytes + 63) / 64 * 64;
+            workspace = state->plan->workspace_bytes;
+        } else if (node->kind == DG_NODE_GROUP_NORM) {
+            const dg_group_norm_desc desc = dg_net_group_norm_desc(net, node);
+            workspace = ops->group_norm_workspace_bytes(&desc);
+        } else if (node->kind == DG_NODE_ATTENTION) {
+            const dg_attention_desc desc = dg_net_attention_desc(net, node);
+            workspace = ops->attention_workspace_bytes(&desc);
+        }
+        net->memory.workspace_bytes = larger(net->memory.workspace_bytes, workspace);
+    }
+done:
+    return status;
+}
+
+dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options, dg_net **out) {
+    dg_status status = DG_OK;
+    dg_net *net = NULL;
+    DG_TRY(dg_alloc(ctx, &net, 1, sizeof *net, "the network"));
+    net->ctx = ctx;
+    net->config = *config;
+    net->options = *options;
+    DG_TRY(dg_unet_build(ctx, config, options->h, options->w, &net->graph));
+    DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
+    DG_TRY(dg_net_schedule(net));
+    DG_TRY(plan_ops(net));
+    dg_net_memory *memory = &net->memory;
+    memory->total_bytes =
+        memory->packed_bytes + (size_t)options->lanes * (memory->activation_bytes + memory->workspace_bytes);
+    *out = net;
+    net = NULL;
+done:
+    dg_net_free(net);
+    return status;
+}
+
+void dg_net_free(dg_net *net) {
+    if (!net)
+        return;
+    const dg_backend *backend = net->options.backend;
+    for (int i = 0; net->lanes && i < net->options.lanes; i++) {
+        backend->exec_free(&net->lanes[i].exec);
+        backend->free(net->lanes[i].memory);
+    }
+    for (int i = 0; net->nodes && i < net->graph->node_count; i++)
+        dg_plan_free(net->nodes[i].plan);
+    backend->free(net->packed);
+    free(net->lanes);
+    free(net->nodes);
+    free(net->slots);
+    free(net->value_slot);
+    free(net->grad_slot);
+    dg_graph_free(net->graph);
+    free(net);
+}
+
+dg_net_memory dg_net_memory_plan(const dg_net *net) {
+    return net->memory;
+}
+
+const dg_graph *dg_net_graph(const dg_net *net) {
+    return net->graph;
+}
+
+static dg_net_io lane_io(const dg_net *net, int lane) {
+    const dg_graph *graph = net->graph;
+    dg_net_io io = {.exec = &net->lanes[lane].exec,
+                    .x = dg_net_value(net, lane, graph->input),
+                    .timesteps = dg_net_slot(net, lane, net->timesteps_slot),
+                    .labels = dg_net_slot(net, lane, net->labels_slot),
+                    .random = dg_net_slot(net, lane, net->random_slot),
+                    .y = dg_net_value(net, lane, graph->output),
+                    .dy = dg_net_grad(net, lane, graph->output)};
+    if (graph->identity_input >= 0)
+        io.class_vector = dg_net_slot(net, lane, net->value_slot[graph->identity_input]);
+    return io;
+}
+
+dg_status dg_net_allocate(dg_net *net) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = net->options.backend;
+    void *memory;
+    DG_TRY(dg_alloc(net->ctx, &net->lanes, (size_t)net->options.lanes, sizeof *net->lanes, "the network's lanes"));
+    DG_TRY(backend->alloc(net->ctx, net->memory.packed_bytes, "packed weights", &memory));
+    net->packed = memory;
+    for (int i = 0; i < net->options.lanes; i++) {
+        dg_lane *lane = &net->lanes[i];
+        DG_TRY(backend->alloc(net->ctx, net->memory.activation_bytes, "activations", &memory));
+        lane->memory = memory;
+        DG_TRY(backend->exec_create(net->ctx, net->memory.workspace_bytes, &lane->exec));
+        lane->exec.lane = i;
+        lane->io = lane_io(net, i);
+    }
+done:
+    return status;
+}
+
+int dg_net_pack_count(const dg_net *net) {
+    return net->graph->node_count;
+}
+
+dg_status dg_net_pack(dg_net *net, int lane, int item, const float *weights) {
+    const dg_node *node = &net->graph->nodes[item];
+    const dg_node_state *state = &net->nodes[item];
+    if (node->kind != DG_NODE_CONV2D)
+        return DG_OK;
+    return net->options.backend->ops->conv2d_pack(&net->lanes[lane].exec, state->plan,
+                                                  dg_net_param(net, weights, node->weight),
+                                                  net->packed + state->packed_offset);
+}
+
+const dg_net_io *dg_net_lane(const dg_net *net, int lane) {
+    return &net->lanes[lane].io;
+}

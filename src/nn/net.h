@@ -1,0 +1,64 @@
+/* A network ready to run: the graph of one config at one batch shape, its memory plan, its prepared ops.
+ *
+ * Parallelism is over lanes: a lane is one thread's (or one GPU's) private set of activations. Lanes share the plan and
+ * the packed weights, and run whole forward and backward passes without talking to each other (why: docs/performance.md).
+ *
+ * Order: dg_net_create (plans, says what memory it wants) -> dg_net_allocate -> dg_net_pack after every change of the
+ * weights -> per lane: fill the input, dg_net_forward, fill the output's gradient, dg_net_backward. */
+#ifndef DG_NN_NET_H
+#define DG_NN_NET_H
+
+#include "kernels/backend.h"
+#include "nn/graph.h"
+
+typedef struct dg_net dg_net;
+
+typedef struct dg_net_options {
+    const dg_backend *backend;
+    int64_t n, h, w; /* images per lane and pass, pixels */
+    bool training;   /* false: only forward passes; activations share memory as soon as they can */
+    int lanes;
+    size_t extra_workspace_bytes; /* for ops the caller runs on the lanes itself */
+} dg_net_options;
+
+typedef struct dg_net_memory {
+    size_t packed_bytes;     /* compute copies of the weights, shared by the lanes */
+    size_t activation_bytes; /* per lane */
+    size_t workspace_bytes;  /* per lane */
+    size_t total_bytes;      /* packed + lanes * (activation + workspace) */
+} dg_net_memory;
+
+/* out *out; err DG_ECONFIG impossible size, DG_EDEVICE an op the backend cannot do at this shape, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options,
+                                      dg_net **out);
+void dg_net_free(dg_net *net);
+dg_net_memory dg_net_memory_plan(const dg_net *net);
+const dg_graph *dg_net_graph(const dg_net *net);
+/* One allocation each for the packed weights and for every lane. err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_net_allocate(dg_net *net);
+
+/* Number of independently packable items; pack item i of [0, count) on a lane. */
+int dg_net_pack_count(const dg_net *net);
+DG_MUST_CHECK dg_status dg_net_pack(dg_net *net, int lane, int item, const float *weights);
+
+/* What a lane's passes read and write. Views stay valid for the life of the net. */
+typedef struct dg_net_io {
+    dg_exec *exec;
+    dg_tensor x;         /* input, written by the caller; kept unchanged until the backward */
+    float *timesteps;    /* [n] */
+    int32_t *labels;     /* [n], rows of the class table */
+    float *class_vector; /* [n, D] for DG_CLASS_IDENTITY, else NULL */
+    dg_random *random;   /* [n] dropout stream of each image (purpose and step are set by the net) */
+    dg_tensor y;         /* output */
+    dg_tensor dy;        /* its gradient, written by the caller; training only */
+} dg_net_io;
+const dg_net_io *dg_net_lane(const dg_net *net, int lane);
+
+/* y from x. dropout: false switches dropout layers off (always so when not training). */
+DG_MUST_CHECK dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropout);
+/* Parameter gradients of <dy, y> after a forward of the same lane. grad [params.total]; mode.accumulate false
+ * overwrites every parameter (padding between them is never touched). */
+DG_MUST_CHECK dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_param_grad *mode,
+                                        float *grad);
+
+#endif

@@ -1,0 +1,79 @@
+/* The net's insides, shared by the files that plan it (net.c, net_schedule.c) and walk it (net_forward.c, net_backward.c). */
+#ifndef DG_NN_NET_INTERNAL_H
+#define DG_NN_NET_INTERNAL_H
+
+#include "nn/memory_plan.h"
+#include "nn/net.h"
+
+/* Buffers a node keeps besides its output. */
+typedef enum dg_extra {
+    DG_EXTRA_STATS, /* group norm's mean and 1/std, attention's log-sum-exp */
+    DG_EXTRA_DSUMS, /* group norm's per-image parameter gradients, between its two backward passes */
+    DG_EXTRA_COUNT
+} dg_extra;
+
+typedef struct dg_node_state {
+    dg_plan *plan;        /* conv2d */
+    size_t packed_offset; /* conv2d: into net.packed */
+    int extra[DG_EXTRA_COUNT]; /* slots, -1 = none */
+    /* Whether the gradient of x, x2, x3 already holds other consumers' contributions when this node's backward runs. */
+    bool accumulate[3];
+    bool residual_aliased; /* the gradient of x2 lives in the gradient of y: nothing to add */
+} dg_node_state;
+
+typedef struct dg_lane {
+    dg_exec exec;
+    char *memory; /* activations */
+    dg_net_io io;
+    bool dropout; /* whether the last forward dropped: the backward must do the same */
+} dg_lane;
+
+struct dg_net {
+    dg_ctx *ctx;
+    dg_unet_config config;
+    dg_net_options options;
+    dg_graph *graph;
+    dg_node_state *nodes;
+    dg_slot *slots;
+    int slot_count;
+    int *value_slot; /* [values] */
+    int *grad_slot;  /* [values], -1 = no gradient */
+    int timesteps_slot, labels_slot, random_slot;
+    dg_net_memory memory;
+    char *packed;
+    dg_lane *lanes;
+};
+
+/* Decides which buffers exist and when each is alive; fills slots, *_slot, node extras and flags. */
+DG_MUST_CHECK dg_status dg_net_schedule(dg_net *net);
+
+dg_group_norm_desc dg_net_group_norm_desc(const dg_net *net, const dg_node *node);
+dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node);
+/* Marks the lane's dropout streams as this node's, so that no two dropout layers share a mask. */
+void dg_net_address_dropout(const dg_net *net, int lane, int node);
+
+static inline void *dg_net_slot(const dg_net *net, int lane, int slot) {
+    return slot < 0 ? NULL : net->lanes[lane].memory + net->slots[slot].offset;
+}
+
+/* Views of a value and of its gradient on a lane. */
+static inline dg_tensor dg_net_view(const dg_net *net, int lane, int value, int slot) {
+    const dg_value *v = &net->graph->values[value];
+    return (dg_tensor){dg_net_slot(net, lane, slot), DG_F32, {net->options.n, v->h, v->w, v->c}};
+}
+static inline dg_tensor dg_net_value(const dg_net *net, int lane, int value) {
+    return dg_net_view(net, lane, value, net->value_slot[value]);
+}
+static inline dg_tensor dg_net_grad(const dg_net *net, int lane, int value) {
+    return dg_net_view(net, lane, value, net->grad_slot[value]);
+}
+static inline bool dg_net_has_grad(const dg_net *net, int value) {
+    return value >= 0 && net->grad_slot[value] >= 0;
+}
+
+/* A parameter inside a flat array; NULL for index -1. */
+static inline const float *dg_net_param(const dg_net *net, const float *weights, int index) {
+    return index < 0 ? NULL : weights + net->graph->params.list[index].offset;
+}
+
+#endif

@@ -1,0 +1,149 @@
+/* When each buffer of a lane is alive.
+ *
+ * Steps: node i runs forward at step i; the caller fills the output's gradient at step K (the node count); node i runs
+ * backward at step 2K - i. A value lives from its producer to its last reader, which in training is often a backward
+ * step; a gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
+ * The gradient of a fused residual equals the gradient of the sum: where nothing has been added to it yet, it is the
+ * same buffer, whose life is prolonged instead of copying it. */
+#include "nn/net_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int forward_step(int node) {
+    return node < 0 ? 0 : node;
+}
+
+static int backward_step(const dg_net *net, int node) {
+    return 2 * net->graph->node_count - (node < 0 ? 0 : node);
+}
+
+static int add_slot(dg_net *net, size_t bytes, int first, int last) {
+    net->slots[net->slot_count] = (dg_slot){.bytes = bytes, .first = first, .last = last};
+    return net->slot_count++;
+}
+
+static size_t value_bytes(const dg_net *net, int value) {
+    const dg_value *v = &net->graph->values[value];
+    return (size_t)(net->options.n * v->h * v->w * v->c) * sizeof(float);
+}
+
+static void keep_until(dg_net *net, int slot, int step) {
+    if (slot >= 0 && net->slots[slot].last < step)
+        net->slots[slot].last = step;
+}
+
+/* Which inputs the backward of a node reads again. */
+static bool backward_reads_input(const dg_node *node, int which) {
+    switch (node->kind) {
+    case DG_NODE_CONV2D:
+        return which == 0;
+    case DG_NODE_GROUP_NORM:
+    case DG_NODE_ATTENTION:
+        return true;
+    case DG_NODE_ACT:
+        return which == 0;
+    default:
+        return false;
+    }
+}
+
+static void schedule_values(dg_net *net) {
+    const dg_graph *graph = net->graph;
+    const bool training = net->options.training;
+    for (int v = 0; v < graph->value_count; v++) {
+        const int first = forward_step(graph->values[v].producer);
+        net->value_slot[v] = add_slot(net, value_bytes(net, v), first, first);
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        const dg_node *node = &graph->nodes[i];
+        const int inputs[3] = {node->x, node->x2, node->x3};
+        for (int k = 0; k < 3; k++)
+            if (inputs[k] >= 0) {
+                const bool again = training && backward_reads_input(node, k);
+                keep_until(net, net->value_slot[inputs[k]], again ? backward_step(net, i) : i);
+            }
+        if (training && node->kind == DG_NODE_ATTENTION)
+            keep_until(net, net->value_slot[node->y], backward_step(net, i));
+    }
+    /* The caller reads the output after the last node, and may reuse the input for a second pass. */
+    const int end = training ? backward_step(net, 0) : graph->node_count;
+    keep_until(net, net->value_slot[graph->output], graph->node_count);
+    keep_until(net, net->value_slot[graph->input], end);
+    if (graph->identity_input >= 0)
+        keep_until(net, net->value_slot[graph->identity_input], end);
+    net->timesteps_slot = add_slot(net, (size_t)net->options.n * sizeof(float), 0, end);
+    net->labels_slot = add_slot(net, (size_t)net->options.n * sizeof(int32_t), 0, end);
+    net->random_slot = add_slot(net, (size_t)net->options.n * sizeof(dg_random), 0, end);
+}
+
+static void schedule_extras(dg_net *net) {
+    const dg_graph *graph = net->graph;
+    const int64_t n = net->options.n;
+    for (int i = 0; i < graph->node_count; i++) {
+        const dg_node *node = &graph->nodes[i];
+        const dg_value *y = &graph->values[node->y];
+        dg_node_state *state = &net->nodes[i];
+        const int last = net->options.training ? backward_step(net, i) : i;
+        state->extra[DG_EXTRA_STATS] = state->extra[DG_EXTRA_DSUMS] = -1;
+        if (node->kind == DG_NODE_GROUP_NORM) {
+            state->extra[DG_EXTRA_STATS] = add_slot(net, (size_t)(n * node->groups * 2) * sizeof(float), i, last);
+            if (net->options.training)
+                state->extra[DG_EXTRA_DSUMS] = add_slot(net, (size_t)(n * 2 * y->c) * sizeof(float), last, last);
+        } else if (node->kind == DG_NODE_ATTENTION) {
+            state->extra[DG_EXTRA_STATS] =
+                add_slot(net, (size_t)(n * node->heads * y->h * y->w) * sizeof(float), i, last);
+        }
+    }
+}
+
+static bool is_fused_residual(const dg_node *node, int which) {
+    return node->kind == DG_NODE_CONV2D && which == 1;
+}
+
+/* Walks the nodes as the backward does and gives every value's gradient its buffer at the first contribution. */
+static void schedule_gradients(dg_net *net) {
+    const dg_graph *graph = net->graph;
+    const int out = graph->output;
+    net->grad_slot[out] = add_slot(net, value_bytes(net, out), graph->node_count, graph->node_count);
+    for (int i = graph->node_count - 1; i >= 0; i--) {
+        const dg_node *node = &graph->nodes[i];
+        dg_node_state *state = &net->nodes[i];
+        const int dy = net->grad_slot[node->y], step = backward_step(net, i);
+        if (dy < 0)
+            continue;
+        keep_until(net, dy, step);
+        const int inputs[3] = {node->x, node->x2, node->x3};
+        for (int k = 0; k < 3; k++) {
+            if (inputs[k] < 0 || !graph->values[inputs[k]].needs_grad)
+                continue;
+            int *slot = &net->grad_slot[inputs[k]];
+            state->accumulate[k] = *slot >= 0;
+            if (*slot < 0 && is_fused_residual(node, k)) {
+                state->residual_aliased = true;
+                *slot = dy;
+            } else if (*slot < 0) {
+                *slot = add_slot(net, value_bytes(net, inputs[k]), step, step);
+            }
+            keep_until(net, *slot, step);
+        }
+    }
+}
+
+dg_status dg_net_schedule(dg_net *net) {
+    dg_status status = DG_OK;
+    const dg_graph *graph = net->graph;
+    const size_t values = (size_t)graph->value_count, nodes = (size_t)graph->node_count;
+    DG_TRY(dg_alloc(net->ctx, &net->value_slot, values, sizeof *net->value_slot, "the memory plan"));
+    DG_TRY(dg_alloc(net->ctx, &net->grad_slot, values, sizeof *net->grad_slot, "the memory plan"));
+    DG_TRY(dg_alloc(net->ctx, &net->slots, 2 * values + DG_EXTRA_COUNT * nodes + 4, sizeof *net->slots,
+                    "the memory plan"));
+    memset(net->grad_slot, -1, values * sizeof *net->grad_slot);
+    schedule_values(net);
+    schedule_extras(net);
+    if (net->options.training)
+        schedule_gradients(net);
+    DG_TRY(dg_memory_plan(net->ctx, net->slots, net->slot_count, &net->memory.activation_bytes));
+done:
+    return status;
+}

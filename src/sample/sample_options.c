@@ -1,0 +1,229 @@
+#include "sample/sample_options.h"
+
+#define S dg_sample_options
+
+static const char what[] = "What to draw";
+static const char how[] = "How";
+static const char output[] = "Output";
+static const char machine[] = "Machine";
+static const char call[] = "This call";
+
+static const dg_option options[] = {
+    {.name = "model",
+     .aliases = "m",
+     DG_OPT_STRING(S, model),
+     .metavar = "PATH",
+     .group = what,
+     .help = "Run folder or diffusers model folder; the newest finished run, runs/latest, unless given."},
+    {.name = "class",
+     DG_OPT_LIST(S, classes),
+     .metavar = "NAME[:COUNT]",
+     .group = what,
+     .help = "Class to draw, and how many images of it. Without it every class is drawn."},
+    {.name = "all-classes",
+     DG_OPT_BOOL(S, all_classes),
+     .group = what,
+     .help = "Every class, in equal numbers; the default, said aloud. Not together with --class."},
+    {.name = "num-samples",
+     .aliases = "n,count",
+     DG_OPT_COUNT(S, num_samples),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 1e12,
+     .group = what,
+     .help =
+         "Images in all, shared evenly by the classes without a COUNT of their own. auto: 8 of each class, 16 of an "
+         "unconditional model."},
+    {.name = "seeds",
+     DG_OPT_PAIR(S, seeds),
+     .flags = DG_OPTION_LONE,
+     .separator = '-',
+     .min = 0,
+     .max = 4503599627370496.0,
+     .metavar = "A-B",
+     .group = what,
+     .help =
+         "Numbers of the images to draw, both ends included; image k is the same in every run with the same --seed. "
+         "Instead of -n."},
+    {.name = "seed",
+     DG_OPT_INT(S, seed),
+     .fallback = "0",
+     .min = 0,
+     .max = 9223372036854775807.0,
+     .group = what,
+     .help = "A different one gives an entirely different set of images."},
+    {.name = "noise",
+     DG_OPT_STRING(S, noise),
+     .metavar = "FILE",
+     .group = what,
+     .help =
+         "Initial noise instead of our own: a safetensors file with a float32 tensor 'noise' [N,C,H,W], one for each "
+         "image, for exact comparison with other programs."},
+
+    {.name = "sampler",
+     DG_OPT_CHOICE(S, sampler),
+     .fallback = "dpmsolver++",
+     .choices = "ddpm|ddim|dpmsolver++",
+     .group = how,
+     .help = "The way from noise to image."},
+    {.name = "steps",
+     .aliases = "num-inference-steps",
+     DG_OPT_COUNT(S, steps),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 10000,
+     .metavar = "N|auto",
+     .group = how,
+     .help = "Steps of it. auto: 25 for dpmsolver++, 50 for ddim, 1000 for ddpm."},
+    {.name = "eta",
+     DG_OPT_NUMBER(S, eta),
+     .fallback = "0",
+     .min = 0,
+     .max = 1,
+     .group = how,
+     .help = "Noise added by ddim at each step; 0 is deterministic."},
+    {.name = "guidance",
+     .aliases = "cfg-scale,guidance-scale",
+     DG_OPT_NUMBER(S, guidance),
+     .fallback = "1",
+     .min = 0,
+     .max = 100,
+     .metavar = "SCALE",
+     .group = how,
+     .help = "Classifier-free guidance: above 1 images are more typical of their class and less varied, and take twice "
+             "the time."},
+    {.name = "weights",
+     DG_OPT_CHOICE(S, weights),
+     .fallback = "ema",
+     .choices = "ema|raw",
+     .group = how,
+     .help = "Averaged weights, or those of the last step; raw needs a run folder."},
+
+    {.name = "out",
+     .aliases = "o,outdir,output-dir",
+     DG_OPT_STRING(S, out),
+     .flags = DG_OPTION_LOCAL,
+     .metavar = "DIR",
+     .group = output,
+     .help =
+         "Where <class>/<index>.png and the manifest go; synthetic/<run>/ unless given. A second run fills gaps only."},
+    {.name = "grid",
+     DG_OPT_BOOL(S, grid),
+     .group = output,
+     .help = "Also write grid.png, a contact sheet with one row for each class."},
+    {.name = "bits",
+     DG_OPT_CHOICE(S, bits),
+     .fallback = "auto",
+     .choices = "auto|8|16",
+     .group = output,
+     .help = "Bits per channel. auto: 16 if the model was trained on 16-bit images."},
+    {.name = "metadata",
+     DG_OPT_BOOL(S, metadata),
+     .fallback = "true",
+     .group = output,
+     .help = "Leave the provenance (model hash, class, seed, sampler) out of the PNGs; the manifest keeps it."},
+    {.name = "shard",
+     DG_OPT_PAIR(S, shard),
+     .flags = DG_OPTION_LOCAL,
+     .separator = '/',
+     .min = 0,
+     .max = 1e6,
+     .metavar = "I/N",
+     .group = output,
+     .help = "Draw only part I (from 0) of N equal parts, for job arrays; together they make the same set."},
+
+    {.name = "batch",
+     .aliases = "batch-size",
+     DG_OPT_COUNT(S, batch),
+     .flags = DG_OPTION_LOCAL,
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 65536,
+     .metavar = "N|auto",
+     .group = machine,
+     .help = "Images computed at once; does not change them."},
+    {.name = "device",
+     DG_OPT_CHOICE(S, device),
+     .flags = DG_OPTION_LOCAL,
+     .fallback = "auto",
+     .choices = "auto|cpu|cuda",
+     .group = machine,
+     .help = "Where to compute."},
+    {.name = "threads",
+     DG_OPT_COUNT(S, threads),
+     .flags = DG_OPTION_LOCAL,
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 1024,
+     .metavar = "N|auto",
+     .group = machine,
+     .help = "CPU threads. auto: OMP_NUM_THREADS, else every core this process may use."},
+
+    {.name = "json",
+     DG_OPT_BOOL(S, json),
+     .flags = DG_OPTION_LOCAL,
+     .group = call,
+     .help = "Print events and the result as one JSON object per line on standard output."},
+    {.name = "quiet",
+     .aliases = "q",
+     DG_OPT_BOOL(S, quiet),
+     .flags = DG_OPTION_LOCAL,
+     .group = call,
+     .help = "Print nothing but warnings and errors."},
+};
+
+static dg_status check(dg_ctx *ctx, const void *filled) {
+    const dg_sample_options *o = filled;
+    const long long first = o->seeds.first, second = o->seeds.second;
+    if (o->all_classes && o->classes.count)
+        return dg_fail(ctx, DG_EUSAGE, "--all-classes and --class contradict each other; give one of them");
+    if (o->seeds.set && first > second)
+        return dg_fail(ctx, DG_EUSAGE, "--seeds %lld-%lld is empty; the first number must not be above the second",
+                       first, second);
+    if (o->seeds.set && o->num_samples && second - first + 1 != o->num_samples)
+        return dg_fail(ctx, DG_EUSAGE, "--seeds %lld-%lld are %lld images, -n says %lld; give one of them", first,
+                       second, second - first + 1, (long long)o->num_samples);
+    if (o->shard.set && o->shard.first >= o->shard.second)
+        return dg_fail(ctx, DG_EUSAGE, "--shard %lld/%lld: parts are numbered from 0 to N-1, here 0 to %lld",
+                       (long long)o->shard.first, (long long)o->shard.second, (long long)o->shard.second - 1);
+    if (o->eta > 0 && o->sampler != DG_SAMPLE_SAMPLER_DDIM)
+        return dg_fail(ctx, DG_EUSAGE, "--eta belongs to --sampler ddim; the chosen sampler has no such noise");
+    if (o->device == DG_SAMPLE_DEVICE_CUDA)
+        return dg_fail(ctx, DG_EDEVICE, "--device cuda: this build has no CUDA backend; use --device cpu");
+    return DG_OK;
+}
+
+int64_t dg_sample_default_steps(dg_sample_sampler sampler) {
+    switch (sampler) {
+    case DG_SAMPLE_SAMPLER_DDPM:
+        return 1000;
+    case DG_SAMPLE_SAMPLER_DDIM:
+        return 50;
+    case DG_SAMPLE_SAMPLER_DPMSOLVER:
+        break;
+    }
+    return 25;
+}
+
+const dg_option_table dg_sample_option_table = {
+    .command = "sample",
+    .summary = "draw labelled images from a trained model",
+    .usage = "[--model PATH] [--class NAME[:COUNT]]... [-n COUNT] [options]",
+    .details =
+        "Draws images from a trained model and writes them as labelled PNGs with metadata.jsonl, dataset.json and "
+        "manifest.json beside them, so that torchvision, Hugging Face datasets and EDM read the folder as it is. An "
+        "image depends on the model, its number, its class and the sampler only, not on batch, shard or threads. A "
+        "second run verifies what is there and draws what is missing.",
+    .examples = "5,000 images of one class from the newest model\tdiffgen sample --class pneumonia -n 5000\n"
+                "unequal classes\tdiffgen sample --class normal:4000 --class pneumonia:1000\n"
+                "one task of a Slurm array\tdiffgen sample -n 1M --shard "
+                "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT\n",
+    .options = options,
+    .count = sizeof options / sizeof *options,
+    .struct_size = sizeof(dg_sample_options),
+    .check = check,
+};

@@ -1,0 +1,85 @@
+/* What `diffgen train` can be told: the filled struct and its table.
+ * A zero (or the negative value named beside a field) means "auto": the preset or the data decides. */
+#ifndef DG_TRAIN_TRAIN_OPTIONS_H
+#define DG_TRAIN_TRAIN_OPTIONS_H
+
+#include "core/options.h"
+
+#include <diffgen/train.h>
+
+typedef enum dg_train_channels { DG_TRAIN_CHANNELS_AUTO, DG_TRAIN_CHANNELS_1, DG_TRAIN_CHANNELS_3 } dg_train_channels;
+typedef enum dg_train_resume { DG_TRAIN_RESUME_AUTO, DG_TRAIN_RESUME_NEVER, DG_TRAIN_RESUME_MUST } dg_train_resume;
+typedef enum dg_train_device { DG_TRAIN_DEVICE_AUTO, DG_TRAIN_DEVICE_CPU, DG_TRAIN_DEVICE_CUDA } dg_train_device;
+typedef enum dg_train_lr_schedule {
+    DG_TRAIN_LR_AUTO,
+    DG_TRAIN_LR_CONSTANT,
+    DG_TRAIN_LR_COSINE,
+} dg_train_lr_schedule;
+typedef enum dg_train_prediction {
+    DG_TRAIN_PREDICTION_AUTO,
+    DG_TRAIN_PREDICTION_EPSILON,
+    DG_TRAIN_PREDICTION_V,
+    DG_TRAIN_PREDICTION_SAMPLE,
+} dg_train_prediction;
+typedef enum dg_train_beta_schedule {
+    DG_TRAIN_BETA_AUTO,
+    DG_TRAIN_BETA_LINEAR,
+    DG_TRAIN_BETA_SCALED_LINEAR,
+    DG_TRAIN_BETA_SQUAREDCOS,
+    DG_TRAIN_BETA_SIGMOID,
+} dg_train_beta_schedule;
+
+struct dg_train_options {
+    /* images */
+    char *images;       /* folder, archive or IDX file */
+    int64_t resolution; /* 0 = auto */
+    dg_train_channels channels;
+    char *label_column;
+    dg_int_pair window; /* grey values that become black and white */
+    bool uncond;
+    bool hflip;
+    bool strict;
+    double holdout;      /* fraction; -1 = auto */
+    int64_t cache_bytes; /* -1 = auto, 0 = keep none */
+    /* model */
+    char *preset; /* "auto", a name, or a path to a JSON file */
+    char *init;   /* model folder whose weights to start from; NULL = random */
+    dg_train_prediction prediction;
+    dg_train_beta_schedule beta_schedule;
+    bool zero_snr;
+    int64_t num_train_timesteps; /* 0 = auto */
+    double dropout;              /* -1 = auto */
+    double label_dropout;
+    /* optimisation */
+    int64_t batch;       /* 0 = auto */
+    int64_t micro_batch; /* 0 = auto */
+    int64_t steps;       /* 0 = auto */
+    double epochs;       /* 0 = not given */
+    double time_limit;   /* seconds, 0 = none */
+    double lr;           /* 0 = auto */
+    dg_train_lr_schedule lr_schedule;
+    int64_t warmup;       /* -1 = auto */
+    double weight_decay;  /* -1 = auto */
+    double max_grad_norm; /* 0 = off */
+    double ema;           /* decay; 0 = off, -1 = auto */
+    double min_snr;       /* gamma; 0 = off */
+    int64_t seed;
+    /* run folder */
+    char *out; /* NULL = runs/<name of the image folder> */
+    dg_train_resume resume;
+    int64_t keep; /* checkpoints */
+    dg_every checkpoint_every;
+    dg_every grid_every;
+    int64_t log_every; /* steps */
+    /* machine */
+    dg_train_device device;
+    int64_t threads; /* 0 = auto */
+    /* this call */
+    bool dry_run;
+    bool json;
+    bool quiet;
+};
+
+extern const dg_option_table dg_train_option_table;
+
+#endif

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# The program's manners: help, version, names, messages, exit codes, what goes to which stream.
+# usage: test_cli.sh PROGRAM SOURCE_DIR
+set -u
+program=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+fail() {
+    echo "FAIL: $*"
+    echo "--- stdout"; head -20 out
+    echo "--- stderr"; head -20 err
+    failures=$((failures + 1))
+}
+
+# expect CODE ARGUMENT...: runs the program, leaves its streams in out and err
+expect() {
+    local wanted=$1
+    shift
+    "$program" "$@" >out 2>err </dev/null
+    local got=$?
+    [ "$got" = "$wanted" ] || fail "diffgen $* gave $got, not $wanted"
+}
+says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
+is_empty() { [ ! -s "$1" ] || fail "$1 is not empty"; }
+
+# Help and version go to stdout, and nothing to stderr.
+for arguments in --help -h help "help train" "train --help" "sample -h" "info --help" "bench --help" --version; do
+    # shellcheck disable=SC2086
+    expect 0 $arguments
+    is_empty err
+    [ -s out ] || fail "diffgen $arguments prints nothing"
+    awk 'length > 100 { exit 1 }' out || fail "diffgen $arguments is wider than 100 columns"
+    ! grep -q $'\033' out || fail "diffgen $arguments uses escape sequences in a pipe"
+done
+expect 0 --version
+grep -qE '^diffgen [0-9]+\.[0-9]+\.[0-9]+$' out || fail "the version is malformed"
+expect 0 train --help
+says out "--label-dropout"
+expect 0 sample --help
+says out "--num-samples"
+
+# No command or an unknown one: usage, exit code 2, the nearest name.
+expect 2
+says err "Usage: diffgen COMMAND"
+expect 2 trian
+says err "diffgen: error: unknown command 'trian'; did you mean 'train'?"
+is_empty out
+expect 2 help smaple
+says err "did you mean 'sample'?"
+expect 2 xyzzy
+says err "diffgen --help"
+
+# Options.
+expect 2 train --imges x
+says err "diffgen: error: unknown option --imges; did you mean --images?"
+is_empty out
+expect 2 train
+says err "--images is missing"
+expect 2 train --images
+says err "--images needs a value"
+expect 2 train --images x --lr fast
+says err "--lr: 'fast' is not valid here"
+expect 2 train --images x --label_dropout 2
+says err "--label-dropout: 2 is out of range; it takes a number from 0 to 0.9"
+expect 2 train --images x --resume mst
+says err "did you mean must?"
+expect 2 train --images x --steps 5 --epochs 1
+says err "give one of them"
+expect 2 sample --class a b
+says err "unexpected argument 'b'"
+expect 2 sample --shard 4/4
+expect 2 sample -n 0
+expect 2 info
+says err "usage: diffgen info PATH..."
+expect 2 bench --seconds never
+[ "$(wc -l <err)" = 1 ] || fail "an error takes more than one line"
+
+# What is not there, and what cannot be done.
+expect 69 train --images x --device cuda
+says err "no CUDA backend"
+expect 66 train --images "$work/none"
+says err "$work/none"
+expect 66 info "$work/none"
+says err "$work/none"
+expect 66 sample
+[ -s err ] || fail "no word about the missing model"
+mkdir empty
+expect 66 train --images empty
+expect 66 info empty
+is_empty out
+expect 66 train --images empty --json
+grep -q '"exit_code":66' out || fail "--json does not report the failure"
+[ ! -e synthetic ] || fail "a failed call left synthetic/ behind"
+
+# Manual pages: every command has one, and roff finds nothing wrong with it.
+for page in "" train sample info bench; do
+    # shellcheck disable=SC2086
+    expect 0 man $page
+    says out ".TH DIFFGEN"
+    if command -v groff >/dev/null; then
+        groff -man -ww -Tutf8 -P-c <out >/dev/null 2>err || fail "groff refuses the page of '$page'"
+        is_empty err
+    fi
+done
+expect 2 man nonsense
+
+# A full disk under the results is an error, not silence.
+if [ -w /dev/full ]; then
+    "$program" train --help >/dev/full 2>err
+    [ $? = 74 ] || fail "writing help to a full disk is not reported"
+fi
+
+[ "$failures" = 0 ] && echo "ok"
+exit $((failures > 0))

@@ -1,0 +1,48 @@
+/* Any bytes as a label file or an archive of a data set. The first byte chooses which. Failing is fine; reading out of
+ * bounds, or a sample that points outside the tree, is not. */
+#include "data/layout.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static dg_status build(dg_ctx *ctx, dg_tree *tree, int kind, const uint8_t *data, size_t size) {
+    static const char *const names[] = {"metadata.csv", "metadata.jsonl", "dataset.json", "train-images-idx3-ubyte",
+                                        "a.cls"};
+    static const char *const images[] = {"a.png", "b.png", "sub dir/c.png", "train/x/d.png", "test/x/e.png"};
+    dg_status status = DG_OK;
+    for (size_t i = 0; i < sizeof images / sizeof images[0] && kind != 5; i++)
+        DG_TRY(dg_tree_add_file(ctx, tree, images[i], 0, (uint8_t *)strdup("x"), 1));
+    if (kind == 5) {
+        DG_TRY(dg_tree_add_archive(ctx, tree, "fuzz.zip", data, size, "fuzz.zip/"));
+    } else {
+        uint8_t *copy = malloc(size + 1);
+        if (!copy)
+            return DG_ENOMEM;
+        memcpy(copy, data, size);
+        DG_TRY(dg_tree_add_file(ctx, tree, names[kind], 0, copy, size));
+    }
+    status = dg_tree_finish(ctx, tree);
+done:
+    return status;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    dg_ctx *ctx = NULL;
+    dg_tree tree = {.held_limit = 16 << 20};
+    dg_layout layout = {0};
+    if (size < 1 || dg_ctx_create(&ctx) != DG_OK)
+        return 0;
+    if (build(ctx, &tree, data[0] % 6, data + 1, size - 1) == DG_OK &&
+        dg_layout_detect(ctx, &tree, "fuzz", data[0] & 0x80 ? "label" : NULL, false, &layout) == DG_OK) {
+        for (size_t i = 0; i < layout.count; i++)
+            if (layout.samples[i].file >= tree.count)
+                abort();
+    }
+    dg_layout_free(&layout);
+    dg_tree_free(&tree);
+    dg_ctx_free(ctx);
+    return 0;
+}

@@ -1,0 +1,499 @@
+#include "core/fs.h"
+#include "core/fs_internal.h"
+#include "support/test_main.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* "<test dir>/<name>" in one of eight buffers that are used in turn. */
+static const char *at(const char *name) {
+    static char buffers[8][512];
+    static int next;
+    char *buffer = buffers[next++ % 8];
+    snprintf(buffer, sizeof buffers[0], "%s/%s", dg_test_dir(), name);
+    return buffer;
+}
+
+static void put(dg_ctx *ctx, const char *name, const char *text) {
+    DG_CK(ctx, dg_fs_write_atomic(ctx, at(name), text, strlen(text)));
+}
+
+static void expect_text(dg_ctx *ctx, const char *name, const char *expected) {
+    char *text = NULL;
+    size_t size = 0;
+    DG_CK(ctx, dg_fs_read_file(ctx, at(name), 1 << 20, &text, &size));
+    ck_assert_uint_eq(size, strlen(expected));
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+
+static void expect_error(dg_ctx *ctx, dg_status status, dg_status expected, const char *part) {
+    ck_assert_str_eq(dg_status_name(status), dg_status_name(expected));
+    ck_assert_msg(strstr(dg_last_error(ctx), part) != NULL, "%s", dg_last_error(ctx));
+    dg_ctx_clear_error(ctx);
+}
+
+static void expect_names(dg_ctx *ctx, const char *directory, size_t n, const char *const *expected) {
+    char **names = NULL;
+    size_t count = 0;
+    DG_CK(ctx, dg_fs_list(ctx, at(directory), &names, &count));
+    ck_assert_uint_eq(count, n);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_str_eq(names[i], expected[i]);
+    dg_fs_free_list(names, count);
+}
+
+START_TEST(whole_files_are_read) {
+    dg_ctx *ctx = dg_test_context();
+    char *data = NULL;
+    size_t size = 1;
+    DG_CK(ctx, dg_fs_write_atomic(ctx, at("bytes"), "a\0b\n", 4));
+    DG_CK(ctx, dg_fs_read_file(ctx, at("bytes"), 4, &data, &size));
+    ck_assert_uint_eq(size, 4);
+    ck_assert_mem_eq(data, "a\0b\n", 5);
+    free(data);
+    put(ctx, "empty", "");
+    DG_CK(ctx, dg_fs_read_file(ctx, at("empty"), 0, &data, &size));
+    ck_assert_uint_eq(size, 0);
+    ck_assert_str_eq(data, "");
+    free(data);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_is_said) {
+    dg_ctx *ctx = dg_test_context();
+    char *data = (char *)ctx;
+    size_t size = 1;
+    put(ctx, "five", "12345");
+    expect_error(ctx, dg_fs_read_file(ctx, at("five"), 4, &data, &size), DG_EDATA, "/five: 5 bytes, at most 4");
+    ck_assert_ptr_null(data);
+    expect_error(ctx, dg_fs_read_file(ctx, at("none"), 4, &data, &size), DG_ENOINPUT, at("none"));
+    expect_error(ctx, dg_fs_read_file(ctx, dg_test_dir(), 4, &data, &size), DG_ENOINPUT, dg_test_dir());
+    expect_error(ctx, dg_fs_read_file(ctx, at("five/x"), 4, &data, &size), DG_ENOINPUT, "five/x");
+    ck_assert_int_eq(mkfifo(at("pipe"), 0600), 0);
+    expect_error(ctx, dg_fs_read_file(ctx, at("pipe"), 4, &data, &size), DG_ENOINPUT, "pipe: not a regular file");
+    ck_assert_int_eq(symlink("loop", at("loop")), 0);
+    expect_error(ctx, dg_fs_read_file(ctx, at("loop"), 4, &data, &size), DG_ENOINPUT, "loop");
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_file_appears_when_it_is_complete) {
+    dg_ctx *ctx = dg_test_context();
+    dg_atomic_file file = {0};
+    put(ctx, "report", "old");
+    DG_CK(ctx, dg_fs_open_atomic(ctx, at("report"), &file));
+    DG_CK(ctx, dg_fs_write(ctx, &file, "ne", 2));
+    ck_assert_int_eq(putc('w', file.file), 'w');
+    ck_assert_int_eq(fflush(file.file), 0);
+    expect_text(ctx, "report", "old");
+    DG_CK(ctx, dg_fs_commit(ctx, &file));
+    ck_assert_ptr_null(file.file);
+    expect_text(ctx, "report", "new");
+    dg_fs_abort(&file); /* no-op */
+
+    DG_CK(ctx, dg_fs_open_atomic(ctx, at("report"), &file));
+    DG_CK(ctx, dg_fs_write(ctx, &file, "half", 4));
+    dg_fs_abort(&file);
+    dg_fs_abort(NULL);
+    expect_text(ctx, "report", "new");
+    expect_names(ctx, "", 1, (const char *const[]){"report"});
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_leftover_of_a_killed_writer_is_no_obstacle) {
+    dg_ctx *ctx = dg_test_context();
+    char name[64];
+    snprintf(name, sizeof name, "f.tmp-%ld", (long)getpid());
+    FILE *file = fopen(at(name), "wb");
+    fputs("garbage that is longer", file);
+    fclose(file);
+    put(ctx, "f", "good");
+    expect_text(ctx, "f", "good");
+    expect_names(ctx, "", 1, (const char *const[]){"f"});
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_an_io_error) {
+    dg_ctx *ctx = dg_test_context();
+    put(ctx, "kept", "old");
+    for (int big = 0; big < 2; big++) {
+        dg_atomic_file file = {.file = fopen("/dev/full", "wb"), .path = strdup(at("kept"))};
+        ck_assert_ptr_nonnull(file.file);
+        if (big) { /* more than stdio's buffer: the write itself fails, and the commit after it too */
+            char *bytes = calloc(1, 1 << 20);
+            expect_error(ctx, dg_fs_write(ctx, &file, bytes, 1 << 20), DG_EIO, "/kept: cannot write: No space left");
+            free(bytes);
+        } else { /* only the commit can know */
+            DG_CK(ctx, dg_fs_write(ctx, &file, "x", 1));
+        }
+        expect_error(ctx, dg_fs_commit(ctx, &file), DG_EIO,
+                     big ? "/kept: cannot write" : "/kept: cannot write: No space left");
+        ck_assert(!file.file && !file.path && !file.temporary_path);
+    }
+    expect_text(ctx, "kept", "old");
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(what_cannot_be_created_is_said) {
+    dg_ctx *ctx = dg_test_context();
+    char name[400];
+    dg_atomic_file file = {0};
+    put(ctx, "file", "x");
+    expect_error(ctx, dg_fs_open_atomic(ctx, at("none/f"), &file), DG_ECREATE, "none/f: cannot create: No such file");
+    expect_error(ctx, dg_fs_open_atomic(ctx, at("file/f"), &file), DG_ECREATE,
+                 "file/f: cannot create: Not a directory");
+    expect_error(ctx, dg_fs_write_atomic(ctx, dg_test_dir(), "x", 1), DG_ECREATE, "is a directory");
+    memset(name, 'n', 300);
+    name[300] = '\0';
+    expect_error(ctx, dg_fs_open_atomic(ctx, at(name), &file), DG_ECREATE, "File name too long");
+    expect_error(ctx, dg_fs_mkdirs(ctx, at("file")), DG_ECREATE, "not a directory");
+    expect_error(ctx, dg_fs_mkdirs(ctx, at("file/a/b")), DG_ECREATE, "file/a: cannot create the directory");
+    expect_error(ctx, dg_fs_mkdirs(ctx, at(name)), DG_ECREATE, "File name too long");
+    ck_assert(!file.file && !file.path && !file.temporary_path);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* As an ordinary user, also where the tests run as root. */
+START_TEST(a_directory_without_permission_is_said) {
+    dg_ctx *ctx = dg_test_context();
+    dg_atomic_file file = {0};
+    dg_lock *lock = NULL;
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("closed/inner")));
+    put(ctx, "closed/f", "x");
+    ck_assert_int_eq(chmod(dg_test_dir(), 0755), 0);
+    ck_assert_int_eq(chmod(at("closed"), 0555), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        if (geteuid() == 0 && setuid(65534) != 0)
+            _exit(99);
+        expect_error(ctx, dg_fs_open_atomic(ctx, at("closed/g"), &file), DG_ECREATE,
+                     "closed/g: cannot create: Permission denied");
+        expect_error(ctx, dg_fs_mkdirs(ctx, at("closed/a/b")), DG_ECREATE,
+                     "closed/a: cannot create the directory: Permission denied");
+        expect_error(ctx, dg_fs_symlink(ctx, "x", at("closed/l")), DG_ECREATE, "closed/l: cannot create the link");
+        expect_error(ctx, dg_fs_lock(ctx, at("closed/lock"), &lock), DG_ECREATE,
+                     "closed/lock: cannot create the lock file");
+        expect_error(ctx, dg_fs_remove_tree(ctx, at("closed/f")), DG_EIO, "closed/f: cannot remove");
+        expect_error(ctx, dg_fs_remove_tree(ctx, at("closed")), DG_EIO, "closed: cannot remove");
+        _exit(0);
+    }
+    int result = -1;
+    ck_assert_int_eq(waitpid(child, &result, 0), child);
+    ck_assert_int_eq(chmod(at("closed"), 0755), 0);
+    ck_assert_int_eq(result, 0);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(directories_are_made_with_their_parents) {
+    dg_ctx *ctx = dg_test_context();
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("a/b//c/")));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("a/b/c")));
+    ck_assert(dg_fs_is_dir(at("a/b/c")) && dg_fs_exists(at("a")) && !dg_fs_is_file(at("a")));
+    DG_CK(ctx, dg_fs_symlink(ctx, "a", at("link")));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("link/d")));
+    ck_assert(dg_fs_is_dir(at("a/d")));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, "/"));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, "."));
+    ck_assert_int_eq(chdir(dg_test_dir()), 0);
+    DG_CK(ctx, dg_fs_mkdirs(ctx, "r/./s/../t"));
+    ck_assert(dg_fs_is_dir(at("r/t")) && dg_fs_is_dir(at("r/s")));
+    ck_assert_int_eq(chdir("/"), 0);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(links_are_replaced) {
+    dg_ctx *ctx = dg_test_context();
+    char target[64] = "";
+    put(ctx, "one", "1");
+    put(ctx, "two", "2");
+    DG_CK(ctx, dg_fs_symlink(ctx, "one", at("latest")));
+    expect_text(ctx, "latest", "1");
+    DG_CK(ctx, dg_fs_symlink(ctx, "two", at("latest")));
+    expect_text(ctx, "latest", "2");
+    DG_CK(ctx, dg_fs_symlink(ctx, "nowhere", at("latest")));
+    ck_assert_int_eq(readlink(at("latest"), target, sizeof target - 1), 7);
+    ck_assert_str_eq(target, "nowhere");
+    ck_assert(!dg_fs_exists(at("latest")));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("dir")));
+    expect_error(ctx, dg_fs_symlink(ctx, "one", at("dir")), DG_ECREATE, "/dir: ");
+    expect_names(ctx, "", 4, (const char *const[]){"dir", "latest", "one", "two"});
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_directory_is_published_whole) {
+    dg_ctx *ctx = dg_test_context();
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("new/sub")));
+    put(ctx, "new/sub/f", "1");
+    DG_CK(ctx, dg_fs_symlink(ctx, "sub", at("new/link")));
+    DG_CK(ctx, dg_fs_publish_dir(ctx, at("new"), at("model")));
+    expect_text(ctx, "model/link/f", "1");
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("new/sub")));
+    put(ctx, "new/sub/g", "2");
+    DG_CK(ctx, dg_fs_publish_dir(ctx, at("new"), at("model"))); /* in place of one that is not empty */
+    expect_text(ctx, "model/sub/g", "2");
+    ck_assert(!dg_fs_exists(at("model/sub/f")));
+    expect_names(ctx, "", 1, (const char *const[]){"model"});
+    expect_error(ctx, dg_fs_publish_dir(ctx, at("none"), at("model")), DG_EIO, "/none");
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("new")));
+    expect_error(ctx, dg_fs_publish_dir(ctx, at("new"), at("nowhere/model")), DG_ECREATE, "nowhere/model");
+    ck_assert(dg_fs_is_dir(at("new")));
+    expect_text(ctx, "model/sub/g", "2");
+    put(ctx, "file", "a file in the way");
+    DG_CK(ctx, dg_fs_publish_dir(ctx, at("new"), at("file")));
+    ck_assert(dg_fs_is_dir(at("file")));
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(trees_are_removed_links_are_not_followed) {
+    dg_ctx *ctx = dg_test_context();
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("precious")));
+    put(ctx, "precious/f", "x");
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("tree/a/b")));
+    put(ctx, "tree/a/b/f", "x");
+    put(ctx, "tree/g", "x");
+    DG_CK(ctx, dg_fs_symlink(ctx, "../precious", at("tree/link")));
+    DG_CK(ctx, dg_fs_symlink(ctx, "tree", at("outer")));
+    DG_CK(ctx, dg_fs_remove_tree(ctx, at("outer/"))); /* the link, not its target */
+    ck_assert(dg_fs_is_file(at("tree/g")));
+    DG_CK(ctx, dg_fs_remove_tree(ctx, at("tree")));
+    ck_assert(!dg_fs_exists(at("tree")));
+    expect_text(ctx, "precious/f", "x");
+    DG_CK(ctx, dg_fs_remove_tree(ctx, at("tree")));
+    DG_CK(ctx, dg_fs_remove_tree(ctx, at("precious/f")));
+    expect_names(ctx, "", 1, (const char *const[]){"precious"});
+    expect_error(ctx, dg_fs_remove_tree(ctx, "/proc/self/status"), DG_EIO, "/proc/self/status");
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(leftovers_are_removed_and_nothing_else) {
+    dg_ctx *ctx = dg_test_context();
+    static const char *const files[] = {"a.json.tmp-123", "b.tmp-", "c.tmp-12x", ".tmp-5",
+                                        "d.old-7.png",    "tmp-9",  "e.tmp"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        put(ctx, files[i], "");
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("model.old-42/unet")));
+    put(ctx, "model.old-42/unet/f", "");
+    DG_CK(ctx, dg_fs_remove_leftovers(ctx, dg_test_dir()));
+    expect_names(ctx, "", 6, (const char *const[]){".tmp-5", "b.tmp-", "c.tmp-12x", "d.old-7.png", "e.tmp", "tmp-9"});
+    DG_CK(ctx, dg_fs_remove_leftovers(ctx, at("none")));
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(names_are_listed_bytewise) {
+    dg_ctx *ctx = dg_test_context();
+    char **names = NULL, name[32];
+    size_t count = 7;
+    static const char *const some[] = {"b", "a", "B", ".hidden", "\xc3\xa9", "a b"};
+    static const char *const sorted[] = {".hidden", "B", "a", "a b", "b", "\xc3\xa9"};
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("d")));
+    expect_names(ctx, "d", 0, NULL);
+    for (size_t i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "d/%s", some[i]);
+        put(ctx, name, "");
+    }
+    expect_names(ctx, "d", 6, sorted);
+    expect_error(ctx, dg_fs_list(ctx, at("none"), &names, &count), DG_ENOINPUT, "/none");
+    expect_error(ctx, dg_fs_list(ctx, at("d/a"), &names, &count), DG_ENOINPUT, "d/a");
+    ck_assert_ptr_null(names);
+    ck_assert_uint_eq(count, 0);
+    dg_fs_free_list(NULL, 0);
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("many")));
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "many/%03d", i);
+        FILE *file = fopen(at(name), "wb");
+        ck_assert_ptr_nonnull(file);
+        fclose(file);
+    }
+    DG_CK(ctx, dg_fs_list(ctx, at("many"), &names, &count));
+    ck_assert_uint_eq(count, 300);
+    ck_assert_str_eq(names[299], "299");
+    dg_fs_free_list(names, count);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+static void expect_join(const char *a, const char *b, const char *expected) {
+    char *joined = dg_fs_join(a, b);
+    ck_assert_str_eq(joined, expected);
+    free(joined);
+}
+
+static void expect_basename(const char *path, const char *expected) {
+    char *name = dg_fs_basename(path);
+    ck_assert_str_eq(name, expected);
+    free(name);
+}
+
+START_TEST(paths) {
+    dg_ctx *ctx = dg_test_context();
+    expect_join("a", "b/c", "a/b/c");
+    expect_join("a/", "b", "a/b");
+    expect_join("/", "b", "/b");
+    expect_join("a", "/b", "/b");
+    expect_join(NULL, "b", "b");
+    expect_join("", "b", "b");
+    expect_join("a", "", "a");
+    expect_join("a", NULL, "a");
+    expect_basename("faces", "faces");
+    expect_basename("/data/faces//", "faces");
+    expect_basename("../my faces/", "my faces");
+    expect_basename("a/.hidden", ".hidden");
+    expect_basename("...", "...");
+    expect_basename("/", "root");
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("faces/sub")));
+    ck_assert_int_eq(chdir(at("faces/sub")), 0);
+    expect_basename(".", "sub");
+    expect_basename("..", "faces");
+    expect_basename("../.", "faces");
+    expect_basename("", "sub");
+    expect_basename("missing/..", "root");
+    ck_assert_int_eq(chdir("/"), 0);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(free_space_of_what_does_not_exist_yet) {
+    const int64_t here = dg_fs_free_bytes(dg_test_dir());
+    ck_assert_int_gt(here, 0);
+    const int64_t below = dg_fs_free_bytes(at("not/yet/there/"));
+    ck_assert(below > here / 2 && below < here * 2);
+    ck_assert_int_gt(dg_fs_free_bytes("not-yet-there"), 0);
+    ck_assert_int_gt(dg_fs_free_bytes("./not/yet"), 0);
+    ck_assert_int_gt(dg_fs_free_bytes("/not-there/yet"), 0);
+    ck_assert_int_gt(dg_fs_free_bytes(""), 0);
+}
+END_TEST
+
+START_TEST(a_lock_names_its_owner) {
+    dg_ctx *ctx = dg_test_context();
+    dg_lock *lock = NULL, *second = NULL;
+    char host[128] = "", expected[256], *text = NULL;
+    size_t size = 0;
+    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
+    DG_CK(ctx, dg_fs_read_file(ctx, at("lock"), 1000, &text, &size));
+    ck_assert_int_eq(gethostname(host, sizeof host - 1), 0);
+    snprintf(expected, sizeof expected, "%ld %s 20", (long)getpid(), host);
+    ck_assert_msg(strncmp(text, expected, strlen(expected)) == 0, "%s", text);
+    free(text);
+    snprintf(expected, sizeof expected, "/lock: locked by process %ld on %s, running since 20", (long)getpid(), host);
+    const pid_t child = fork();
+    if (child == 0) {
+        expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, expected);
+        _exit(second != NULL);
+    }
+    int result = -1;
+    ck_assert_int_eq(waitpid(child, &result, 0), child);
+    ck_assert_int_eq(result, 0);
+    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, "locked by process"); /* nor ourselves */
+    dg_fs_unlock(lock);
+    dg_fs_unlock(NULL);
+    expect_text(ctx, "lock", "");
+    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
+    dg_fs_unlock(lock);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_lock_dies_with_its_owner) {
+    dg_ctx *ctx = dg_test_context();
+    dg_lock *lock = NULL;
+    int ready[2];
+    char byte;
+    (void)dg_test_dir(); /* made before the fork, so that both use the same */
+    ck_assert_int_eq(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        if (dg_fs_lock(ctx, at("lock"), &lock) == DG_OK && write(ready[1], "x", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    char expected[64];
+    snprintf(expected, sizeof expected, "locked by process %ld on ", (long)child);
+    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &lock), DG_EINTERRUPTED, expected);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock)); /* the killed owner's name is still in the file */
+    dg_fs_unlock(lock);
+    close(ready[0]);
+    close(ready[1]);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_strange_lock_file_does_not_reach_the_terminal) {
+    dg_ctx *ctx = dg_test_context();
+    dg_lock *lock = NULL, *second = NULL;
+    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
+    FILE *file = fopen(at("lock"), "wb");
+    fputs("7 ho\033[31mst 2024\nmore", file);
+    fclose(file);
+    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED,
+                 "process 7 on ho?[31mst, running since 2024;");
+    ck_assert_int_eq(truncate(at("lock"), 0), 0);
+    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, "has not named itself");
+    dg_fs_unlock(lock);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* DG_EIO for a full disk or quota wherever it strikes, not only in write. */
+START_TEST(errno_becomes_a_status) {
+    static const struct {
+        int code;
+        dg_status status;
+    } cases[] = {{ENOSPC, DG_EIO},     {EDQUOT, DG_EIO},    {EIO, DG_EIO},        {ENOMEM, DG_ENOMEM},
+                 {EACCES, DG_ECREATE}, {EROFS, DG_ECREATE}, {ENOTDIR, DG_ECREATE}};
+    dg_ctx *ctx = dg_test_context();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        errno = cases[i].code;
+        expect_error(ctx, dg_fs_fail_errno(ctx, DG_ECREATE, "p", "do"), cases[i].status, "p: cannot do: ");
+    }
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+Suite *dg_test_suite(void) {
+    Suite *suite = suite_create("fs");
+    TCase *t = tcase_create("fs");
+    tcase_set_timeout(t, 30);
+    tcase_add_test(t, whole_files_are_read);
+    tcase_add_test(t, what_cannot_be_read_is_said);
+    tcase_add_test(t, a_file_appears_when_it_is_complete);
+    tcase_add_test(t, a_leftover_of_a_killed_writer_is_no_obstacle);
+    tcase_add_test(t, a_full_disk_is_an_io_error);
+    tcase_add_test(t, what_cannot_be_created_is_said);
+    tcase_add_test(t, a_directory_without_permission_is_said);
+    tcase_add_test(t, directories_are_made_with_their_parents);
+    tcase_add_test(t, links_are_replaced);
+    tcase_add_test(t, a_directory_is_published_whole);
+    tcase_add_test(t, trees_are_removed_links_are_not_followed);
+    tcase_add_test(t, leftovers_are_removed_and_nothing_else);
+    tcase_add_test(t, names_are_listed_bytewise);
+    tcase_add_test(t, paths);
+    tcase_add_test(t, free_space_of_what_does_not_exist_yet);
+    tcase_add_test(t, a_lock_names_its_owner);
+    tcase_add_test(t, a_lock_dies_with_its_owner);
+    tcase_add_test(t, a_strange_lock_file_does_not_reach_the_terminal);
+    tcase_add_test(t, errno_becomes_a_status);
+    suite_add_tcase(suite, t);
+    return suite;
+}

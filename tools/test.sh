@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change goes in; CI calls this. Installs what the tests need, builds the release
+# preset and runs every test, then builds the asan preset (AddressSanitizer, UndefinedBehaviorSanitizer) and runs the
+# unit and op tests under it. Fails if anything fails; on two cores it takes less than 20 minutes.
+#
+#   tools/test.sh [--fast]      --fast: leave the second half out
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fast=
+case ${1:-} in
+--fast) fast=1 ;;
+'') ;;
+*)
+    echo "usage: tools/test.sh [--fast]" >&2
+    exit 2
+    ;;
+esac
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=0
+
+# build PRESET; run PRESET CTEST-ARGUMENTS...
+build() {
+    cmake --preset "$1" -DDIFFGEN_BUILD_TESTS=ON
+    cmake --build --preset "$1"
+}
+run() {
+    local preset=$1
+    shift
+    if ctest --preset "$preset" -j "$(nproc)" "$@" 2>&1 | tee -a "$log"; then
+        summary+=("$preset: passed")
+    else
+        summary+=("$preset: FAILED")
+        failed=1
+    fi
+}
+summary=()
+
+tools/install-packages.sh build test
+
+build release
+run release
+
+if [ -z "$fast" ]; then
+    build asan
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
+    export UBSAN_OPTIONS=print_stacktrace=1
+    run asan -E '^e2e_'
+fi
+
+echo
+grep -E '^[0-9]+% tests passed|^Total Test time|\((Failed|Timeout|SEGFAULT|Subprocess aborted|Not Run|Exception.*)\)' \
+    "$log" | sort -u || true
+printf '%s\n' "${summary[@]}"
+exit "$failed"
