@@ -1,7 +1,7 @@
 # A room is a folder of C files with one static target, linked only to the rooms below it.
 
 set(DG_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wpointer-arith
-                -Wwrite-strings -Wno-unknown-pragmas)
+                -Wwrite-strings -Wno-unknown-pragmas -Werror=implicit-function-declaration)
 set(DG_SANITIZE_FLAGS "")
 if(DIFFGEN_SANITIZE)
   set(DG_SANITIZE_FLAGS -fsanitize=${DIFFGEN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -64,4 +64,16 @@ function(dg_add_program)
   dg_configure_target(diffgen)
   dg_expose_headers(diffgen src/cli)
   target_link_libraries(diffgen PRIVATE diffgen_train diffgen_sample diffgen_inspect diffgen_bench)
+endfunction()
+
+# The presets of models/ as a header for one target.
+function(dg_embed_presets target)
+  file(GLOB presets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/models/*.json)
+  set(header ${CMAKE_BINARY_DIR}/generated/train/preset_files.h)
+  add_custom_command(OUTPUT ${header}
+                     COMMAND ${CMAKE_COMMAND} "-DSOURCES=${presets}" -DOUTPUT=${header}
+                             -P ${CMAKE_SOURCE_DIR}/cmake/EmbedPresets.cmake
+                     DEPENDS ${presets} ${CMAKE_SOURCE_DIR}/cmake/EmbedPresets.cmake VERBATIM)
+  target_sources(${target} PRIVATE ${header})
+  target_include_directories(${target} PRIVATE ${CMAKE_BINARY_DIR}/generated)
 endfunction()

@@ -34,7 +34,7 @@ out=synthetic/quickstart-$model
 
 step "done"
 cat <<END
-the picture          $out/grid.png   one row for each class
+the picture          $out-grid.png   one row for each class
 the images           $out/<class>/<index>.png
 the model            runs/fashion/model    a diffusers pipeline folder
 loss and grids       runs/fashion/metrics.jsonl, runs/fashion/grids/

@@ -66,7 +66,8 @@ static int run_command(const dg_command *command, int (*run)(dg_cli *, int, char
 
 /* `diffgen help` and `diffgen help COMMAND`. */
 static int help(int argc, char *const *argv) {
-    char *const ask[] = {"--help", NULL};
+    char wanted[] = "--help";
+    char *const ask[] = {wanted, NULL};
     if (argc == 0) {
         print_usage(stdout);
         return 0;

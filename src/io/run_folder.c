@@ -158,6 +158,11 @@ done:
     return status;
 }
 
+dg_status dg_run_find_checkpoint(dg_ctx *ctx, const char *run_path, char **path, int64_t *step) {
+    const dg_run run = {.path = (char *)run_path};
+    return dg_run_newest_checkpoint(ctx, &run, path, step);
+}
+
 /* What dg_checkpoint_write and dg_fs_publish_dir leave when they are killed: "step-<digits>" and an ending. */
 static bool is_leftover(const char *name) {
     const size_t digits = strncmp(name, "step-", 5) == 0 ? strspn(name + 5, "0123456789") : 0;

@@ -37,6 +37,8 @@ char *dg_run_checkpoint_path(const dg_run *run, int64_t step);
  * out   *path malloc'ed, NULL if there is none; *step
  * err   DG_EIO, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_run_newest_checkpoint(dg_ctx *ctx, const dg_run *run, char **path, int64_t *step);
+/* The same for a run that is not open: for readers, who need no lock. err also DG_ENOINPUT */
+DG_MUST_CHECK dg_status dg_run_find_checkpoint(dg_ctx *ctx, const char *run_path, char **path, int64_t *step);
 /* Removes all but the newest `keep` (at least 1) checkpoints, and what killed processes left half-written. err DG_EIO
  */
 DG_MUST_CHECK dg_status dg_run_prune_checkpoints(dg_ctx *ctx, dg_run *run, int64_t keep);

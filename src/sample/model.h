@@ -1,0 +1,37 @@
+/* A model ready to draw: folder, weights, schedule and generator, as the job and the C API need it.
+ * Order: dg_sample_model_open -> dg_sample_model_sampler -> dg_generate on .generator -> dg_sample_model_close. */
+#ifndef DG_SAMPLE_MODEL_H
+#define DG_SAMPLE_MODEL_H
+
+#include "diffusion/generate.h"
+#include "io/model_folder.h"
+#include "sample/sample_options.h"
+
+/* Zero-initialise; free with dg_sample_model_close. */
+typedef struct dg_sample_model {
+    const dg_backend *backend;
+    dg_model_folder folder;
+    char *path, *name; /* of the model folder; of the run */
+    char sha256[DG_SHA256_HEX];
+    dg_scheduler_config scheduler;
+    dg_noise_schedule schedule;
+    float *weights;
+    dg_generator *generator;
+    int lanes;
+    int64_t h, w;
+} dg_sample_model;
+
+/* Opens and plans; memory for activations is taken by dg_sample_model_allocate.
+ * in    path as --model; threads 0 = auto; batch: images computed at once, 0 = as many as the threads like
+ *       weights RAW: those of the run's newest checkpoint instead of the averaged ones
+ * err   DG_ENOINPUT, DG_EDATA, DG_ECONFIG, DG_EIO, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights weights, int threads,
+                                             int64_t batch, dg_sample_model *out);
+DG_MUST_CHECK dg_status dg_sample_model_allocate(dg_ctx *ctx, dg_sample_model *model);
+void dg_sample_model_close(dg_sample_model *model);
+
+/* steps 0 = dg_sample_default_steps. err DG_EUSAGE more steps than the schedule has; as dg_sampler_create */
+DG_MUST_CHECK dg_status dg_sample_model_sampler(dg_ctx *ctx, const dg_sample_model *model, dg_sample_sampler kind,
+                                                int64_t steps, double eta, dg_sampler *out);
+
+#endif

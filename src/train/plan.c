@@ -1,0 +1,209 @@
+#include "train/plan.h"
+
+#include "core/fs.h"
+#include "core/system.h"
+#include "nn/lanes.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Measured on two cores with 1 to 2 MiB of L2 each: 8 images reach the convolutions' full speed, 16 start to spill. The
+ * micro-batch must not follow the number of threads, or the bits of the result would. */
+enum { MICRO_BATCH = 8, HOLDOUT_MINIMUM = 500 };
+static const double default_holdout = 0.02;
+
+static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    const dg_train_options *o = plan->options;
+    dg_dataset_options d = dg_dataset_options_default();
+    d.path = o->images;
+    d.resolution = (int)o->resolution;
+    d.channels = o->channels == DG_TRAIN_CHANNELS_1 ? 1 : o->channels == DG_TRAIN_CHANNELS_3 ? 3 : 0;
+    d.window = o->window.set;
+    d.window_lo = (int)o->window.first;
+    d.window_hi = (int)o->window.second;
+    d.label_column = o->label_column;
+    d.unconditional = o->uncond;
+    d.strict = o->strict;
+    d.threads = plan->threads;
+    d.cache_bytes = o->cache_bytes < 0 ? 0 : o->cache_bytes == 0 ? 1 : o->cache_bytes;
+    DG_TRY(dg_dataset_open(ctx, &d, &plan->dataset));
+    plan->size = dg_dataset_resolution(plan->dataset);
+    const dg_dataset_report *report = dg_dataset_get_report(plan->dataset);
+    for (size_t i = 0; i < report->skips_kept; i++)
+        dg_log(ctx, DG_LOG_WARN, "skipped %s: %s", report->skips[i].path, report->skips[i].reason);
+    for (size_t i = 0; i < report->note_count; i++)
+        dg_log(ctx, DG_LOG_INFO, "%s", report->notes[i]);
+    double holdout = o->holdout;
+    if (holdout < 0)
+        holdout = dg_dataset_count(plan->dataset) < HOLDOUT_MINIMUM ? 0 : default_holdout;
+    DG_TRY(dg_dataset_split(ctx, plan->dataset, holdout, &plan->train_indices, &plan->train_count,
+                            &plan->holdout_indices, &plan->holdout_count));
+done:
+    return status;
+}
+
+static dg_status count_classes(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    if (!dg_dataset_is_conditional(plan->dataset))
+        return DG_OK;
+    plan->num_classes = dg_dataset_class_count(plan->dataset);
+    DG_TRY(dg_alloc(ctx, &plan->class_names, (size_t)plan->num_classes, sizeof *plan->class_names, "class names"));
+    DG_TRY(dg_alloc(ctx, &plan->class_counts, (size_t)plan->num_classes, sizeof *plan->class_counts, "class counts"));
+    for (int64_t i = 0; i < plan->num_classes; i++)
+        plan->class_names[i] = dg_dataset_class_name(plan->dataset, (int32_t)i);
+    for (int64_t i = 0; i < plan->train_count; i++)
+        plan->class_counts[dg_dataset_item(plan->dataset, plan->train_indices[i])->label]++;
+done:
+    return status;
+}
+
+/* What the user said instead of the preset. */
+static void apply_options(dg_train_plan *plan) {
+    const dg_train_options *o = plan->options;
+    dg_preset *p = &plan->preset;
+    const dg_prediction predictions[] = {p->scheduler.prediction, DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE};
+    const dg_beta_schedule betas[] = {p->scheduler.beta_schedule, DG_BETA_LINEAR, DG_BETA_SCALED_LINEAR,
+                                      DG_BETA_SQUAREDCOS_CAP_V2, DG_BETA_SIGMOID};
+    p->scheduler.prediction = predictions[o->prediction];
+    p->scheduler.beta_schedule = betas[o->beta_schedule];
+    p->scheduler.rescale_betas_zero_snr |= o->zero_snr;
+    if (o->num_train_timesteps)
+        p->scheduler.num_train_timesteps = o->num_train_timesteps;
+    if (o->dropout >= 0)
+        p->unet.dropout = o->dropout;
+    if (o->lr > 0)
+        p->lr = o->lr;
+    if (o->warmup >= 0)
+        p->warmup = o->warmup;
+    if (o->weight_decay >= 0)
+        p->weight_decay = o->weight_decay;
+    if (o->ema >= 0)
+        p->ema = o->ema;
+    if (o->lr_schedule != DG_TRAIN_LR_AUTO)
+        p->cosine = o->lr_schedule == DG_TRAIN_LR_COSINE;
+}
+
+static dg_status choose_model(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    const dg_train_options *o = plan->options;
+    const char *name = strcmp(o->preset, "auto") == 0 ? dg_preset_choose(plan->size) : o->preset;
+    DG_TRY(dg_preset_load(ctx, name, &plan->preset));
+    apply_options(plan);
+    if (plan->preset.scheduler.rescale_betas_zero_snr && plan->preset.scheduler.prediction == DG_PREDICT_EPSILON)
+        DG_TRY(dg_fail(ctx, DG_EUSAGE, "--zero-snr needs --prediction v or sample: with epsilon the last timestep would "
+                                       "divide by zero"));
+    const int64_t multiple = (int64_t)1 << (plan->preset.unet.levels - 1);
+    if (plan->size % multiple)
+        DG_TRY(dg_fail(ctx, DG_EUSAGE, "--resolution %lld does not fit preset %s: it must be a multiple of %lld",
+                       (long long)plan->size, plan->preset.name, (long long)multiple));
+    DG_TRY(dg_preset_fit(ctx, &plan->preset, plan->size, plan->size, dg_dataset_channels(plan->dataset),
+                         plan->num_classes, o->label_dropout > 0));
+    DG_TRY(dg_noise_schedule_create(ctx, &plan->preset.scheduler, &plan->schedule));
+done:
+    return status;
+}
+
+static dg_status choose_run_path(dg_ctx *ctx, dg_train_plan *plan) {
+    if (plan->options->out) {
+        plan->run_path = strdup(plan->options->out);
+    } else {
+        char *name = dg_fs_basename(plan->options->images);
+        char *dot = name && dg_fs_is_file(plan->options->images) ? strchr(name + 1, '.') : NULL;
+        if (dot)
+            *dot = '\0';
+        plan->run_path = name ? dg_fs_join("runs", name) : NULL;
+        free(name);
+    }
+    return plan->run_path ? DG_OK : dg_fail(ctx, DG_ENOMEM, "no memory for the run folder's name");
+}
+
+static void choose_length(dg_train_plan *plan) {
+    const dg_train_options *o = plan->options;
+    plan->batch = o->batch ? o->batch : plan->preset.batch;
+    if (o->steps)
+        plan->total_steps = o->steps;
+    else if (o->epochs > 0)
+        plan->total_steps = (int64_t)ceil(o->epochs * (double)plan->train_count / (double)plan->batch);
+    else
+        plan->total_steps = o->time_limit > 0 ? 0 : plan->preset.steps;
+}
+
+dg_status dg_train_plan_create(dg_ctx *ctx, const dg_train_options *options, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    plan->options = options;
+    DG_TRY(dg_options_check(ctx, &dg_train_option_table, options));
+    if (options->device == DG_TRAIN_DEVICE_CUDA)
+        DG_TRY(dg_fail(ctx, DG_EDEVICE, "--device cuda: this build of diffgen has no CUDA backend; use --device cpu"));
+    plan->backend = dg_backend_cpu();
+    plan->threads = dg_lanes_default((int)options->threads);
+    DG_TRY(choose_run_path(ctx, plan));
+    DG_TRY(open_images(ctx, plan));
+    DG_TRY(count_classes(ctx, plan));
+    DG_TRY(choose_model(ctx, plan));
+    choose_length(plan);
+done:
+    return status;
+}
+
+void dg_train_plan_free(dg_train_plan *plan) {
+    dg_noise_schedule_free(&plan->schedule);
+    dg_preset_free(&plan->preset);
+    dg_dataset_free(plan->dataset);
+    free(plan->train_indices);
+    free(plan->holdout_indices);
+    free(plan->class_names);
+    free(plan->class_counts);
+    free(plan->run_path);
+    *plan = (dg_train_plan){0};
+}
+
+static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_batch, dg_stepper **out) {
+    const dg_train_options *o = plan->options;
+    const int64_t micro_batches = (plan->batch + micro_batch - 1) / micro_batch;
+    plan->micro_batch = micro_batch;
+    plan->lanes = micro_batches < plan->threads ? (int)micro_batches : plan->threads;
+    const dg_stepper_options options = {.backend = plan->backend,
+                                        .h = plan->size,
+                                        .w = plan->size,
+                                        .batch = plan->batch,
+                                        .micro_batch = micro_batch,
+                                        .lanes = plan->lanes,
+                                        .pixel_bits = dg_dataset_bits(plan->dataset),
+                                        .ema = plan->preset.ema > 0,
+                                        .training = {.prediction = plan->preset.scheduler.prediction,
+                                                     .min_snr_gamma = o->min_snr,
+                                                     .label_dropout = plan->preset.unet.null_class < 0 ? 0 : o->label_dropout,
+                                                     .null_class = (int32_t)plan->preset.unet.null_class,
+                                                     .seed = (uint64_t)o->seed},
+                                        .schedule = &plan->schedule};
+    return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
+}
+
+dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
+    dg_status status = DG_OK;
+    const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
+    int64_t micro = asked ? asked : MICRO_BATCH;
+    const int64_t available = dg_system_available_bytes();
+    char need[32], have[32];
+    if (micro > plan->batch)
+        micro = plan->batch;
+    for (;; micro /= 2) {
+        DG_TRY(create_stepper(ctx, plan, micro, out));
+        const size_t bytes = dg_stepper_bytes(*out);
+        if (available < 0 || bytes <= (size_t)available)
+            return DG_OK;
+        dg_stepper_free(*out);
+        *out = NULL;
+        if (asked || micro == 1)
+            return dg_fail(ctx, DG_ENOMEM,
+                           "training %s at %lldx%lld with %lld images at a time on %d threads needs %s, and %s are free; "
+                           "lower --micro-batch, --threads or --resolution, or take a smaller --preset",
+                           plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)micro,
+                           plan->lanes, dg_format_bytes(need, (double)bytes), dg_format_bytes(have, (double)available));
+    }
+done:
+    return status;
+}

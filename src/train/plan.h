@@ -1,0 +1,41 @@
+/* From options and images to decisions: everything a run needs to know before it takes memory. Private to the room. */
+#ifndef DG_TRAIN_PLAN_H
+#define DG_TRAIN_PLAN_H
+
+#include "data/dataset.h"
+#include "train/preset.h"
+#include "train/step.h"
+#include "train/train.h"
+
+/* Zero-initialise; free with dg_train_plan_free. */
+typedef struct dg_train_plan {
+    const dg_train_options *options;
+    const dg_backend *backend;
+    dg_dataset *dataset;
+    int64_t *train_indices, *holdout_indices;
+    int64_t train_count, holdout_count;
+    dg_preset preset; /* fitted to the images, options applied */
+    dg_noise_schedule schedule;
+    char *run_path;
+    int64_t size; /* pixels a side */
+    int64_t num_classes;      /* 0 = unconditional */
+    const char **class_names; /* [num_classes] */
+    int64_t *class_counts;    /* [num_classes] training images */
+    int64_t batch, micro_batch;
+    int64_t total_steps; /* 0 = the time limit decides */
+    int threads;         /* what was asked for */
+    int lanes;           /* how many of them a step can use */
+} dg_train_plan;
+
+/* Opens the images and settles everything but the micro-batch (that needs the network: dg_train_plan_stepper).
+ * err   as dg_train_run */
+DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, const dg_train_options *options, dg_train_plan *plan);
+void dg_train_plan_free(dg_train_plan *plan);
+
+/* Plans the training step. recorded_micro_batch: what an interrupted run used, 0 = none. With --micro-batch auto the
+ * largest that fits in memory according to the plan is taken, nothing is tried out.
+ * err   DG_ENOMEM not even one image fits: the text has the numbers */
+DG_MUST_CHECK dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch,
+                                              dg_stepper **out);
+
+#endif

@@ -1,0 +1,60 @@
+/* One optimiser step: a batch of pixels in, updated weights out. The batch is cut into micro-batches that run on lanes;
+ * their gradients are added up in order, so that the result depends on the micro-batch size in rounding only, and on
+ * the number of threads not at all.
+ * Order: dg_stepper_create (plans) -> dg_stepper_allocate -> fill dg_stepper_state -> dg_stepper_pack -> dg_stepper_run
+ * ... -> dg_stepper_free. */
+#ifndef DG_TRAIN_STEP_H
+#define DG_TRAIN_STEP_H
+
+#include "diffusion/training.h"
+#include "nn/optimiser.h"
+
+typedef struct dg_stepper dg_stepper;
+
+typedef struct dg_stepper_options {
+    const dg_backend *backend;
+    int64_t h, w;
+    int64_t batch;       /* images per optimiser step */
+    int64_t micro_batch; /* images per lane and pass; need not divide batch */
+    int lanes;
+    int pixel_bits; /* 8 or 16 */
+    bool ema;
+    dg_training_config training;
+    const dg_noise_schedule *schedule; /* must outlive the stepper */
+} dg_stepper_options;
+
+/* A batch on its way in. Sample numbers are global: they key all randomness of an image. */
+typedef struct dg_step_batch {
+    const void *pixels;    /* (count, h, w, c) uint8_t or uint16_t */
+    const int32_t *labels; /* [count] */
+    const uint8_t *flip;   /* [count] */
+    int64_t first_sample;
+    int64_t count; /* at most options.batch */
+} dg_step_batch;
+
+/* The arrays a checkpoint holds; ema is NULL without EMA. */
+typedef struct dg_stepper_state {
+    float *weights, *ema, *m, *v;
+    int64_t total;
+} dg_stepper_state;
+
+/* out *out; err as dg_net_create */
+DG_MUST_CHECK dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_stepper_options *options,
+                                          dg_stepper **out);
+void dg_stepper_free(dg_stepper *stepper);
+size_t dg_stepper_bytes(const dg_stepper *stepper); /* what dg_stepper_allocate will take */
+DG_MUST_CHECK dg_status dg_stepper_allocate(dg_stepper *stepper);
+dg_stepper_state dg_stepper_get_state(const dg_stepper *stepper);
+const dg_params *dg_stepper_params(const dg_stepper *stepper);
+const dg_net *dg_stepper_net(const dg_stepper *stepper);
+/* Must follow every change of the weights from outside. */
+DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
+
+/* out   *loss mean weighted loss of the batch; *grad_norm before clipping
+ * err   DG_ERUNTIME loss or gradient is not finite: the weights are as they were */
+DG_MUST_CHECK dg_status dg_stepper_run(dg_stepper *stepper, const dg_step_batch *batch,
+                                       const dg_optimiser_step *update, double *loss, double *grad_norm);
+/* The same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between steps. */
+DG_MUST_CHECK dg_status dg_stepper_evaluate(dg_stepper *stepper, const dg_step_batch *batch, double *loss);
+
+#endif

@@ -1,0 +1,268 @@
+/* dg_train_run: plan, open the run folder, resume or start, step until done, finish. */
+#include "train/train.h"
+
+#include "core/fs.h"
+#include "core/system.h"
+#include "diffusion/lr_schedule.h"
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+double dg_trainer_elapsed(const dg_trainer *t) {
+    return t->elapsed_before + (t->started > 0 ? dg_clock_seconds() - t->started : 0);
+}
+
+/* ---- length and learning rate ---- */
+
+static bool is_finished(const dg_trainer *t) {
+    if (t->plan.total_steps && t->step >= t->plan.total_steps)
+        return true;
+    return t->options->time_limit > 0 && t->step > 0 && dg_trainer_elapsed(t) >= t->options->time_limit;
+}
+
+/* The learning rate of the next step. A run that only has a time limit decays over that time: its length in steps is
+ * not known beforehand, so such a run is not repeatable bit by bit; one with a number of steps is. */
+static double learning_rate(const dg_trainer *t) {
+    const dg_preset *p = &t->plan.preset;
+    if (!p->cosine)
+        return p->lr * dg_lr_multiplier(DG_LR_CONSTANT_WITH_WARMUP, t->step, p->warmup, 0);
+    if (t->plan.total_steps)
+        return p->lr * dg_lr_multiplier(DG_LR_COSINE, t->step, p->warmup, t->plan.total_steps);
+    const double progress = fmin(1.0, dg_trainer_elapsed(t) / t->options->time_limit);
+    return p->lr * dg_lr_multiplier(DG_LR_CONSTANT_WITH_WARMUP, t->step, p->warmup, 0) * 0.5 *
+           (1 + cos(3.14159265358979323846 * progress));
+}
+
+/* ---- reports ---- */
+
+static double seconds_left(const dg_trainer *t) {
+    const double spent = dg_clock_seconds() - t->started;
+    double left = -1;
+    if (t->plan.total_steps && t->step > t->first_step)
+        left = spent / (double)(t->step - t->first_step) * (double)(t->plan.total_steps - t->step);
+    if (t->options->time_limit > 0) {
+        const double limit = fmax(0, t->options->time_limit - dg_trainer_elapsed(t));
+        left = left < 0 || limit < left ? limit : left;
+    }
+    return left;
+}
+
+static double images_per_second(const dg_trainer *t) {
+    const double spent = dg_clock_seconds() - t->started;
+    return spent > 0 ? (double)((t->step - t->first_step) * t->plan.batch) / spent : 0;
+}
+
+static dg_status report(dg_trainer *t) {
+    dg_status status = DG_OK;
+    if (t->loss_count == 0)
+        return DG_OK;
+    t->loss = t->loss_sum / (double)t->loss_count;
+    t->loss_sum = 0;
+    t->loss_count = 0;
+    const double speed = images_per_second(t);
+    json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss", t->loss, "grad_norm",
+                             t->grad_norm, "lr", t->lr, "images_per_second", speed, "seconds", dg_trainer_elapsed(t));
+    DG_TRY(dg_run_append_metrics(t->ctx, t->run, line));
+    if (t->events->on_status) {
+        const dg_train_status s = {.step = t->step,
+                                   .total_steps = t->plan.total_steps,
+                                   .loss = t->loss,
+                                   .grad_norm = t->grad_norm,
+                                   .lr = t->lr,
+                                   .images_per_second = speed,
+                                   .seconds_left = seconds_left(t),
+                                   .val_loss = t->val_loss};
+        t->events->on_status(t->events->user, &s);
+    }
+done:
+    json_decref(line);
+    return status;
+}
+
+/* ---- the loop ---- */
+
+static dg_status one_step(dg_trainer *t) {
+    dg_status status = DG_OK;
+    const dg_preset *p = &t->plan.preset;
+    dg_batch batch;
+    double loss;
+    DG_TRY(dg_loader_next(t->loader, &batch));
+    const dg_step_batch in = {.pixels = batch.pixels,
+                              .labels = batch.labels,
+                              .flip = batch.flip,
+                              .first_sample = batch.first_sample,
+                              .count = t->plan.batch};
+    t->lr = learning_rate(t);
+    const dg_optimiser_step update = {.lr = t->lr,
+                                      .beta1 = 0.9,
+                                      .beta2 = 0.999,
+                                      .eps = 1e-8,
+                                      .weight_decay = p->weight_decay,
+                                      .step = t->step + 1,
+                                      .max_grad_norm = t->options->max_grad_norm,
+                                      .grad_scale = 1,
+                                      .ema_decay = dg_ema_decay(t->step + 1, p->ema)};
+    DG_TRY(dg_stepper_run(t->stepper, &in, &update, &loss, &t->grad_norm));
+    t->step++;
+    t->loss_sum += loss;
+    t->loss_count++;
+    if (t->step % t->options->log_every == 0)
+        DG_TRY(report(t));
+done:
+    return status;
+}
+
+static bool is_due(const dg_every *every, int64_t step, int64_t last_step, double last_time) {
+    return (every->steps && step % every->steps == 0 && step != last_step) ||
+           (every->seconds > 0 && dg_clock_seconds() - last_time >= every->seconds);
+}
+
+static dg_status interrupted(dg_trainer *t) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_trainer_checkpoint(t));
+    return dg_fail(t->ctx, DG_EINTERRUPTED, "stopped after step %lld; the same command goes on from there",
+                   (long long)t->step);
+done:
+    return status;
+}
+
+static dg_status train(dg_trainer *t) {
+    dg_status status = DG_OK;
+    t->started = t->checkpoint_time = t->grid_time = dg_clock_seconds();
+    while (!is_finished(t)) {
+        if (dg_ctx_stop_requested(t->ctx))
+            return interrupted(t);
+        DG_TRY(one_step(t));
+        if (is_due(&t->options->grid_every, t->step, t->grid_step, t->grid_time))
+            DG_TRY(dg_trainer_look(t));
+        if (is_due(&t->options->checkpoint_every, t->step, t->checkpoint_step, t->checkpoint_time))
+            DG_TRY(dg_trainer_checkpoint(t));
+    }
+    DG_TRY(report(t));
+    DG_TRY(dg_trainer_checkpoint(t));
+    DG_TRY(dg_trainer_look(t));
+    DG_TRY(dg_trainer_write_model(t));
+    DG_TRY(dg_run_finish(t->ctx, t->run));
+done:
+    return status;
+}
+
+/* ---- setting up ---- */
+
+static void announce(const dg_trainer *t) {
+    const dg_train_plan *plan = &t->plan;
+    char device[64];
+    snprintf(device, sizeof device, "%s (%s)", plan->backend->name, plan->backend->instruction_set);
+    const dg_train_start start = {.run_folder = plan->run_path,
+                                  .preset = plan->preset.name,
+                                  .device = device,
+                                  .height = plan->size,
+                                  .width = plan->size,
+                                  .channels = plan->preset.unet.in_channels,
+                                  .num_classes = plan->num_classes,
+                                  .class_names = plan->class_names,
+                                  .class_counts = plan->class_counts,
+                                  .train_images = plan->train_count,
+                                  .holdout_images = plan->holdout_count,
+                                  .skipped_files = dg_dataset_get_report(plan->dataset)->skipped,
+                                  .parameters = dg_stepper_params(t->stepper)->elements,
+                                  .batch = plan->batch,
+                                  .micro_batch = plan->micro_batch,
+                                  .threads = plan->lanes,
+                                  .planned_bytes = t->planned_bytes,
+                                  .first_step = t->step,
+                                  .total_steps = plan->total_steps};
+    if (t->events->on_start)
+        t->events->on_start(t->events->user, &start);
+}
+
+static dg_status open_loader(dg_trainer *t) {
+    const dg_loader_options options = {.indices = t->plan.train_indices,
+                                       .count = t->plan.train_count,
+                                       .batch = (int)t->plan.batch,
+                                       .seed = (uint64_t)t->options->seed,
+                                       .first_sample = t->step * t->plan.batch,
+                                       .hflip = t->options->hflip,
+                                       .threads = dg_dataset_is_cached(t->plan.dataset) ? 0 : t->plan.threads};
+    return dg_loader_create(t->ctx, t->plan.dataset, &options, &t->loader);
+}
+
+/* Everything between the options and the first step. *go: false where there is nothing to do. */
+static dg_status set_up(dg_trainer *t, bool *go) {
+    dg_status status = DG_OK;
+    char *checkpoint = NULL;
+    *go = false;
+    DG_TRY(dg_train_plan_create(t->ctx, t->options, &t->plan));
+    if (!t->options->dry_run) {
+        DG_TRY(dg_run_open(t->ctx, t->plan.run_path, &t->run));
+        DG_TRY(dg_trainer_find_checkpoint(t, &checkpoint));
+    }
+    DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper));
+    DG_TRY(dg_trainer_create_generator(t));
+    t->planned_bytes = dg_system_resident_bytes() + (int64_t)dg_stepper_bytes(t->stepper) +
+                       (int64_t)dg_generator_bytes(t->generator) +
+                       2 * t->plan.batch * (int64_t)dg_dataset_image_bytes(t->plan.dataset);
+    announce(t);
+    if (t->options->dry_run || (t->step > 0 && is_finished(t) && dg_run_is_finished(t->run)))
+        goto done;
+    DG_TRY(dg_stepper_allocate(t->stepper));
+    DG_TRY(dg_generator_allocate(t->generator));
+    DG_TRY(dg_trainer_load_weights(t, checkpoint));
+    DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
+    DG_TRY(dg_run_reopen(t->ctx, t->run));
+    DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
+    DG_TRY(open_loader(t));
+    t->first_step = t->checkpoint_step = t->step;
+    t->grid_step = -1;
+    *go = true;
+done:
+    free(checkpoint);
+    return status;
+}
+
+static void fill_result(const dg_trainer *t, dg_train_result *result) {
+    result->run_folder = t->plan.run_path ? strdup(t->plan.run_path) : NULL;
+    result->model_folder = t->run && dg_run_is_finished(t->run) ? dg_run_path(t->run, "model") : NULL;
+    result->step = t->step;
+    result->total_steps = t->plan.total_steps;
+    result->loss = t->loss;
+    result->val_loss = t->val_loss;
+    result->seconds = t->started > 0 ? dg_clock_seconds() - t->started : 0;
+    result->images_per_second = t->started > 0 ? images_per_second(t) : 0;
+    result->skipped_files = t->plan.dataset ? dg_dataset_get_report(t->plan.dataset)->skipped : 0;
+    result->planned_bytes = t->planned_bytes;
+    result->peak_bytes = dg_system_peak_bytes();
+}
+
+static void close_trainer(dg_trainer *t) {
+    dg_loader_free(t->loader);
+    dg_generator_free(t->generator);
+    dg_sampler_free(&t->grid_sampler);
+    dg_stepper_free(t->stepper);
+    json_decref(t->config);
+    dg_run_close(t->run);
+    dg_train_plan_free(&t->plan);
+}
+
+dg_status dg_train_run(dg_ctx *ctx, const dg_train_options *options, const dg_train_events *events,
+                       dg_train_result *result) {
+    dg_status status = DG_OK;
+    bool go;
+    const dg_train_events none = {0};
+    dg_trainer t = {.ctx = ctx, .options = options, .events = events ? events : &none, .val_loss = NAN};
+    DG_TRY(set_up(&t, &go));
+    if (go)
+        DG_TRY(train(&t));
+done:
+    fill_result(&t, result);
+    close_trainer(&t);
+    return status;
+}
+
+void dg_train_result_free(dg_train_result *result) {
+    free(result->run_folder);
+    free(result->model_folder);
+    *result = (dg_train_result){0};
+}

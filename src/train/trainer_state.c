@@ -1,0 +1,200 @@
+/* Checkpoints and the finished model: what a run leaves on disk and starts from. */
+#include "core/fs.h"
+#include "io/checkpoint.h"
+#include "io/model_folder.h"
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- finding ---- */
+
+/* The options of this call must be those of the run, but for the ones that may change. */
+static dg_status compare_options(dg_trainer *t, const json_t *config) {
+    dg_status status = DG_OK;
+    dg_train_options before = {0};
+    DG_TRY(dg_options_init(t->ctx, &dg_train_option_table, &before));
+    DG_TRY(dg_options_from_json(t->ctx, &dg_train_option_table, "config.json", json_object_get(config, "options"),
+                                &before));
+    DG_TRY(dg_options_conflict(t->ctx, &dg_train_option_table, &before, t->options));
+done:
+    dg_options_free(&dg_train_option_table, &before);
+    return status;
+}
+
+static dg_status compare_images(dg_trainer *t, const json_t *config) {
+    const char *before = json_string_value(json_object_get(config, "images_fingerprint"));
+    const char *now = dg_dataset_fingerprint(t->plan.dataset);
+    if (before && strcmp(before, now) == 0)
+        return DG_OK;
+    return dg_fail(t->ctx, DG_ECONFIG,
+                   "%s was trained on other images than %s holds now; give the new images a run folder of their own with "
+                   "--out, or start from its weights with --init",
+                   t->plan.run_path, t->options->images);
+}
+
+static dg_status make_config(dg_trainer *t) {
+    json_t *unet = dg_unet_config_to_json(&t->plan.preset.unet);
+    json_t *scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
+    json_t *options = dg_options_to_json(&dg_train_option_table, t->options);
+    t->config = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o}", "version", DIFFGEN_VERSION, "options", options, "preset",
+                          t->plan.preset.name, "images_fingerprint", dg_dataset_fingerprint(t->plan.dataset), "unet",
+                          unet, "scheduler", scheduler);
+    return t->config ? DG_OK : dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json");
+}
+
+static dg_status read_state(dg_trainer *t, const char *path) {
+    dg_status status = DG_OK;
+    json_t *state = NULL;
+    double val_loss = NAN;
+    DG_TRY(dg_checkpoint_read_state(t->ctx, path, &state));
+    DG_TRY(dg_json_get_int(t->ctx, path, state, "step", 0, INT64_MAX, &t->step));
+    DG_TRY(dg_json_get_int(t->ctx, path, state, "micro_batch", 1, 65536, &t->recorded_micro_batch));
+    DG_TRY(dg_json_get_double(t->ctx, path, state, "elapsed_seconds", 0, 1e12, &t->elapsed_before));
+    DG_TRY(dg_json_get_double(t->ctx, path, state, "loss_sum", -1e30, 1e30, &t->loss_sum));
+    DG_TRY(dg_json_get_int(t->ctx, path, state, "loss_count", 0, INT64_MAX, &t->loss_count));
+    DG_TRY(dg_json_get_double(t->ctx, path, state, "val_loss", 0, 1e30, &val_loss));
+    t->val_loss = val_loss;
+done:
+    json_decref(state);
+    return status;
+}
+
+dg_status dg_trainer_find_checkpoint(dg_trainer *t, char **path) {
+    dg_status status = DG_OK;
+    json_t *config = NULL;
+    int64_t step;
+    DG_TRY(make_config(t));
+    DG_TRY(dg_run_newest_checkpoint(t->ctx, t->run, path, &step));
+    DG_TRY(dg_run_read_config(t->ctx, t->run, &config));
+    if (t->options->resume == DG_TRAIN_RESUME_NEVER && (*path || config))
+        DG_TRY(dg_fail(t->ctx, DG_ECREATE, "--resume never: %s already holds a run; give another --out",
+                       t->plan.run_path));
+    if (t->options->resume == DG_TRAIN_RESUME_MUST && !*path)
+        DG_TRY(dg_fail(t->ctx, DG_ENOINPUT, "--resume must: %s has no checkpoint to go on from", t->plan.run_path));
+    if (!*path)
+        goto done;
+    if (!config)
+        DG_TRY(dg_fail(t->ctx, DG_EDATA, "%s has a checkpoint but no config.json to compare with", t->plan.run_path));
+    DG_TRY(compare_options(t, config));
+    DG_TRY(compare_images(t, config));
+    DG_TRY(read_state(t, *path));
+done:
+    json_decref(config);
+    return status;
+}
+
+/* ---- weights ---- */
+
+static int64_t checkpoint_arrays(const dg_trainer *t, dg_checkpoint_array out[4]) {
+    const dg_stepper_state s = dg_stepper_get_state(t->stepper);
+    const dg_checkpoint_array all[4] = {
+        {"weights", s.weights, s.total}, {"adam_m", s.m, s.total}, {"adam_v", s.v, s.total}, {"ema", s.ema, s.total}};
+    memcpy(out, all, sizeof all);
+    return s.ema ? 4 : 3;
+}
+
+/* --init: the weights of another model of the same architecture; the class table may have other classes. */
+static dg_status load_initial_model(dg_trainer *t, float *weights) {
+    dg_status status = DG_OK;
+    dg_model_folder folder = {0};
+    char *path = NULL, *name = NULL;
+    float *loaded = NULL;
+    const dg_params *params = dg_stepper_params(t->stepper);
+    DG_TRY(dg_run_find_model(t->ctx, t->options->init, &path, &name));
+    DG_TRY(dg_model_folder_open(t->ctx, path, &folder));
+    DG_TRY(dg_alloc(t->ctx, &loaded, (size_t)folder.params.total, sizeof *loaded, "the initial weights"));
+    DG_TRY(dg_model_folder_load(t->ctx, &folder, loaded));
+    for (int64_t i = 0; i < params->count; i++) {
+        const dg_param *to = &params->list[i], *from = dg_params_find(&folder.params, to->name);
+        if (from && from->count == to->count && memcmp(from->dims, to->dims, sizeof from->dims) == 0)
+            memcpy(weights + to->offset, loaded + from->offset, (size_t)to->count * sizeof *weights);
+        else if (strcmp(to->name, "class_embedding.weight") == 0)
+            dg_log(t->ctx, DG_LOG_INFO, "--init: the classes differ, so the class embedding starts afresh");
+        else
+            DG_TRY(dg_fail(t->ctx, DG_EDATA, "--init %s: its '%s' does not fit this model; use the same --preset and "
+                                             "--channels",
+                           t->options->init, to->name));
+    }
+done:
+    free(loaded);
+    free(path);
+    free(name);
+    dg_model_folder_free(&folder);
+    return status;
+}
+
+dg_status dg_trainer_load_weights(dg_trainer *t, const char *checkpoint) {
+    dg_status status = DG_OK;
+    const dg_stepper_state s = dg_stepper_get_state(t->stepper);
+    if (checkpoint) {
+        dg_checkpoint_array arrays[4];
+        DG_TRY(dg_checkpoint_read_arrays(t->ctx, checkpoint, arrays, checkpoint_arrays(t, arrays)));
+    } else {
+        dg_params_init(dg_stepper_params(t->stepper), (uint64_t)t->options->seed, s.weights);
+        if (t->options->init)
+            DG_TRY(load_initial_model(t, s.weights));
+        if (s.ema)
+            memcpy(s.ema, s.weights, (size_t)s.total * sizeof(float));
+    }
+    DG_TRY(dg_stepper_pack(t->stepper));
+done:
+    return status;
+}
+
+/* ---- writing ---- */
+
+dg_status dg_trainer_checkpoint(dg_trainer *t) {
+    dg_status status = DG_OK;
+    dg_checkpoint_array arrays[4];
+    const int64_t count = checkpoint_arrays(t, arrays);
+    char *path = NULL;
+    json_t *state = NULL;
+    t->checkpoint_time = dg_clock_seconds();
+    if (t->step == t->checkpoint_step)
+        return DG_OK;
+    path = dg_run_checkpoint_path(t->run, t->step);
+    state = json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:o}", "step", (json_int_t)t->step, "samples_seen",
+                      (json_int_t)(t->step * t->plan.batch), "micro_batch", (json_int_t)t->plan.micro_batch,
+                      "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
+                      (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
+    if (!path || !state)
+        DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
+    DG_TRY(dg_checkpoint_write(t->ctx, path, arrays, count, state));
+    t->checkpoint_step = t->step;
+    DG_TRY(dg_run_prune_checkpoints(t->ctx, t->run, t->options->keep));
+    if (t->events->on_checkpoint)
+        t->events->on_checkpoint(t->events->user, path, t->step);
+done:
+    free(path);
+    json_decref(state);
+    return status;
+}
+
+dg_status dg_trainer_write_model(dg_trainer *t) {
+    dg_status status = DG_OK;
+    const dg_stepper_state s = dg_stepper_get_state(t->stepper);
+    json_t *scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
+    json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
+                                 t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
+                                 (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
+                                 (json_int_t)t->options->seed, "ema", s.ema != NULL);
+    char *path = dg_run_path(t->run, "model");
+    const dg_model_contents contents = {.config = &t->plan.preset.unet,
+                                        .params = dg_stepper_params(t->stepper),
+                                        .weights = s.ema ? s.ema : s.weights,
+                                        .scheduler = scheduler,
+                                        .class_names = t->plan.class_names,
+                                        .num_classes = t->plan.num_classes,
+                                        .image_bits = dg_dataset_bits(t->plan.dataset),
+                                        .training = training};
+    if (!scheduler || !training || !path)
+        DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
+    DG_TRY(dg_model_folder_write(t->ctx, path, &contents));
+done:
+    json_decref(scheduler);
+    json_decref(training);
+    free(path);
+    return status;
+}
