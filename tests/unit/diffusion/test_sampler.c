@@ -168,8 +168,8 @@ START_TEST(timesteps) {
                       (double)s.steps[k].timestep);
     for (int k = 0; k < 2; k++)
         if (spacings[_i].last[k] >= 0)
-            ck_assert_msg(s.steps[s.count - 2 + k].timestep == (float)spacings[_i].last[k], "list %d: last %d is %g", _i, k,
-                          (double)s.steps[s.count - 2 + k].timestep);
+            ck_assert_msg(s.steps[s.count - 2 + k].timestep == (float)spacings[_i].last[k], "list %d: last %d is %g",
+                          _i, k, (double)s.steps[s.count - 2 + k].timestep);
     dg_sampler_free(&s);
     dg_ctx_free(ctx);
 }
@@ -263,11 +263,7 @@ static const struct {
     {DG_SAMPLER_DDPM, DDPM ", \"steps_offset\": 1}", 1000, 0, DG_ECONFIG, "steps_offset"},
     {DG_SAMPLER_DPMSOLVER, DPM "}", 1000, 0, DG_EUSAGE, "too many"},
     {DG_SAMPLER_DPMSOLVER, DPM ", \"lambda_min_clipped\": 100}", 10, 0, DG_ECONFIG, "lambda_min_clipped"},
-    {DG_SAMPLER_DDIM,
-     DDIM ", \"rescale_betas_zero_snr\": true, \"timestep_spacing\": \"trailing\"}",
-     10,
-     0,
-     DG_ECONFIG,
+    {DG_SAMPLER_DDIM, DDIM ", \"rescale_betas_zero_snr\": true, \"timestep_spacing\": \"trailing\"}", 10, 0, DG_ECONFIG,
      "v_prediction"},
 };
 

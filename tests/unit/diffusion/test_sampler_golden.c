@@ -30,8 +30,8 @@ static void run_case(dg_ctx *ctx, const golden_file *tensors, const json_t *entr
     for (int64_t i = 0; i <= n; i++) {
         for (int j = 0; j < TOY_SIZE; j++) {
             const double a = (double)x[j], b = (double)want[i * TOY_SIZE + j];
-            ck_assert_msg(fabs(a - b) <= 1e-5 + 1e-4 * fabs(b), "%s: state %d[%d] is %.8g, should be %.8g", name, (int)i, j,
-                          a, b);
+            ck_assert_msg(fabs(a - b) <= 1e-5 + 1e-4 * fabs(b), "%s: state %d[%d] is %.8g, should be %.8g", name,
+                          (int)i, j, a, b);
         }
         if (i == n)
             break;
@@ -41,8 +41,8 @@ static void run_case(dg_ctx *ctx, const golden_file *tensors, const json_t *entr
         toy_step(&s.steps[i], &draws, x, m);
     }
     /* Python also draws where the factor is 0: only ever in the last step */
-    ck_assert_msg(draws == noise_draws || (draws == noise_draws - 1 && !s.steps[n - 1].draws_noise), "%s: %d draws", name,
-                  (int)draws);
+    ck_assert_msg(draws == noise_draws || (draws == noise_draws - 1 && !s.steps[n - 1].draws_noise), "%s: %d draws",
+                  name, (int)draws);
     dg_sampler_free(&s);
     dg_scheduler_config_free(&config);
     json_decref(json);
@@ -83,10 +83,11 @@ START_TEST(tables) {
     snprintf(key, sizeof key, "alphas_cumprod.%s", name);
     float *abar = golden_floats(&tensors, key, 1000);
     for (int i = 0; i < 1000; i++) {
-        /* float's resolution of 1 - beta bounds what either side knows of a beta that was derived from one; the last
-         * digits of alphas_cumprod collect the last digits of PyTorch's float linspace */
+        /* a beta of zero_snr is 1 minus a ratio of two rounded squares (units of 1.2e-7), and near the end the squares
+         * are of differences that cancel; elsewhere only the last digits of PyTorch's float linspace differ */
+        const double tolerance = zero_snr ? 5e-7 + (i > 900 ? 1e-4 : 0) : 0;
         const double a = (double)schedule.betas[i], b = (double)betas[i];
-        ck_assert_msg(fabs(a - b) <= (zero_snr ? 2e-7 : 0) + 1e-6 * b, "%s: beta %d is %.9g, should be %.9g", name, i, a, b);
+        ck_assert_msg(fabs(a - b) <= tolerance + 1e-6 * b, "%s: beta %d is %.9g, should be %.9g", name, i, a, b);
         const double c = (double)schedule.alphas_cumprod[i], d = (double)abar[i];
         ck_assert_msg(fabs(c - d) <= 1e-7 + 1e-5 * d, "%s: alphas_cumprod %d is %.9g, should be %.9g", name, i, c, d);
     }

@@ -83,8 +83,8 @@ static inline dg_scheduler_config toy_config(dg_ctx *ctx, const char *text) {
     return config;
 }
 
-static inline dg_sampler toy_sampler(dg_ctx *ctx, dg_sampler_kind kind, const dg_scheduler_config *config, int64_t steps,
-                                     double eta) {
+static inline dg_sampler toy_sampler(dg_ctx *ctx, dg_sampler_kind kind, const dg_scheduler_config *config,
+                                     int64_t steps, double eta) {
     dg_noise_schedule schedule;
     dg_sampler sampler;
     DG_CK(ctx, dg_noise_schedule_create(ctx, config, &schedule));
