@@ -53,6 +53,15 @@ function(dg_add_library)
     target_include_directories(libdiffgen_${suffix} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
                                $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   endforeach()
+  # A program links the shared library alone, which therefore knows its own libraries and shows only the public calls.
+  target_link_libraries(libdiffgen_shared PRIVATE dnnl PkgConfig::jansson PkgConfig::sodium PkgConfig::libarchive
+                        PNG::PNG ZLIB::ZLIB OpenMP::OpenMP_C Threads::Threads m)
+  target_link_options(libdiffgen_shared PRIVATE ${DG_SANITIZE_FLAGS}
+                      -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/diffgen.map)
+  if(NOT DIFFGEN_SANITIZE)
+    target_link_options(libdiffgen_shared PRIVATE -Wl,--no-undefined)
+  endif()
+  set_target_properties(libdiffgen_shared PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/diffgen.map)
 endfunction()
 
 function(dg_add_program)

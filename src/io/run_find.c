@@ -94,6 +94,8 @@ dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, ch
     const char *start = path ? path : "runs";
     char *latest = NULL, *run = NULL;
     *model_path = *name = NULL;
+    if (path && dg_fs_is_file(path))
+        DG_TRY(dg_fail(ctx, DG_EDATA, "%s is a file; --model takes a run or a model folder", path));
     if (!dg_fs_is_dir(start))
         DG_TRY(
             path ? dg_fail(ctx, DG_ENOINPUT, "%s: there is no such folder; --model takes a run or a model folder", path)

@@ -5,15 +5,25 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* Keeps the first failure; later items see it and do nothing. */
-static void record(_Atomic int *first, dg_status status) {
-    int expected = DG_OK;
-    if (status != DG_OK)
-        atomic_compare_exchange_strong(first, &expected, (int)status);
+/* The lowest item that failed so far. Items below it still run and commit, so that which failure is reported and what
+ * has been committed do not depend on the threads' timing. */
+typedef struct failure {
+    _Atomic int64_t item; /* INT64_MAX: none */
+    dg_status status;     /* written inside the critical section only */
+} failure;
+
+static void record(failure *failed, int64_t item, dg_status status) {
+    if (status == DG_OK)
+        return;
+#pragma omp critical(dg_lanes_failure)
+    if (item < atomic_load(&failed->item)) {
+        failed->status = status;
+        atomic_store(&failed->item, item);
+    }
 }
 
 dg_status dg_lanes_run(int lanes, int64_t items, const dg_lanes_job *job) {
-    _Atomic int failed = DG_OK;
+    failure failed = {.item = INT64_MAX, .status = DG_OK};
 #pragma omp parallel num_threads(lanes)
     {
         /* Libraries called on a lane must not open threads of their own: their results would depend on how many. */
@@ -21,16 +31,16 @@ dg_status dg_lanes_run(int lanes, int64_t items, const dg_lanes_job *job) {
         const int lane = omp_get_thread_num();
 #pragma omp for ordered schedule(dynamic, 1)
         for (int64_t item = 0; item < items; item++) {
-            if (atomic_load(&failed) == DG_OK)
-                record(&failed, job->work(job->user, lane, item));
+            if (item < atomic_load(&failed.item))
+                record(&failed, item, job->work(job->user, lane, item));
             if (job->commit) {
 #pragma omp ordered
-                if (atomic_load(&failed) == DG_OK)
-                    record(&failed, job->commit(job->user, lane, item));
+                if (item < atomic_load(&failed.item))
+                    record(&failed, item, job->commit(job->user, lane, item));
             }
         }
     }
-    return (dg_status)atomic_load(&failed);
+    return failed.status;
 }
 
 int dg_lanes_default(int requested) {

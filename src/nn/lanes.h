@@ -9,14 +9,15 @@
 #include <stdint.h>
 
 /* work runs on lane 0..lanes-1, items in any order. commit (or NULL) runs for item 0, 1, 2, ... strictly in that order,
- * on the item's lane, before the lane takes its next item. After the first failure no further item starts. */
+ * on the item's lane, before the lane takes its next item. After a failure no later item starts, while the items before
+ * it are still worked on and committed: with a commit, exactly those before the failing one have been. */
 typedef struct dg_lanes_job {
     dg_status (*work)(void *user, int lane, int64_t item);
     dg_status (*commit)(void *user, int lane, int64_t item);
     void *user;
 } dg_lanes_job;
 
-/* err   the first failing item's status */
+/* err   the status of the lowest item that failed */
 DG_MUST_CHECK dg_status dg_lanes_run(int lanes, int64_t items, const dg_lanes_job *job);
 
 /* Threads to use for a request (0 = every processor this process may use, or OMP_NUM_THREADS if set and lower). */
