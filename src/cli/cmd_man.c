@@ -3,6 +3,25 @@
 
 #include <string.h>
 
+/* One line for each exit code, with the texts of all statuses that give it. */
+static void exit_codes(FILE *to, const char *before, const char *after) {
+#define DG_X(name, exit_code, text) {exit_code, text},
+    static const struct {
+        int code;
+        const char *text;
+    } list[] = {DG_STATUS_LIST(DG_X)};
+#undef DG_X
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        if (i == 0 || list[i].code != list[i - 1].code)
+            fprintf(to, before, list[i].code);
+        else
+            fputs(", ", to);
+        fputs(list[i].text, to);
+        if (i + 1 == sizeof list / sizeof *list || list[i + 1].code != list[i].code)
+            fputs(after, to);
+    }
+}
+
 static void overview(FILE *to) {
     fprintf(to, ".TH DIFFGEN 1 \"\" \"diffgen %s\" \"diffgen manual\"\n", DIFFGEN_VERSION);
     fputs(".SH NAME\ndiffgen \\- train diffusion models on images, draw labelled synthetic images\n"
@@ -13,20 +32,7 @@ static void overview(FILE *to) {
     for (const dg_command *c = dg_commands; c->name; c++)
         fprintf(to, ".TP\n\\fBdiffgen\\-%s\\fR(1)\n%s\n", c->name, c->table->summary);
     fputs(".SH EXIT STATUS\n", to);
-#define DG_X(name, exit_code, text) {exit_code, text},
-    static const struct {
-        int code;
-        const char *text;
-    } list[] = {DG_STATUS_LIST(DG_X)};
-#undef DG_X
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        if (i == 0 || list[i].code != list[i - 1].code)
-            fprintf(to, ".TP\n\\fB%d\\fR\n%s", list[i].code, list[i].text);
-        else
-            fprintf(to, ", %s", list[i].text);
-        if (i + 1 == sizeof list / sizeof *list || list[i + 1].code != list[i].code)
-            fputc('\n', to);
-    }
+    exit_codes(to, ".TP\n\\fB%d\\fR\n", "\n");
     fputs(".SH ENVIRONMENT\n.TP\n\\fBOMP_NUM_THREADS\\fR\nThreads when \\-\\-threads is auto.\n"
           ".TP\n\\fBNO_COLOR\\fR\nNo colour on terminals, if set and not empty.\n"
           ".TP\n\\fBDIFFGEN_ISA\\fR\navx512, avx2 or baseline: use at most this instruction set.\n",
@@ -35,7 +41,12 @@ static void overview(FILE *to) {
 
 static void markdown(void) {
     dg_str text = {0};
-    puts("# The command line\n\nMade by `diffgen man --markdown`; the option tables in `src/` are the source.");
+    puts("# The command line\n\nMade by `diffgen man --markdown`; the option tables in `src/` are the source.\n\n"
+         "Results go to standard output, everything else to standard error. With `--json` standard output holds one "
+         "JSON "
+         "object\na line. Nothing is coloured or redrawn unless standard error is a terminal.\n\n"
+         "| exit code | meaning |\n|---|---|");
+    exit_codes(stdout, "| %d | ", " |\n");
     for (const dg_command *c = dg_commands; c->name; c++) {
         dg_str_clear(&text);
         dg_options_help(c->table, &text);

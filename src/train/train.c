@@ -213,6 +213,7 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
     DG_TRY(dg_run_reopen(t->ctx, t->run));
     DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
+    DG_TRY(dg_trainer_log_start(t));
     DG_TRY(open_loader(t));
     t->first_step = t->checkpoint_step = t->step;
     t->grid_step = -1;
@@ -253,8 +254,11 @@ dg_status dg_train_run(dg_ctx *ctx, const dg_train_options *options, const dg_tr
     const dg_train_events none = {0};
     dg_trainer t = {.ctx = ctx, .options = options, .events = events ? events : &none, .val_loss = NAN};
     DG_TRY(set_up(&t, &go));
-    if (go)
-        DG_TRY(train(&t));
+    if (go) {
+        status = train(&t);
+        const dg_status logged = dg_trainer_log_end(&t, status);
+        DG_TRY(status != DG_OK ? status : logged);
+    }
 done:
     fill_result(&t, result);
     close_trainer(&t);

@@ -53,4 +53,10 @@ DG_MUST_CHECK dg_status dg_trainer_write_model(dg_trainer *trainer);
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);
 DG_MUST_CHECK dg_status dg_trainer_create_generator(dg_trainer *trainer);
 
+/* Lines of log.txt: one of any text; what the run is, and which images were left out; how this call ended. err DG_EIO */
+DG_MUST_CHECK dg_status dg_trainer_log(dg_trainer *trainer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+DG_MUST_CHECK dg_status dg_trainer_log_start(dg_trainer *trainer);
+DG_MUST_CHECK dg_status dg_trainer_log_end(dg_trainer *trainer, dg_status outcome);
+
 #endif

@@ -6,9 +6,9 @@ import diffusers
 import numpy as np
 import torch
 from diffusers.schedulers import scheduling_ddim, scheduling_ddpm, scheduling_dpmsolver_multistep
-from safetensors.numpy import save_file
 
 import fill
+import store
 
 SHAPE = (1, 3, 4, 4)
 
@@ -123,5 +123,5 @@ def make(out, save_json):
         cases.append({"name": name, "class": _CLASSES[kind], "config": config, "num_inference_steps": steps,
                       "eta": arguments.get("eta", 0.0), "timesteps": timesteps, "noise_draws": draws})
     print(f"  {len(cases)} trajectories, {sum(c[5] is not None for c in CASES)} agree with the earlier record")
-    save_file(tensors, out / "schedulers.safetensors", metadata={"format": "pt"})
+    store.save_tensors(tensors, out / "schedulers.safetensors")
     save_json(out / "schedulers.json", {"cases": cases})

@@ -26,11 +26,12 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel, compute_snr
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fill
 import golden_schedulers
+import store
 from unet_cases import TRAIN_CASE, UNET_CASES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +112,7 @@ def golden_unet(out):
             else:
                 tensors["check." + name] = check_values(name, g)
         file = f"unet_{case['id']}.safetensors"
-        save_file(tensors, out / file, metadata={"format": "pt"})
+        store.save_tensors(tensors, out / file)
         norms = {n: float(np.sqrt(np.mean(g**2))) for n, g in grads.items()}
         noise = max(relative(grads32[n], g) for n, g in grads.items() if norms[n] > 1e-9)
         cases.append({**{k: v for k, v in case.items() if k != "known"}, "file": file, "parameters": count,
@@ -165,7 +166,7 @@ def golden_training(out):
     record32, weights32, shadow32 = run_training(case, torch.float32)
     tensors = {"weights." + n: w.astype(np.float32) for n, w in weights.items()}
     tensors |= {"ema." + n: w.astype(np.float32) for n, w in shadow.items()}
-    save_file(tensors, out / "train.safetensors", metadata={"format": "pt"})
+    store.save_tensors(tensors, out / "train.safetensors")
     # The gradient of a key's bias is zero in exact arithmetic (softmax does not see a shift), and Adam turns its
     # rounding noise into steps as long as the learning rate.
     meaningless = [n for n in weights if n.endswith("to_k.bias")]

@@ -1,0 +1,46 @@
+/* log.txt: what happened to a run, call by call, for a person who looks at it months later. */
+#include "train/trainer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+dg_status dg_trainer_log(dg_trainer *t, const char *format, ...) {
+    char line[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < 0x20)
+            *c = '?'; /* a file's name may hold a line feed; an entry is one line */
+    return dg_run_log(t->ctx, t->run, line);
+}
+
+dg_status dg_trainer_log_start(dg_trainer *t) {
+    dg_status status = DG_OK;
+    const dg_train_plan *plan = &t->plan;
+    const dg_dataset_report *report = dg_dataset_get_report(plan->dataset);
+    DG_TRY(dg_trainer_log(t, "diffgen " DIFFGEN_VERSION ": %s %s, %lld images to train on, %lld held out, %lld classes",
+                          t->step ? "resuming" : "starting", plan->preset.name, (long long)plan->train_count,
+                          (long long)plan->holdout_count, (long long)plan->num_classes));
+    DG_TRY(dg_trainer_log(t, "%lld of %lld steps done; batch %lld, %lld at a time; %s (%s), %d lanes; %lld MiB planned",
+                          (long long)t->step, (long long)plan->total_steps, (long long)plan->batch,
+                          (long long)plan->micro_batch, plan->backend->name, plan->backend->instruction_set,
+                          plan->lanes, (long long)(t->planned_bytes >> 20)));
+    for (size_t i = 0; i < report->note_count; i++)
+        DG_TRY(dg_trainer_log(t, "%s", report->notes[i]));
+    if (report->skipped)
+        DG_TRY(dg_trainer_log(t, "%lld unreadable images skipped", (long long)report->skipped));
+    for (size_t i = 0; i < report->skips_kept; i++)
+        DG_TRY(dg_trainer_log(t, "skipped %s: %s", report->skips[i].path, report->skips[i].reason));
+done:
+    return status;
+}
+
+dg_status dg_trainer_log_end(dg_trainer *t, dg_status outcome) {
+    if (outcome == DG_OK)
+        return dg_trainer_log(t, "finished after step %lld, %.0f seconds in all, loss %.4f", (long long)t->step,
+                              dg_trainer_elapsed(t), t->loss);
+    return dg_trainer_log(t, "ended after step %lld: %s: %s", (long long)t->step, dg_status_name(outcome),
+                          dg_last_error(t->ctx));
+}
