@@ -92,6 +92,10 @@ dg_status dg_generator_set_weights(dg_generator *generator, const float *weights
     return dg_optimiser_pack(generator->net, generator->lanes, weights);
 }
 
+dg_net *dg_generator_net(const dg_generator *generator) {
+    return generator->net;
+}
+
 dg_exec *dg_generator_exec(const dg_generator *generator, int lane) {
     return dg_net_lane(generator->net, lane)->exec;
 }

@@ -46,6 +46,7 @@ typedef struct dg_generate_job {
 
 /* err   DG_EINVAL guidance without a null class, a label out of range; DG_EINTERRUPTED; what done returns */
 DG_MUST_CHECK dg_status dg_generate(dg_generator *generator, const dg_generate_job *job);
+dg_net *dg_generator_net(const dg_generator *generator); /* for profiles */
 /* A lane's execution handle, for ops on the finished images. */
 dg_exec *dg_generator_exec(const dg_generator *generator, int lane);
 

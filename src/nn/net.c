@@ -170,3 +170,7 @@ dg_status dg_net_pack(dg_net *net, int lane, int item, const float *weights) {
 const dg_net_io *dg_net_lane(const dg_net *net, int lane) {
     return &net->lanes[lane].io;
 }
+
+void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile) {
+    net->lanes[lane].profile = profile;
+}

@@ -54,6 +54,12 @@ typedef struct dg_net_io {
 } dg_net_io;
 const dg_net_io *dg_net_lane(const dg_net *net, int lane);
 
+/* Where the time goes: seconds of each node's passes on a lane, added to as they run. NULL arrays or no profile: off. */
+typedef struct dg_net_profile {
+    double *forward_seconds, *backward_seconds; /* [nodes of the graph] */
+} dg_net_profile;
+void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile);
+
 /* y from x. dropout: false switches dropout layers off (always so when not training). */
 DG_MUST_CHECK dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropout);
 /* Parameter gradients of <dy, y> after a forward of the same lane. grad [params.total]; mode.accumulate false

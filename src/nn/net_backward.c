@@ -1,3 +1,4 @@
+#include "core/text.h"
 #include "nn/net_internal.h"
 
 /* What a node's backward works on. */
@@ -131,8 +132,13 @@ static dg_status node_backward(const pass *p, int i) {
 dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_param_grad *mode, float *grad) {
     dg_status status = DG_OK;
     const pass p = {.net = net, .lane = lane, .weights = weights, .mode = mode, .grad = grad};
-    for (int i = net->graph->node_count - 1; i >= 0; i--)
+    double *seconds = net->lanes[lane].profile.backward_seconds;
+    for (int i = net->graph->node_count - 1; i >= 0; i--) {
+        const double start = seconds ? dg_clock_seconds() : 0;
         DG_TRY(node_backward(&p, i));
+        if (seconds)
+            seconds[i] += dg_clock_seconds() - start;
+    }
 done:
     return status;
 }

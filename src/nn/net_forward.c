@@ -1,3 +1,4 @@
+#include "core/text.h"
 #include "nn/net_internal.h"
 
 #include <string.h>
@@ -95,8 +96,13 @@ dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropo
     dg_status status = DG_OK;
     net->lanes[lane].dropout = dropout && net->options.training;
     DG_TRY(check_labels(net, lane));
-    for (int i = 0; i < net->graph->node_count; i++)
+    double *seconds = net->lanes[lane].profile.forward_seconds;
+    for (int i = 0; i < net->graph->node_count; i++) {
+        const double start = seconds ? dg_clock_seconds() : 0;
         DG_TRY(node_forward(net, lane, i, weights));
+        if (seconds)
+            seconds[i] += dg_clock_seconds() - start;
+    }
 done:
     return status;
 }

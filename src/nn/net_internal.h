@@ -25,6 +25,7 @@ typedef struct dg_lane {
     dg_exec exec;
     char *memory; /* activations */
     dg_net_io io;
+    dg_net_profile profile;
     bool dropout; /* whether the last forward dropped: the backward must do the same */
 } dg_lane;
 

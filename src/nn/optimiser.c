@@ -22,8 +22,8 @@ static int64_t block_length(const dg_optimiser *o, int64_t block) {
 
 static dg_status sum_block(void *user, int lane, int64_t block) {
     const dg_optimiser *o = ((update *)user)->optimiser;
-    return o->backend->ops->sum_squares(dg_net_lane(o->net, lane)->exec, block_length(o, block), o->grad + block * BLOCK,
-                                        &o->block_sums[block]);
+    return o->backend->ops->sum_squares(dg_net_lane(o->net, lane)->exec, block_length(o, block),
+                                        o->grad + block * BLOCK, &o->block_sums[block]);
 }
 
 static dg_status update_block(void *user, int lane, int64_t block) {
@@ -34,8 +34,8 @@ static dg_status update_block(void *user, int lane, int64_t block) {
                                   o->weights + first, o->m + first, o->v + first, o->ema ? o->ema + first : NULL);
 }
 
-/* The corrections are those of the betas that the kernel sees: 1 - 0.999f differs from 1 - 0.999 by 1.3e-5 of itself, and
- * with one of each every step would be too short by half of that. */
+/* The corrections are those of the betas that the kernel sees: 1 - 0.999f differs from 1 - 0.999 by 1.3e-5 of itself,
+ * and with one of each every step would be too short by half of that. */
 static float bias_correction(double beta, int64_t step) {
     return (float)(1 - pow((double)(float)beta, (double)step));
 }

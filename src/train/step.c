@@ -140,7 +140,7 @@ const dg_params *dg_stepper_params(const dg_stepper *s) {
     return params_of(s);
 }
 
-const dg_net *dg_stepper_net(const dg_stepper *s) {
+dg_net *dg_stepper_net(const dg_stepper *s) {
     return s->net;
 }
 

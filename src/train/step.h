@@ -46,7 +46,7 @@ size_t dg_stepper_bytes(const dg_stepper *stepper); /* what dg_stepper_allocate 
 DG_MUST_CHECK dg_status dg_stepper_allocate(dg_stepper *stepper);
 dg_stepper_state dg_stepper_get_state(const dg_stepper *stepper);
 const dg_params *dg_stepper_params(const dg_stepper *stepper);
-const dg_net *dg_stepper_net(const dg_stepper *stepper);
+dg_net *dg_stepper_net(const dg_stepper *stepper);
 /* Must follow every change of the weights from outside. */
 DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
 

@@ -3,6 +3,7 @@
 # usage: test_cli.sh PROGRAM SOURCE_DIR
 set -u
 program=$1
+source=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -106,6 +107,8 @@ for page in "" train sample info bench; do
     fi
 done
 expect 2 man nonsense
+expect 0 man --markdown
+diff out "$source/docs/cli.md" >diff.txt || fail "docs/cli.md is out of date; make it with: diffgen man --markdown >docs/cli.md"
 
 # A full disk under the results is an error, not silence.
 if [ -w /dev/full ]; then

@@ -15,13 +15,13 @@ static void fill(float *x, int64_t count) {
                                                              : (float)(i - count / 2) * 60.0f / (float)count + 0.37f;
 }
 
-typedef struct item {
+typedef struct act_case {
     dg_act act;
     int64_t count;
-} item;
+} act_case;
 
 static void check(dg_op_env *env, const void *of) {
-    const item *it = of;
+    const act_case *it = of;
     float *x = dg_op_floats(env, it->count), *y = dg_op_floats(env, it->count), *dx = dg_op_floats(env, it->count);
     float *dy = dg_op_random(env, it->count, 1.0);
     fill(x, it->count);
@@ -61,7 +61,7 @@ static void check(dg_op_env *env, const void *of) {
 
 START_TEST(test_act) {
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
-        dg_op_on_every_variant(check, &(item){(dg_act)_i, counts[k]});
+        dg_op_on_every_variant(check, &(act_case){(dg_act)_i, counts[k]});
 }
 END_TEST
 

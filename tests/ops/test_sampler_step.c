@@ -2,14 +2,14 @@
 #include "ops/op_testing.h"
 #include "ref/sampler_step_ref.h"
 
-typedef struct item {
+typedef struct step_case {
     int64_t n, h, w, c;
     dg_sampler_desc desc;
     double scale; /* of x and o: with 1, |x0| reaches 2 */
-} item;
+} step_case;
 
 /* clang-format off */
-static const item table[] = {
+static const step_case table[] = {
     /* one step of DDIM with clipping; of DDPM with noise; of DPM-Solver++ with history; all at once */
     {1, 1, 1, 1, {.kx = 1.25f, .ko = -0.75f, .eo = 1.0f, .c0 = 0.9f, .ce = 0.4f, .clip = 1.0f}, 1.0},
     {3, 5, 7, 3, {.kx = 1.25f, .ko = -0.75f, .c0 = 0.3f, .cx = 0.65f, .cz = 0.2f, .clip = 0.5f}, 1.0},
@@ -27,12 +27,12 @@ static const item table[] = {
 /* clang-format on */
 enum { CASES = sizeof table / sizeof *table, MAX_N = 3 };
 
-static dg_tensor view(const item *it, float *data) {
+static dg_tensor view(const step_case *it, float *data) {
     return dg_op_tensor(data, it->n, it->h, it->w, it->c);
 }
 
 static void check(dg_op_env *env, const void *of) {
-    const item *it = of;
+    const step_case *it = of;
     const dg_sampler_desc *d = &it->desc;
     const dg_ops *ops = env->backend->ops;
     const int64_t one = it->h * it->w * it->c, count = it->n * one;
@@ -62,7 +62,7 @@ static void check(dg_op_env *env, const void *of) {
 
     /* The last image alone, in slot 0: the same bits. */
     const int64_t last = count - one;
-    item alone = *it;
+    step_case alone = *it;
     alone.n = 1;
     float *x_alone = dg_op_copy(env, start + last, one), *x0_alone = dg_op_floats(env, one);
     const dg_tensor ax = view(&alone, x_alone), ao = view(&alone, o + last), a1 = view(&alone, m1 + last);

@@ -10,9 +10,9 @@ enum { PIXELS = 64, CHANNELS = 3, BATCH = 4, IMAGE = PIXELS * CHANNELS, STEPS = 
 
 /* Absolute. Upstream's float32 run differs from the file's float64 numbers by 9e-8, 2.5e-7, 3.6e-7 and 3.7e-7: the
  * allowance is for another order of the sums, which Adam carries on. */
-#define LOSS_TOLERANCE 1e-6
-#define NORM_TOLERANCE 3e-6
-#define WEIGHT_TOLERANCE 4e-6
+#define LOSS_TOLERANCE 5e-7
+#define NORM_TOLERANCE 1e-6
+#define WEIGHT_TOLERANCE 2e-6
 
 typedef struct training {
     json_t *golden;
@@ -48,18 +48,19 @@ static training open_training(dg_ctx *ctx, int lanes) {
     ck_assert(number(t.golden, NULL, "batch") == BATCH && number(t.golden, NULL, "steps") == STEPS);
     dg_unet_config config;
     DG_CK(ctx, dg_unet_config_from_json(ctx, "train.json", json_object_get(t.golden, "config"), &config));
-    t.net = net_fixture_open(ctx, &config,
-                             &(dg_net_options){.n = BATCH, .h = 8, .w = 8, .training = true, .lanes = lanes});
-    t.optimiser = (dg_optimiser){.backend = dg_backend_cpu(),
-                                 .net = t.net.net,
-                                 .lanes = lanes,
-                                 .total = t.net.params->total,
-                                 .weights = t.net.weights,
-                                 .grad = t.net.grad,
-                                 .ema = copy_weights(&t.net, false),
-                                 .m = copy_weights(&t.net, true),
-                                 .v = copy_weights(&t.net, true),
-                                 .block_sums = calloc((size_t)dg_optimiser_blocks(t.net.params->total), sizeof(double))};
+    t.net =
+        net_fixture_open(ctx, &config, &(dg_net_options){.n = BATCH, .h = 8, .w = 8, .training = true, .lanes = lanes});
+    t.optimiser =
+        (dg_optimiser){.backend = dg_backend_cpu(),
+                       .net = t.net.net,
+                       .lanes = lanes,
+                       .total = t.net.params->total,
+                       .weights = t.net.weights,
+                       .grad = t.net.grad,
+                       .ema = copy_weights(&t.net, false),
+                       .m = copy_weights(&t.net, true),
+                       .v = copy_weights(&t.net, true),
+                       .block_sums = calloc((size_t)dg_optimiser_blocks(t.net.params->total), sizeof(double))};
     dg_safetensors *st = NULL;
     DG_CK(ctx, dg_safetensors_open(ctx, DG_SOURCE_DIR "/tests/golden/schedulers.safetensors", &st));
     DG_CK(ctx, dg_safetensors_read_f32(ctx, st, "alphas_cumprod.linear", 1, (int64_t[]){1000}, t.alphas_cumprod));
@@ -108,7 +109,8 @@ static double forward_backward(training *t, int step) {
         loss += difference * difference / (BATCH * IMAGE);
         dy[k] = (float)(2 * difference / (BATCH * IMAGE));
     }
-    DG_CK(t->net.ctx, dg_net_backward(t->net.net, 0, t->net.weights, &(dg_param_grad){.mode = DG_GRAD_SUM}, t->net.grad));
+    DG_CK(t->net.ctx,
+          dg_net_backward(t->net.net, 0, t->net.weights, &(dg_param_grad){.mode = DG_GRAD_SUM}, t->net.grad));
     return loss;
 }
 

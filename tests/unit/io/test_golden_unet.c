@@ -6,7 +6,8 @@
 #include <stdio.h>
 
 /* Of the tensor's root mean square. Upstream's own float32 run is up to 3e-6 (outputs) and 2.2e-5 (gradients) away from
- * the float64 numbers of the files. A tensor whose gradients nearly cancel is judged by the typical gradient instead. */
+ * the float64 numbers of the files. A tensor whose gradients nearly cancel is judged by the typical gradient instead.
+ */
 #define OUTPUT_TOLERANCE 1e-5
 #define GRADIENT_TOLERANCE 1e-4
 #define LOSS_TOLERANCE 2e-6
@@ -14,7 +15,7 @@
 #define ZERO_TOLERANCE 1e-5
 
 typedef struct golden_case {
-    json_t *file;   /* unet.json */
+    json_t *file; /* unet.json */
     const json_t *json;
     dg_safetensors *tensors;
     net_fixture net;
@@ -30,15 +31,14 @@ static void load_case(dg_ctx *ctx, int index, golden_case *g) {
     DG_CK(ctx, dg_json_load(ctx, DG_SOURCE_DIR "/tests/golden/unet.json", DG_JSON_STRICT, &g->file));
     g->json = json_array_get(json_object_get(g->file, "cases"), (size_t)index);
     ck_assert(g->json != NULL);
-    snprintf(path, sizeof path, DG_SOURCE_DIR "/tests/golden/%s",
-             json_string_value(json_object_get(g->json, "file")));
+    snprintf(path, sizeof path, DG_SOURCE_DIR "/tests/golden/%s", json_string_value(json_object_get(g->json, "file")));
     DG_CK(ctx, dg_safetensors_open(ctx, path, &g->tensors));
     g->n = member(g, "batch"), g->h = member(g, "height"), g->w = member(g, "width");
     dg_unet_config config;
     DG_CK(ctx, dg_unet_config_from_json(ctx, "unet.json", json_object_get(g->json, "config"), &config));
     g->in_c = config.in_channels, g->out_c = config.out_channels;
-    g->net = net_fixture_open(
-        ctx, &config, &(dg_net_options){.n = g->n, .h = g->h, .w = g->w, .training = true, .lanes = 1});
+    g->net = net_fixture_open(ctx, &config,
+                              &(dg_net_options){.n = g->n, .h = g->h, .w = g->w, .training = true, .lanes = 1});
     ck_assert_int_eq(g->net.params->elements, member(g, "parameters"));
     ck_assert_int_eq(g->net.params->count, member(g, "tensors"));
 }

@@ -10,7 +10,7 @@ typedef struct record {
     int lanes;
     int64_t fail_work, fail_work_too, fail_commit; /* items, NONE = never */
     _Atomic int started[ITEMS];
-    int busy[MAX_LANES];        /* the item between its work and its commit, + 1 */
+    int busy[MAX_LANES]; /* the item between its work and its commit, + 1 */
     uint32_t lane_value[MAX_LANES];
     int64_t committed[ITEMS];
     int commits;

@@ -93,8 +93,10 @@ END_TEST
 START_TEST(a_freed_gap_is_filled) {
     dg_ctx *ctx = dg_test_context();
     /* The small ones follow each other in the space that the big one leaves. */
-    dg_slot slots[] = {{.bytes = 1024, .first = 0, .last = 1}, {.bytes = 512, .first = 0, .last = 5},
-                       {.bytes = 256, .first = 2, .last = 3},  {.bytes = 256, .first = 2, .last = 5},
+    dg_slot slots[] = {{.bytes = 1024, .first = 0, .last = 1},
+                       {.bytes = 512, .first = 0, .last = 5},
+                       {.bytes = 256, .first = 2, .last = 3},
+                       {.bytes = 256, .first = 2, .last = 5},
                        {.bytes = 512, .first = 3, .last = 4}};
     size_t total = 0;
     DG_CK(ctx, dg_memory_plan(ctx, slots, 5, &total));

@@ -22,7 +22,8 @@ static dg_unet_config read_config(dg_ctx *ctx, const char *text) {
 #define TWO_LEVELS "\"block_out_channels\":[8,16],\"norm_num_groups\":4,"
 #define D_AD "\"down_block_types\":[\"DownBlock2D\",\"AttnDownBlock2D\"],"
 #define AU_U "\"up_block_types\":[\"AttnUpBlock2D\",\"UpBlock2D\"],"
-#define PLAIN_ENDS "\"down_block_types\":[\"DownBlock2D\",\"DownBlock2D\"],\"up_block_types\":[\"UpBlock2D\",\"UpBlock2D\"],"
+#define PLAIN_ENDS                                                                                                     \
+    "\"down_block_types\":[\"DownBlock2D\",\"DownBlock2D\"],\"up_block_types\":[\"UpBlock2D\",\"UpBlock2D\"],"
 #define CIFAR10                                                                                                        \
     "{\"_class_name\":\"UNet2DModel\",\"_diffusers_version\":\"0.0.4\",\"act_fn\":\"silu\","                           \
     "\"attention_head_dim\":null,\"block_out_channels\":[128,256,256,256],\"center_input_sample\":false,"              \
@@ -62,8 +63,8 @@ static const count_case counts[] = {
      "\"class_embed_type\":\"timestep\",\"time_embedding_dim\":24,\"center_input_sample\":true,"
      "\"add_attention\":false,\"act_fn\":\"gelu\"}",
      40018, 108},
-    {"{" TWO_LEVELS D_AD AU_U "\"layers_per_block\":1,\"class_embed_type\":\"identity\",\"mid_block_type\":null}", 33675,
-     114},
+    {"{" TWO_LEVELS D_AD AU_U "\"layers_per_block\":1,\"class_embed_type\":\"identity\",\"mid_block_type\":null}",
+     33675, 114},
     {"{\"block_out_channels\":[8,8,16],\"norm_num_groups\":4,\"layers_per_block\":1,"
      "\"down_block_types\":[\"AttnDownBlock2D\",\"ResnetDownsampleBlock2D\",\"AttnDownBlock2D\"],"
      "\"up_block_types\":[\"ResnetUpsampleBlock2D\",\"AttnUpBlock2D\",\"UpBlock2D\"],\"downsample_type\":\"resnet\","
@@ -168,8 +169,9 @@ START_TEST(initialisation_is_pytorchs) {
         if (p->fan_in) {
             const double bound2 = 1.0 / (double)p->fan_in; /* uniform: variance bound^2 / 3 */
             ck_assert_msg(largest * largest <= bound2 * 1.000001, "%s", p->name);
-            ck_assert_msg(p->count < 500 || (square / (double)p->count > bound2 / 3.6 &&
-                                             square / (double)p->count < bound2 / 2.5), "%s", p->name);
+            ck_assert_msg(p->count < 500 ||
+                              (square / (double)p->count > bound2 / 3.6 && square / (double)p->count < bound2 / 2.5),
+                          "%s", p->name);
         } else if (table) {
             ck_assert_double_eq_tol(square / (double)p->count, 1, 0.15);
             ck_assert_double_gt(largest, 2.5);
@@ -278,8 +280,7 @@ START_TEST(every_key_is_written_as_it_was_read) {
     json_t *out = dg_unet_config_to_json(&config);
     const char *key;
     json_t *value;
-    json_object_foreach(in, key, value)
-        ck_assert_msg(json_equal(value, json_object_get(out, key)), "%s", key);
+    json_object_foreach(in, key, value) ck_assert_msg(json_equal(value, json_object_get(out, key)), "%s", key);
     ck_assert_uint_eq(json_object_size(out), json_object_size(in) + 1); /* _diffusers_version */
     json_decref(in);
     json_decref(out);

@@ -1,0 +1,47 @@
+/* What the parts of the benchmark share. Private to the room. */
+#ifndef DG_BENCH_BENCH_INTERNAL_H
+#define DG_BENCH_BENCH_INTERNAL_H
+
+#include "bench/bench.h"
+#include "diffusion/schedule.h"
+#include "nn/net.h"
+
+typedef struct dg_bench {
+    dg_ctx *ctx;
+    const dg_bench_options *options;
+    const dg_backend *backend;
+    char *name;
+    dg_unet_config config;
+    dg_scheduler_config scheduler;
+    dg_noise_schedule schedule;
+    int64_t h, w, batch;
+    int lanes;
+    double peak_gflops;
+} dg_bench;
+
+/* Best convolution rate of all lanes together, GFLOP/s: 3x3 convolutions of three shapes, forward, each lane its own data
+ * in its cache, the best of several windows. It is what the step's rate is held against. */
+DG_MUST_CHECK dg_status dg_bench_peak(dg_bench *bench);
+/* out   *section the "train" / "sample" object; rows are appended to ops */
+DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
+DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);
+
+/* Per-lane profiles of a net, and the table made of them. Order: start -> passes -> rows -> free. */
+typedef struct dg_bench_profile {
+    dg_net *net;
+    int lanes;
+    double *seconds; /* [lanes][2][nodes] */
+} dg_bench_profile;
+DG_MUST_CHECK dg_status dg_bench_profile_start(dg_ctx *ctx, dg_net *net, int lanes, dg_bench_profile *out);
+/* Appends one row per kind and shape of op, slowest first. images: how many each forward pass of `seconds` saw in all;
+ * passes: how many network passes (steps of a batch) they are to be divided by; wall: their seconds together. */
+DG_MUST_CHECK dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile, const char *phase,
+                                              int64_t images, int64_t passes, double wall, json_t *ops);
+void dg_bench_profile_free(dg_bench_profile *profile);
+
+/* FLOPs of one image that are really executed: nearest-neighbour upsampling in front of a 3x3 convolution is taken apart
+ * into four 2x2 convolutions, 4/9 of the nominal count. training: forward and both backward passes. */
+double dg_bench_node_flops(const dg_graph *graph, int node, bool executed, bool backward);
+double dg_bench_flops(const dg_graph *graph, bool executed, bool training);
+
+#endif

@@ -1,0 +1,70 @@
+#include "bench/bench_internal.h"
+
+#include "core/text.h"
+#include "diffusion/generate.h"
+
+#include <stdlib.h>
+
+enum { STEPS = 50 };
+
+static dg_status drop(void *user, int lane, int64_t index, const dg_tensor *x) {
+    (void)user, (void)lane, (void)index, (void)x;
+    return DG_OK;
+}
+
+/* Draws batches of the size asked for until the time is up. *drawn images, *seconds they took. */
+static dg_status time_batches(dg_bench *b, dg_generator *generator, const dg_sampler *sampler, int64_t *drawn,
+                              double *seconds) {
+    dg_status status = DG_OK;
+    dg_generate_image *images = NULL;
+    DG_TRY(dg_alloc(b->ctx, &images, (size_t)b->batch, sizeof *images, "the images to draw"));
+    for (int64_t i = 0; i < b->batch; i++)
+        images[i].number = (uint64_t)i;
+    const dg_generate_job job = {
+        .sampler = sampler, .guidance = 1, .images = images, .count = b->batch, .done = drop};
+    const double start = dg_clock_seconds();
+    do {
+        DG_TRY(dg_generate(generator, &job));
+        *drawn += b->batch;
+        *seconds = dg_clock_seconds() - start;
+    } while (*seconds < b->options->seconds);
+done:
+    free(images);
+    return status;
+}
+
+dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
+    dg_status status = DG_OK;
+    dg_generator *generator = NULL;
+    dg_sampler sampler = {0};
+    dg_params params = {0};
+    float *weights = NULL;
+    dg_bench_profile profile = {0};
+    int64_t drawn = 0;
+    double seconds = 0;
+    const int64_t steps = b->schedule.count < STEPS ? b->schedule.count : STEPS;
+    DG_TRY(dg_params_list(b->ctx, &b->config, &params));
+    DG_TRY(dg_alloc(b->ctx, &weights, (size_t)params.total, sizeof *weights, "the model's weights"));
+    dg_params_init(&params, 1, weights);
+    DG_TRY(dg_sampler_create(b->ctx, DG_SAMPLER_DDIM, &b->scheduler, &b->schedule, steps, 0, &sampler));
+    DG_TRY(dg_generator_create(b->ctx, b->backend, &b->config, b->h, b->w, b->lanes, &generator));
+    DG_TRY(dg_generator_allocate(generator));
+    DG_TRY(dg_generator_set_weights(generator, weights));
+    DG_TRY(dg_bench_profile_start(b->ctx, dg_generator_net(generator), b->lanes, &profile));
+    DG_TRY(time_batches(b, generator, &sampler, &drawn, &seconds));
+    DG_TRY(dg_bench_profile_rows(b, &profile, "sample", drawn * steps, drawn / b->batch * steps, seconds, ops));
+    const dg_graph *graph = dg_net_graph(dg_generator_net(generator));
+    const double passes = (double)(drawn * steps) / seconds;
+    const double executed = dg_bench_flops(graph, true, false) * passes / 1e9;
+    *section = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)b->batch, "steps", (json_int_t)steps,
+                         "forward_ms", (double)b->batch / passes * 1e3, "images_per_second", (double)drawn / seconds,
+                         "gflops", dg_bench_flops(graph, false, false) * passes / 1e9, "executed_gflops", executed,
+                         "peak_fraction", executed / b->peak_gflops);
+done:
+    dg_bench_profile_free(&profile);
+    dg_generator_free(generator);
+    dg_sampler_free(&sampler);
+    dg_params_free(&params);
+    free(weights);
+    return status;
+}

@@ -1,0 +1,164 @@
+#include "bench/bench_internal.h"
+
+#include "core/fs.h"
+#include "data/loader.h"
+#include "train/step.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FILES = 128, MICRO_BATCH = 8, MAX_STEPS = 100000, WARM_UP = 2 };
+
+/* A folder of random images in two classes, so that the loader is measured on its real path. */
+static dg_status write_images(dg_bench *b, const char *folder) {
+    dg_status status = DG_OK;
+    const bool colour = b->config.in_channels == 3;
+    const size_t bytes = (size_t)(b->h * b->w * (colour ? 3 : 1));
+    char path[96];
+    dg_str image = {0};
+    for (int i = 0; i < FILES; i++) {
+        const dg_random random = {.seed = 1, .image = (uint64_t)i, .purpose = DG_PURPOSE_INIT};
+        if (i < 2) {
+            snprintf(path, sizeof path, "%s/%d", folder, i);
+            DG_TRY(dg_fs_mkdirs(b->ctx, path));
+        }
+        dg_str_clear(&image);
+        dg_str_printf(&image, "%s\n%lld %lld\n255\n", colour ? "P6" : "P5", (long long)b->w, (long long)b->h);
+        for (size_t k = 0; k < bytes; k++) {
+            const unsigned char value = (unsigned char)dg_random_below(&random, (uint32_t)k, 0, 256);
+            dg_str_append_bytes(&image, &value, 1);
+        }
+        if (!dg_str_ok(&image))
+            DG_TRY(dg_fail(b->ctx, DG_ENOMEM, "no memory for the benchmark's images"));
+        snprintf(path, sizeof path, "%s/%d/%d.ppm", folder, i % 2, i);
+        DG_TRY(dg_fs_write_atomic(b->ctx, path, image.data, image.length));
+    }
+done:
+    dg_str_free(&image);
+    return status;
+}
+
+static dg_status open_images(dg_bench *b, dg_dataset **dataset, dg_loader **loader) {
+    dg_status status = DG_OK;
+    char folder[64] = "/tmp/diffgen-bench-XXXXXX";
+    dg_dataset_options images = dg_dataset_options_default();
+    images.path = folder;
+    images.resolution = (int)b->h;
+    images.channels = (int)b->config.in_channels;
+    if (!mkdtemp(folder))
+        return dg_fail(b->ctx, DG_ECREATE, "cannot create %s", folder);
+    DG_TRY(write_images(b, folder));
+    DG_TRY(dg_dataset_open(b->ctx, &images, dataset));
+    const dg_loader_options options = {.batch = (int)b->batch, .seed = 1};
+    DG_TRY(dg_loader_create(b->ctx, *dataset, &options, loader));
+done:
+    if (dg_fs_remove_tree(b->ctx, folder) != DG_OK && status == DG_OK)
+        status = DG_EIO;
+    return status;
+}
+
+typedef struct timing {
+    double seconds[MAX_STEPS];
+    int64_t count;
+    double total;
+} timing;
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static dg_status one_step(dg_stepper *stepper, dg_loader *loader, int64_t step, int64_t count) {
+    dg_status status = DG_OK;
+    dg_batch batch;
+    double loss, norm;
+    DG_TRY(dg_loader_next(loader, &batch));
+    const dg_step_batch in = {batch.pixels, batch.labels, batch.flip, batch.first_sample, count};
+    const dg_optimiser_step update = {.lr = 1e-5,
+                                      .beta1 = 0.9,
+                                      .beta2 = 0.999,
+                                      .eps = 1e-8,
+                                      .step = step + 1,
+                                      .max_grad_norm = 1,
+                                      .grad_scale = 1,
+                                      .ema_decay = 0.999};
+    DG_TRY(dg_stepper_run(stepper, &in, &update, &loss, &norm));
+done:
+    return status;
+}
+
+static dg_status time_steps(dg_bench *b, dg_stepper *stepper, dg_loader *loader, timing *t) {
+    dg_status status = DG_OK;
+    while (t->count < MAX_STEPS && (t->count < 3 || t->total < b->options->seconds)) {
+        const double start = dg_clock_seconds();
+        if (dg_ctx_stop_requested(b->ctx))
+            return dg_fail(b->ctx, DG_EINTERRUPTED, "stopped while measuring");
+        DG_TRY(one_step(stepper, loader, WARM_UP + t->count, b->batch));
+        t->seconds[t->count] = dg_clock_seconds() - start;
+        t->total += t->seconds[t->count++];
+    }
+done:
+    return status;
+}
+
+static dg_status create_stepper(dg_bench *b, int lanes, int64_t micro_batch, dg_stepper **out) {
+    dg_status status = DG_OK;
+    const dg_stepper_options options = {.backend = b->backend,
+                                        .h = b->h,
+                                        .w = b->w,
+                                        .batch = b->batch,
+                                        .micro_batch = micro_batch,
+                                        .lanes = lanes,
+                                        .pixel_bits = 8,
+                                        .ema = true,
+                                        .training = {.prediction = b->scheduler.prediction},
+                                        .schedule = &b->schedule};
+    DG_TRY(dg_stepper_create(b->ctx, &b->config, &options, out));
+    DG_TRY(dg_stepper_allocate(*out));
+    dg_params_init(dg_stepper_params(*out), 1, dg_stepper_get_state(*out).weights);
+    DG_TRY(dg_stepper_pack(*out));
+done:
+    return status;
+}
+
+static json_t *summarise(const dg_bench *b, timing *t, const dg_stepper *stepper, double waited) {
+    const dg_graph *graph = dg_net_graph(dg_stepper_net(stepper));
+    qsort(t->seconds, (size_t)t->count, sizeof *t->seconds, ascending);
+    const double step = t->seconds[t->count / 2], images = (double)b->batch / step;
+    const double executed = dg_bench_flops(graph, true, true) * images / 1e9;
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "batch", (json_int_t)b->batch, "steps",
+                     (json_int_t)t->count, "step_ms", step * 1e3, "images_per_second", images, "gflops",
+                     dg_bench_flops(graph, false, true) * images / 1e9, "executed_gflops", executed, "peak_fraction",
+                     executed / b->peak_gflops, "wait_ms", waited / (double)t->count * 1e3, "planned_bytes",
+                     (json_int_t)dg_stepper_bytes(stepper));
+}
+
+dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
+    dg_status status = DG_OK;
+    dg_dataset *dataset = NULL;
+    dg_loader *loader = NULL;
+    dg_stepper *stepper = NULL;
+    timing *t = NULL;
+    dg_bench_profile profile = {0};
+    const int64_t micro = b->batch < MICRO_BATCH ? b->batch : MICRO_BATCH, pieces = (b->batch + micro - 1) / micro;
+    const int lanes = pieces < b->lanes ? (int)pieces : b->lanes;
+    DG_TRY(open_images(b, &dataset, &loader));
+    DG_TRY(create_stepper(b, lanes, micro, &stepper));
+    DG_TRY(dg_alloc(b->ctx, &t, 1, sizeof *t, "the timings"));
+    for (int64_t i = 0; i < WARM_UP; i++)
+        DG_TRY(one_step(stepper, loader, i, b->batch));
+    DG_TRY(dg_bench_profile_start(b->ctx, dg_stepper_net(stepper), lanes, &profile));
+    const double waited = dg_loader_wait_seconds(loader);
+    DG_TRY(time_steps(b, stepper, loader, t));
+    DG_TRY(dg_bench_profile_rows(b, &profile, "train", t->count * b->batch, t->count, t->total, ops));
+    *section = summarise(b, t, stepper, dg_loader_wait_seconds(loader) - waited);
+done:
+    dg_bench_profile_free(&profile);
+    dg_stepper_free(stepper);
+    dg_loader_free(loader);
+    dg_dataset_free(dataset);
+    free(t);
+    return status;
+}

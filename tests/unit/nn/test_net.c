@@ -1,0 +1,595 @@
+/* The network against itself: gradients against central differences, batches against single images, lanes, memory. */
+#include "nn/lanes.h"
+#include "support/net_fixture.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define D_AD "\"down_block_types\":[\"DownBlock2D\",\"AttnDownBlock2D\"],"
+#define AU_U "\"up_block_types\":[\"AttnUpBlock2D\",\"UpBlock2D\"],"
+#define SMALL "\"block_out_channels\":[8,16],\"norm_num_groups\":4,\"layers_per_block\":1"
+
+static const char classes[] = "{" D_AD AU_U SMALL ",\"num_class_embeds\":5,\"dropout\":0.3}";
+static const char resnets[] =
+    "{\"down_block_types\":[\"ResnetDownsampleBlock2D\",\"AttnDownBlock2D\"],"
+    "\"up_block_types\":[\"AttnUpBlock2D\",\"ResnetUpsampleBlock2D\"],\"resnet_time_scale_shift\":\"scale_shift\","
+    "\"mid_block_scale_factor\":1.5,\"center_input_sample\":true,\"class_embed_type\":\"timestep\"," SMALL "}";
+static const char padded[] = "{" D_AD AU_U SMALL ",\"downsample_padding\":0,\"class_embed_type\":\"identity\","
+                             "\"attention_head_dim\":null,\"act_fn\":\"gelu\"}";
+static const char wide[] =
+    "{" D_AD AU_U "\"block_out_channels\":[32,64],\"layers_per_block\":2,\"num_class_embeds\":5}";
+static const char *const configs[] = {classes, resnets, padded};
+enum { CONFIGS = 3, SIDE = 8, PIXELS = SIDE * SIDE, CHANNELS = 3, IMAGE = PIXELS * CHANNELS };
+
+static net_fixture open_net(dg_ctx *ctx, const char *text, int n, bool training, int lanes) {
+    const dg_unet_config config = net_fixture_config(ctx, text);
+    return net_fixture_open(ctx, &config,
+                            &(dg_net_options){.n = n, .h = SIDE, .w = SIDE, .training = training, .lanes = lanes});
+}
+
+/* Fills slot `slot` with everything that belongs to image number `image`. */
+static void set_image(const net_fixture *f, int lane, int slot, int image) {
+    const dg_net_io *io = dg_net_lane(f->net, lane);
+    char name[32];
+    snprintf(name, sizeof name, "image %d", image);
+    golden_fill_data(name, IMAGE, (float *)io->x.data + (size_t)slot * IMAGE);
+    io->timesteps[slot] = (float)(image * 173 % 1000);
+    io->labels[slot] = image % 5;
+    io->random[slot] = (dg_random){.seed = 11, .image = (uint64_t)image};
+    if (io->class_vector) {
+        const int64_t d = f->config.time_embedding_dim;
+        golden_fill_data(name, d, io->class_vector + slot * d);
+    }
+}
+
+static void set_output_gradient(const net_fixture *f, int lane, int slot, int image) {
+    char name[32];
+    snprintf(name, sizeof name, "gradient %d", image);
+    golden_fill_data(name, IMAGE, (float *)dg_net_lane(f->net, lane)->dy.data + (size_t)slot * IMAGE);
+}
+
+static const float *output(const net_fixture *f, int lane, int slot) {
+    return (const float *)dg_net_lane(f->net, lane)->y.data + (size_t)slot * IMAGE;
+}
+
+static void forward(const net_fixture *f, bool dropout) {
+    DG_CK(f->ctx, dg_net_forward(f->net, 0, f->weights, dropout));
+}
+
+static void backward(const net_fixture *f, const dg_param_grad *mode) {
+    DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, mode, f->grad));
+}
+
+static const dg_param_grad sum_mode = {.mode = DG_GRAD_SUM};
+
+static double norm(const float *x, int64_t count) {
+    double sum = 0;
+    for (int64_t k = 0; k < count; k++)
+        sum += (double)x[k] * (double)x[k];
+    return sqrt(sum);
+}
+
+/* |a - b| <= relative * rms(b) for every element. */
+static void assert_close(const float *a, const float *b, int64_t count, double relative, const char *what) {
+    const double tolerance = relative * norm(b, count) / sqrt((double)count);
+    ck_assert_double_gt(tolerance, 0);
+    for (int64_t k = 0; k < count; k++)
+        ck_assert_msg(fabs((double)a[k] - (double)b[k]) <= tolerance, "%s[%lld]: %.9g, not %.9g", what, (long long)k,
+                      (double)a[k], (double)b[k]);
+}
+
+/* ---- the gradient is the derivative ---- */
+
+/* <dy, y> with the weights w + step * d; dy is in `cotangent` since the plan may reuse its memory. */
+static double objective(const net_fixture *f, const float *weights, const float *direction, double step,
+                        const float *cotangent) {
+    double sum = 0;
+    for (int64_t k = 0; k < f->params->total; k++)
+        f->weights[k] = (float)((double)weights[k] + step * (double)direction[k]);
+    DG_CK(f->ctx, dg_optimiser_pack(f->net, 1, f->weights));
+    forward(f, true);
+    for (int64_t k = 0; k < 2 * IMAGE; k++)
+        sum += (double)cotangent[k] * (double)output(f, 0, 0)[k];
+    return sum;
+}
+
+/* The fourth-order central difference of the objective along a direction. */
+static double derivative(const net_fixture *f, const float *weights, const float *direction, const float *cotangent) {
+    const double h = 0.02;
+    const double near =
+        objective(f, weights, direction, h, cotangent) - objective(f, weights, direction, -h, cotangent);
+    const double far =
+        objective(f, weights, direction, 2 * h, cotangent) - objective(f, weights, direction, -2 * h, cotangent);
+    return (8 * near - far) / (12 * h);
+}
+
+/* Half of the parameter's gradient shaken at random, half random; length about 1. Zero outside the parameter. */
+static void make_direction(const net_fixture *f, const dg_param *p, float *direction) {
+    const float *g = f->grad + p->offset;
+    const double length = norm(g, p->count);
+    const uint32_t hash = golden_hash(p->name) + 1;
+    memset(direction, 0, (size_t)f->params->total * sizeof *direction);
+    for (int64_t k = 0; k < p->count; k++) {
+        const double random = 2 * golden_uniform(hash, 2 * k) - 1, shake = 2 * golden_uniform(hash, 2 * k + 1);
+        direction[p->offset + k] =
+            (float)(0.6 * random * sqrt(3.0 / (double)p->count) + 0.6 * shake * (double)g[k] / fmax(length, 1e-30));
+    }
+}
+
+START_TEST(gradient_is_the_derivative) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture f = open_net(ctx, configs[_i], 2, true, 1);
+    const size_t bytes = (size_t)f.params->total * sizeof(float);
+    float *weights = malloc(bytes), *direction = malloc(bytes), cotangent[2 * IMAGE];
+    memcpy(weights, f.weights, bytes);
+    for (int slot = 0; slot < 2; slot++)
+        set_image(&f, 0, slot, 3 + slot);
+    forward(&f, true);
+    for (int slot = 0; slot < 2; slot++)
+        set_output_gradient(&f, 0, slot, slot);
+    memcpy(cotangent, dg_net_lane(f.net, 0)->dy.data, sizeof cotangent);
+    backward(&f, &sum_mode);
+    const double whole = norm(f.grad, f.params->total);
+    for (int64_t i = 0; i < f.params->count; i++) {
+        const dg_param *p = &f.params->list[i];
+        make_direction(&f, p, direction);
+        double expected = 0;
+        for (int64_t k = 0; k < p->count; k++)
+            expected += (double)direction[p->offset + k] * (double)f.grad[p->offset + k];
+        const double got = derivative(&f, weights, direction, cotangent);
+        /* Float outputs carry noise of about 1e-4 into the quotient, and the next term of the series adds to it. */
+        const double tolerance = 5e-3 * norm(f.grad + p->offset, p->count) + 2e-4 * whole;
+        ck_assert_msg(fabs(got - expected) <= tolerance, "%s: derivative %.6g, gradient %.6g (+- %.2g)", p->name, got,
+                      expected, tolerance);
+    }
+    free(weights);
+    free(direction);
+    net_fixture_close(&f);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* ---- passes ---- */
+
+START_TEST(inference_net_computes_the_same_bits) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture training = open_net(ctx, configs[_i], 3, true, 1), inference = open_net(ctx, configs[_i], 3, false, 1);
+    for (int slot = 0; slot < 3; slot++) {
+        set_image(&training, 0, slot, slot);
+        set_image(&inference, 0, slot, slot);
+    }
+    forward(&training, false);
+    forward(&inference, true); /* ignored: never drops */
+    ck_assert_mem_eq(output(&training, 0, 0), output(&inference, 0, 0), 3 * IMAGE * sizeof(float));
+    ck_assert_uint_lt(dg_net_memory_plan(inference.net).activation_bytes,
+                      dg_net_memory_plan(training.net).activation_bytes / 2);
+    ck_assert_ptr_null(dg_net_lane(inference.net, 0)->dy.data);
+    net_fixture_close(&training);
+    net_fixture_close(&inference);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(batch_of_four_is_four_single_images) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture one = open_net(ctx, configs[_i], 1, true, 1), four = open_net(ctx, configs[_i], 4, true, 1);
+    const int64_t total = one.params->total;
+    float *sum = calloc((size_t)total, sizeof *sum);
+    for (int slot = 0; slot < 4; slot++)
+        set_image(&four, 0, slot, slot);
+    forward(&four, true);
+    for (int slot = 0; slot < 4; slot++)
+        set_output_gradient(&four, 0, slot, slot);
+    for (int image = 0; image < 4; image++) {
+        set_image(&one, 0, 0, image);
+        forward(&one, true);
+        assert_close(output(&four, 0, image), output(&one, 0, 0), IMAGE, 1e-5, "output");
+        set_output_gradient(&one, 0, 0, image);
+        backward(&one, &sum_mode);
+        for (int64_t k = 0; k < total; k++)
+            sum[k] += one.grad[k];
+    }
+    backward(&four, &sum_mode);
+    assert_close(four.grad, sum, total, 1e-4, "gradient");
+    free(sum);
+    net_fixture_close(&one);
+    net_fixture_close(&four);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(an_image_does_not_depend_on_its_slot) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture f = open_net(ctx, configs[_i], 4, true, 1);
+    float before[4 * IMAGE];
+    for (int slot = 0; slot < 4; slot++)
+        set_image(&f, 0, slot, slot);
+    forward(&f, true);
+    memcpy(before, output(&f, 0, 0), sizeof before);
+    const int order[4] = {3, 0, 9, 1};
+    for (int slot = 0; slot < 4; slot++)
+        set_image(&f, 0, slot, order[slot]);
+    forward(&f, true);
+    for (int slot = 0; slot < 4; slot++)
+        if (order[slot] < 4)
+            ck_assert_mem_eq(output(&f, 0, slot), before + order[slot] * IMAGE, IMAGE * sizeof(float));
+    net_fixture_close(&f);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(dropout_follows_the_flag_and_the_stream) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture f = open_net(ctx, classes, 1, true, 1);
+    const dg_unet_config without_config = net_fixture_config(ctx, "{" D_AD AU_U SMALL ",\"num_class_embeds\":5}");
+    net_fixture without = net_fixture_open(
+        ctx, &without_config, &(dg_net_options){.n = 1, .h = SIDE, .w = SIDE, .training = true, .lanes = 1});
+    float dropped[IMAGE], kept[IMAGE];
+    const size_t bytes = sizeof dropped;
+    set_image(&f, 0, 0, 1);
+    set_image(&without, 0, 0, 1);
+    forward(&f, true);
+    memcpy(dropped, output(&f, 0, 0), bytes);
+    forward(&f, false);
+    memcpy(kept, output(&f, 0, 0), bytes);
+    forward(&without, true);
+    ck_assert_mem_eq(kept, output(&without, 0, 0), bytes);
+    ck_assert_mem_ne(kept, dropped, bytes);
+    forward(&f, true);
+    ck_assert_mem_eq(dropped, output(&f, 0, 0), bytes);
+    dg_net_lane(f.net, 0)->random[0].image++;
+    forward(&f, true);
+    ck_assert_mem_ne(dropped, output(&f, 0, 0), bytes);
+    /* With the flag off the backward must not drop either. */
+    forward(&f, false);
+    set_output_gradient(&f, 0, 0, 0);
+    set_output_gradient(&without, 0, 0, 0);
+    backward(&f, &sum_mode);
+    backward(&without, &sum_mode);
+    ck_assert_mem_eq(f.grad, without.grad, (size_t)f.params->total * sizeof *f.grad);
+    net_fixture_close(&f);
+    net_fixture_close(&without);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(two_runs_give_the_same_bits_and_padding_stays) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture f = open_net(ctx, configs[_i], 3, true, 1);
+    const size_t bytes = (size_t)f.params->total * sizeof *f.grad;
+    float y[3 * IMAGE], *grad = malloc(bytes);
+    for (int run = 0; run < 2; run++) {
+        for (int64_t k = 0; k < f.params->total; k++)
+            f.grad[k] = 777; /* must be overwritten, but not between the parameters */
+        for (int slot = 0; slot < 3; slot++)
+            set_image(&f, 0, slot, slot);
+        forward(&f, true);
+        for (int slot = 0; slot < 3; slot++)
+            set_output_gradient(&f, 0, slot, slot);
+        if (run == 0)
+            memcpy(y, output(&f, 0, 0), sizeof y);
+        else
+            ck_assert_mem_eq(y, output(&f, 0, 0), sizeof y);
+        backward(&f, &sum_mode);
+        if (run == 0)
+            memcpy(grad, f.grad, bytes);
+        else
+            ck_assert_mem_eq(grad, f.grad, bytes);
+    }
+    for (int64_t i = 0; i < f.params->count; i++) {
+        const dg_param *p = &f.params->list[i];
+        const int64_t end = i + 1 < f.params->count ? p[1].offset : f.params->total;
+        for (int64_t k = p->offset; k < p->offset + p->count; k++)
+            ck_assert_msg(f.grad[k] != 777, "%s was not written", p->name);
+        for (int64_t k = p->offset + p->count; k < end; k++)
+            ck_assert_msg(f.grad[k] == 777, "the padding after %s was written", p->name);
+    }
+    free(grad);
+    net_fixture_close(&f);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+static void run_batch(const net_fixture *f, int n, const dg_param_grad *mode) {
+    for (int slot = 0; slot < n; slot++)
+        set_image(f, 0, slot, slot);
+    forward(f, true);
+    for (int slot = 0; slot < n; slot++)
+        set_output_gradient(f, 0, slot, slot);
+    backward(f, mode);
+}
+
+START_TEST(gradient_modes_agree) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture f = open_net(ctx, configs[_i], 3, true, 1), one = open_net(ctx, configs[_i], 1, true, 1);
+    const int64_t total = f.params->total;
+    const float example_weight[3] = {0.5f, -2.0f, 0.0f};
+    float *sum = malloc((size_t)total * sizeof *sum), *weighted = calloc((size_t)total, sizeof *weighted);
+    double sqnorms[3] = {0};
+    run_batch(&f, 3, &sum_mode);
+    memcpy(sum, f.grad, (size_t)total * sizeof *sum);
+    run_batch(&f, 3, &(dg_param_grad){.mode = DG_GRAD_SUM, .accumulate = true});
+    for (int64_t k = 0; k < total; k++)
+        f.grad[k] /= 2;
+    assert_close(f.grad, sum, total, 1e-5, "accumulated gradient");
+
+    memset(f.grad, 0, (size_t)total * sizeof *f.grad);
+    run_batch(&f, 3, &(dg_param_grad){.mode = DG_GRAD_SQNORMS, .sqnorms = sqnorms});
+    ck_assert(norm(f.grad, total) == 0);
+    for (int image = 0; image < 3; image++) {
+        set_image(&one, 0, 0, image);
+        forward(&one, true);
+        set_output_gradient(&one, 0, 0, image);
+        backward(&one, &sum_mode);
+        const double length = norm(one.grad, total);
+        ck_assert_double_eq_tol(sqrt(sqnorms[image]), length, 1e-5 * length);
+        for (int64_t k = 0; k < total; k++)
+            weighted[k] += example_weight[image] * one.grad[k];
+    }
+    run_batch(&f, 3, &(dg_param_grad){.mode = DG_GRAD_WEIGHTED, .example_weight = example_weight});
+    assert_close(f.grad, weighted, total, 1e-4, "weighted gradient");
+    free(sum);
+    free(weighted);
+    net_fixture_close(&f);
+    net_fixture_close(&one);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* ---- lanes ---- */
+
+typedef struct lane_job {
+    net_fixture *f;
+    float *lane_grad[4], *total;
+} lane_job;
+
+static dg_status lane_work(void *user, int lane, int64_t item) {
+    lane_job *job = user;
+    dg_status status = DG_OK;
+    set_image(job->f, lane, 0, (int)item);
+    DG_TRY(dg_net_forward(job->f->net, lane, job->f->weights, true));
+    set_output_gradient(job->f, lane, 0, (int)item);
+    DG_TRY(dg_net_backward(job->f->net, lane, job->f->weights, &sum_mode, job->lane_grad[lane]));
+done:
+    return status;
+}
+
+static dg_status lane_commit(void *user, int lane, int64_t item) {
+    lane_job *job = user;
+    (void)item;
+    return dg_backend_cpu()->ops->accumulate(dg_net_lane(job->f->net, lane)->exec, job->f->params->total,
+                                             job->lane_grad[lane], job->total);
+}
+
+/* The gradient of seven images on some lanes. */
+static float *gradient_on_lanes(dg_ctx *ctx, int lanes) {
+    net_fixture f = open_net(ctx, classes, 1, true, lanes);
+    lane_job job = {.f = &f, .total = calloc((size_t)f.params->total, sizeof(float))};
+    for (int i = 0; i < lanes; i++)
+        job.lane_grad[i] = calloc((size_t)f.params->total, sizeof(float));
+    const dg_lanes_job lanes_job = {.work = lane_work, .commit = lane_commit, .user = &job};
+    DG_CK(ctx, dg_lanes_run(lanes, 7, &lanes_job));
+    for (int i = 0; i < lanes; i++)
+        free(job.lane_grad[i]);
+    net_fixture_close(&f);
+    return job.total;
+}
+
+START_TEST(gradient_does_not_depend_on_lanes) {
+    dg_ctx *ctx = dg_test_context();
+    const dg_unet_config config = net_fixture_config(ctx, classes);
+    dg_params params = {0};
+    DG_CK(ctx, dg_params_list(ctx, &config, &params));
+    float *expected = gradient_on_lanes(ctx, 1);
+    ck_assert_double_gt(norm(expected, params.total), 1);
+    for (int lanes = 2; lanes <= 4; lanes++) {
+        float *got = gradient_on_lanes(ctx, lanes);
+        ck_assert_mem_eq(got, expected, (size_t)params.total * sizeof *got);
+        free(got);
+    }
+    free(expected);
+    dg_params_free(&params);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* ---- the optimiser ---- */
+
+typedef struct optimised {
+    net_fixture f;
+    dg_optimiser o;
+} optimised;
+
+static optimised open_optimiser(dg_ctx *ctx, int lanes) {
+    optimised x = {.f = open_net(ctx, wide, 1, true, lanes)};
+    const size_t total = (size_t)x.f.params->total;
+    x.o = (dg_optimiser){.backend = dg_backend_cpu(),
+                         .net = x.f.net,
+                         .lanes = lanes,
+                         .total = x.f.params->total,
+                         .weights = x.f.weights,
+                         .grad = x.f.grad,
+                         .ema = calloc(total, sizeof(float)),
+                         .m = calloc(total, sizeof(float)),
+                         .v = calloc(total, sizeof(float)),
+                         .block_sums = calloc((size_t)dg_optimiser_blocks((int64_t)total), sizeof(double))};
+    memcpy(x.o.ema, x.f.weights, total * sizeof(float));
+    golden_fill_data("gradient", x.f.params->total, x.f.grad);
+    return x;
+}
+
+static void close_optimiser(optimised *x) {
+    net_fixture_close(&x->f);
+    free(x->o.ema);
+    free(x->o.m);
+    free(x->o.v);
+    free(x->o.block_sums);
+}
+
+static const dg_optimiser_step plain_step = {.lr = 1e-3,
+                                             .beta1 = 0.9,
+                                             .beta2 = 0.999,
+                                             .eps = 1e-8,
+                                             .weight_decay = 0.01,
+                                             .step = 1,
+                                             .max_grad_norm = 1,
+                                             .grad_scale = 0.25,
+                                             .ema_decay = 0.9};
+
+START_TEST(update_does_not_depend_on_lanes) {
+    dg_ctx *ctx = dg_test_context();
+    optimised one = open_optimiser(ctx, 1);
+    const size_t bytes = (size_t)one.o.total * sizeof(float);
+    double expected_norm = NAN;
+    ck_assert_int_ge(dg_optimiser_blocks(one.o.total), 3);
+    DG_CK(ctx, dg_optimiser_update(&one.o, &plain_step, &expected_norm));
+    ck_assert_double_eq_tol(expected_norm, 0.25 * norm(one.f.grad, one.o.total), 1e-6 * expected_norm);
+    set_image(&one.f, 0, 0, 0);
+    forward(&one.f, false);
+    for (int lanes = 2; lanes <= 4; lanes++) {
+        optimised many = open_optimiser(ctx, lanes);
+        double got = NAN;
+        DG_CK(ctx, dg_optimiser_update(&many.o, &plain_step, &got));
+        ck_assert(got == expected_norm);
+        ck_assert_mem_eq(many.o.weights, one.o.weights, bytes);
+        ck_assert_mem_eq(many.o.ema, one.o.ema, bytes);
+        ck_assert_mem_eq(many.o.m, one.o.m, bytes);
+        ck_assert_mem_eq(many.o.v, one.o.v, bytes);
+        set_image(&many.f, 0, 0, 0);
+        forward(&many.f, false); /* on the freshly packed weights */
+        ck_assert_mem_eq(output(&many.f, 0, 0), output(&one.f, 0, 0), IMAGE * sizeof(float));
+        close_optimiser(&many);
+    }
+    close_optimiser(&one);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* The first step in closed form: m/(1-beta1) = g, v/(1-beta2) = g^2. */
+START_TEST(first_update_is_the_formula) {
+    dg_ctx *ctx = dg_test_context();
+    optimised x = open_optimiser(ctx, 2);
+    const int64_t total = x.o.total;
+    float *before = malloc((size_t)total * sizeof *before);
+    memcpy(before, x.o.weights, (size_t)total * sizeof *before);
+    double length = NAN;
+    dg_optimiser_step step = plain_step;
+    step.max_grad_norm = _i ? 1 : 0;
+    step.eps = 1e-3; /* large, so that the scale of the gradient matters */
+    DG_CK(ctx, dg_optimiser_update(&x.o, &step, &length));
+    const double scale = step.grad_scale * (_i ? fmin(1, 1 / (length + 1e-6)) : 1);
+    for (int64_t k = 0; k < total; k += 37) {
+        const double g = scale * (double)x.o.grad[k], w = (double)before[k];
+        const double expected = w - step.lr * step.weight_decay * w - step.lr * g / (fabs(g) + step.eps);
+        ck_assert_double_eq_tol((double)x.o.weights[k], expected, 3e-7 * (1 + fabs(w)));
+        ck_assert_double_eq_tol((double)x.o.ema[k], 0.9 * w + 0.1 * expected, 3e-7 * (1 + fabs(w)));
+    }
+    free(before);
+    close_optimiser(&x);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_gradient_that_is_not_finite_changes_nothing) {
+    dg_ctx *ctx = dg_test_context();
+    optimised x = open_optimiser(ctx, 2);
+    const size_t bytes = (size_t)x.o.total * sizeof(float);
+    float *weights = malloc(bytes), *ema = malloc(bytes);
+    memcpy(weights, x.o.weights, bytes);
+    memcpy(ema, x.o.ema, bytes);
+    const float bad[] = {NAN, INFINITY};
+    x.o.grad[x.o.total / 2] = bad[_i];
+    double length = 0;
+    ck_assert_int_eq(dg_optimiser_update(&x.o, &plain_step, &length), DG_ERUNTIME);
+    ck_assert_mem_eq(x.o.weights, weights, bytes);
+    ck_assert_mem_eq(x.o.ema, ema, bytes);
+    ck_assert(norm(x.o.m, x.o.total) == 0 && norm(x.o.v, x.o.total) == 0);
+    free(weights);
+    free(ema);
+    close_optimiser(&x);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* ---- memory and refusals ---- */
+
+static size_t counted; /* bytes asked of the backend below */
+
+static dg_status counting_alloc(dg_ctx *ctx, size_t bytes, const char *what, void **out) {
+    counted += bytes;
+    return dg_backend_cpu()->alloc(ctx, bytes, what, out);
+}
+
+static dg_status counting_exec_create(dg_ctx *ctx, size_t workspace_bytes, dg_exec *out) {
+    counted += workspace_bytes;
+    return dg_backend_cpu()->exec_create(ctx, workspace_bytes, out);
+}
+
+START_TEST(planned_memory_is_what_is_allocated) {
+    dg_ctx *ctx = dg_test_context();
+    dg_backend backend = *dg_backend_cpu();
+    backend.alloc = counting_alloc;
+    backend.exec_create = counting_exec_create;
+    const dg_unet_config config = net_fixture_config(ctx, configs[_i % CONFIGS]);
+    dg_net_options options = {.backend = &backend, .n = 2, .h = 16, .w = SIDE, .training = _i < CONFIGS, .lanes = 3};
+    dg_net *net = NULL;
+    DG_CK(ctx, dg_net_create(ctx, &config, &options, &net));
+    const dg_net_memory memory = dg_net_memory_plan(net);
+    ck_assert_uint_eq(counted, 0);
+    ck_assert_uint_eq(memory.total_bytes, memory.packed_bytes + 3 * (memory.activation_bytes + memory.workspace_bytes));
+    DG_CK(ctx, dg_net_allocate(net));
+    ck_assert_uint_eq(counted, memory.total_bytes);
+    ck_assert_uint_gt(memory.activation_bytes, 2 * 16 * SIDE * 8 * sizeof(float));
+    dg_net_free(net);
+
+    options.extra_workspace_bytes = 123 << 20;
+    DG_CK(ctx, dg_net_create(ctx, &config, &options, &net));
+    ck_assert_uint_eq(dg_net_memory_plan(net).workspace_bytes, 123 << 20);
+    dg_net_free(net); /* never allocated: legal */
+    dg_net_free(NULL);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(impossible_sizes_and_labels_are_refused) {
+    dg_ctx *ctx = dg_test_context();
+    const dg_unet_config config = net_fixture_config(ctx, classes);
+    const dg_net_options options = {.backend = dg_backend_cpu(), .n = 1, .h = 8, .w = 9, .lanes = 1};
+    dg_net *net = NULL;
+    ck_assert_int_eq(dg_net_create(ctx, &config, &options, &net), DG_ECONFIG);
+    ck_assert_ptr_null(net);
+    ck_assert_msg(strstr(dg_last_error(ctx), "9 x 8") && strstr(dg_last_error(ctx), "multiples of 2"), "%s",
+                  dg_last_error(ctx));
+    net_fixture f = open_net(ctx, classes, 2, true, 1);
+    const int32_t bad[] = {5, -1};
+    for (int i = 0; i < 2; i++) {
+        dg_ctx_clear_error(ctx);
+        dg_net_lane(f.net, 0)->labels[1] = bad[i];
+        ck_assert_int_eq(dg_net_forward(f.net, 0, f.weights, false), DG_EINVAL);
+        ck_assert_msg(strstr(dg_last_error(ctx), "0..4"), "%s", dg_last_error(ctx));
+    }
+    net_fixture_close(&f);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+Suite *dg_test_suite(void) {
+    Suite *suite = suite_create("net");
+    TCase *tcase = tcase_create("net");
+    tcase_set_timeout(tcase, 240);
+    tcase_add_loop_test(tcase, gradient_is_the_derivative, 0, CONFIGS);
+    tcase_add_loop_test(tcase, inference_net_computes_the_same_bits, 0, CONFIGS);
+    tcase_add_loop_test(tcase, batch_of_four_is_four_single_images, 0, CONFIGS);
+    tcase_add_loop_test(tcase, an_image_does_not_depend_on_its_slot, 0, CONFIGS);
+    tcase_add_test(tcase, dropout_follows_the_flag_and_the_stream);
+    tcase_add_loop_test(tcase, two_runs_give_the_same_bits_and_padding_stays, 0, CONFIGS);
+    tcase_add_loop_test(tcase, gradient_modes_agree, 0, CONFIGS);
+    tcase_add_test(tcase, gradient_does_not_depend_on_lanes);
+    tcase_add_test(tcase, update_does_not_depend_on_lanes);
+    tcase_add_loop_test(tcase, first_update_is_the_formula, 0, 2);
+    tcase_add_loop_test(tcase, a_gradient_that_is_not_finite_changes_nothing, 0, 2);
+    tcase_add_loop_test(tcase, planned_memory_is_what_is_allocated, 0, 2 * CONFIGS);
+    tcase_add_test(tcase, impossible_sizes_and_labels_are_refused);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
