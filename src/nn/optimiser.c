@@ -35,7 +35,7 @@ static dg_status update_block(void *user, int lane, int64_t block) {
 }
 
 /* The corrections are those of the betas that the kernel sees: 1 - 0.999f differs from 1 - 0.999 by 1.3e-5 of itself,
- * and with one of each every step would be too short by half of that. */
+ * and with one of each every step would be too long by half of that. */
 static float bias_correction(double beta, int64_t step) {
     return (float)(1 - pow((double)(float)beta, (double)step));
 }

@@ -45,7 +45,7 @@ for class in bag coat "ankle boot"; do
         cp "$image" "images/$class/"
     done
 done
-train=(train --images images --preset tiny --batch 8 --steps 6 --warmup 2 --seed 7 --checkpoint-every 3 --log-every 1
+train=(train --images images --preset tiny --batch 8 --micro-batch 3 --steps 6 --warmup 2 --seed 7 --checkpoint-every 3 --log-every 1
     --grid-every never)
 
 # --- training
@@ -56,6 +56,8 @@ expect 0 "${train[@]}" --out dry --dry-run
 expect 0 "${train[@]}" --out run --threads 2
 [ "$(cat out)" = run/model ] || fail "the result on standard output is not the model folder"
 says err "36 to train on"
+says err "3 at a time, on cpu"
+says err "with 2 threads"
 says err "3: ankle boot 12, bag 12, coat 12"
 ! grep -q $'[\r\033]' err || fail "a pipe gets a progress bar or colours"
 for file in config.json metrics.jsonl log.txt loss.svg model/model_index.json model/diffgen.json \

@@ -1,13 +1,6 @@
 /* The network against itself: gradients against central differences, batches against single images, lanes, memory. */
+#include "net_images.h"
 #include "nn/lanes.h"
-#include "support/net_fixture.h"
-
-#include <math.h>
-#include <stdio.h>
-
-#define D_AD "\"down_block_types\":[\"DownBlock2D\",\"AttnDownBlock2D\"],"
-#define AU_U "\"up_block_types\":[\"AttnUpBlock2D\",\"UpBlock2D\"],"
-#define SMALL "\"block_out_channels\":[8,16],\"norm_num_groups\":4,\"layers_per_block\":1"
 
 static const char classes[] = "{" D_AD AU_U SMALL ",\"num_class_embeds\":5,\"dropout\":0.3}";
 static const char resnets[] =
@@ -16,58 +9,14 @@ static const char resnets[] =
     "\"mid_block_scale_factor\":1.5,\"center_input_sample\":true,\"class_embed_type\":\"timestep\"," SMALL "}";
 static const char padded[] = "{" D_AD AU_U SMALL ",\"downsample_padding\":0,\"class_embed_type\":\"identity\","
                              "\"attention_head_dim\":null,\"act_fn\":\"gelu\"}";
-static const char wide[] =
-    "{" D_AD AU_U "\"block_out_channels\":[32,64],\"layers_per_block\":2,\"num_class_embeds\":5}";
 static const char *const configs[] = {classes, resnets, padded};
-enum { CONFIGS = 3, SIDE = 8, PIXELS = SIDE * SIDE, CHANNELS = 3, IMAGE = PIXELS * CHANNELS };
-
-static net_fixture open_net(dg_ctx *ctx, const char *text, int n, bool training, int lanes) {
-    const dg_unet_config config = net_fixture_config(ctx, text);
-    return net_fixture_open(ctx, &config,
-                            &(dg_net_options){.n = n, .h = SIDE, .w = SIDE, .training = training, .lanes = lanes});
-}
-
-/* Fills slot `slot` with everything that belongs to image number `image`. */
-static void set_image(const net_fixture *f, int lane, int slot, int image) {
-    const dg_net_io *io = dg_net_lane(f->net, lane);
-    char name[32];
-    snprintf(name, sizeof name, "image %d", image);
-    golden_fill_data(name, IMAGE, (float *)io->x.data + (size_t)slot * IMAGE);
-    io->timesteps[slot] = (float)(image * 173 % 1000);
-    io->labels[slot] = image % 5;
-    io->random[slot] = (dg_random){.seed = 11, .image = (uint64_t)image};
-    if (io->class_vector) {
-        const int64_t d = f->config.time_embedding_dim;
-        golden_fill_data(name, d, io->class_vector + slot * d);
-    }
-}
-
-static void set_output_gradient(const net_fixture *f, int lane, int slot, int image) {
-    char name[32];
-    snprintf(name, sizeof name, "gradient %d", image);
-    golden_fill_data(name, IMAGE, (float *)dg_net_lane(f->net, lane)->dy.data + (size_t)slot * IMAGE);
-}
-
-static const float *output(const net_fixture *f, int lane, int slot) {
-    return (const float *)dg_net_lane(f->net, lane)->y.data + (size_t)slot * IMAGE;
-}
-
-static void forward(const net_fixture *f, bool dropout) {
-    DG_CK(f->ctx, dg_net_forward(f->net, 0, f->weights, dropout));
-}
+enum { CONFIGS = 3 };
 
 static void backward(const net_fixture *f, const dg_param_grad *mode) {
     DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, mode, f->grad));
 }
 
 static const dg_param_grad sum_mode = {.mode = DG_GRAD_SUM};
-
-static double norm(const float *x, int64_t count) {
-    double sum = 0;
-    for (int64_t k = 0; k < count; k++)
-        sum += (double)x[k] * (double)x[k];
-    return sqrt(sum);
-}
 
 /* |a - b| <= relative * rms(b) for every element. */
 static void assert_close(const float *a, const float *b, int64_t count, double relative, const char *what) {
@@ -393,124 +342,6 @@ START_TEST(gradient_does_not_depend_on_lanes) {
 }
 END_TEST
 
-/* ---- the optimiser ---- */
-
-typedef struct optimised {
-    net_fixture f;
-    dg_optimiser o;
-} optimised;
-
-static optimised open_optimiser(dg_ctx *ctx, int lanes) {
-    optimised x = {.f = open_net(ctx, wide, 1, true, lanes)};
-    const size_t total = (size_t)x.f.params->total;
-    x.o = (dg_optimiser){.backend = dg_backend_cpu(),
-                         .net = x.f.net,
-                         .lanes = lanes,
-                         .total = x.f.params->total,
-                         .weights = x.f.weights,
-                         .grad = x.f.grad,
-                         .ema = calloc(total, sizeof(float)),
-                         .m = calloc(total, sizeof(float)),
-                         .v = calloc(total, sizeof(float)),
-                         .block_sums = calloc((size_t)dg_optimiser_blocks((int64_t)total), sizeof(double))};
-    memcpy(x.o.ema, x.f.weights, total * sizeof(float));
-    golden_fill_data("gradient", x.f.params->total, x.f.grad);
-    return x;
-}
-
-static void close_optimiser(optimised *x) {
-    net_fixture_close(&x->f);
-    free(x->o.ema);
-    free(x->o.m);
-    free(x->o.v);
-    free(x->o.block_sums);
-}
-
-static const dg_optimiser_step plain_step = {.lr = 1e-3,
-                                             .beta1 = 0.9,
-                                             .beta2 = 0.999,
-                                             .eps = 1e-8,
-                                             .weight_decay = 0.01,
-                                             .step = 1,
-                                             .max_grad_norm = 1,
-                                             .grad_scale = 0.25,
-                                             .ema_decay = 0.9};
-
-START_TEST(update_does_not_depend_on_lanes) {
-    dg_ctx *ctx = dg_test_context();
-    optimised one = open_optimiser(ctx, 1);
-    const size_t bytes = (size_t)one.o.total * sizeof(float);
-    double expected_norm = NAN;
-    ck_assert_int_ge(dg_optimiser_blocks(one.o.total), 3);
-    DG_CK(ctx, dg_optimiser_update(&one.o, &plain_step, &expected_norm));
-    ck_assert_double_eq_tol(expected_norm, 0.25 * norm(one.f.grad, one.o.total), 1e-6 * expected_norm);
-    set_image(&one.f, 0, 0, 0);
-    forward(&one.f, false);
-    for (int lanes = 2; lanes <= 4; lanes++) {
-        optimised many = open_optimiser(ctx, lanes);
-        double got = NAN;
-        DG_CK(ctx, dg_optimiser_update(&many.o, &plain_step, &got));
-        ck_assert(got == expected_norm);
-        ck_assert_mem_eq(many.o.weights, one.o.weights, bytes);
-        ck_assert_mem_eq(many.o.ema, one.o.ema, bytes);
-        ck_assert_mem_eq(many.o.m, one.o.m, bytes);
-        ck_assert_mem_eq(many.o.v, one.o.v, bytes);
-        set_image(&many.f, 0, 0, 0);
-        forward(&many.f, false); /* on the freshly packed weights */
-        ck_assert_mem_eq(output(&many.f, 0, 0), output(&one.f, 0, 0), IMAGE * sizeof(float));
-        close_optimiser(&many);
-    }
-    close_optimiser(&one);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-/* The first step in closed form: m/(1-beta1) = g, v/(1-beta2) = g^2. */
-START_TEST(first_update_is_the_formula) {
-    dg_ctx *ctx = dg_test_context();
-    optimised x = open_optimiser(ctx, 2);
-    const int64_t total = x.o.total;
-    float *before = malloc((size_t)total * sizeof *before);
-    memcpy(before, x.o.weights, (size_t)total * sizeof *before);
-    double length = NAN;
-    dg_optimiser_step step = plain_step;
-    step.max_grad_norm = _i ? 1 : 0;
-    step.eps = 1e-3; /* large, so that the scale of the gradient matters */
-    DG_CK(ctx, dg_optimiser_update(&x.o, &step, &length));
-    const double scale = step.grad_scale * (_i ? fmin(1, 1 / (length + 1e-6)) : 1);
-    for (int64_t k = 0; k < total; k += 37) {
-        const double g = scale * (double)x.o.grad[k], w = (double)before[k];
-        const double expected = w - step.lr * step.weight_decay * w - step.lr * g / (fabs(g) + step.eps);
-        ck_assert_double_eq_tol((double)x.o.weights[k], expected, 3e-7 * (1 + fabs(w)));
-        ck_assert_double_eq_tol((double)x.o.ema[k], 0.9 * w + 0.1 * expected, 3e-7 * (1 + fabs(w)));
-    }
-    free(before);
-    close_optimiser(&x);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-START_TEST(a_gradient_that_is_not_finite_changes_nothing) {
-    dg_ctx *ctx = dg_test_context();
-    optimised x = open_optimiser(ctx, 2);
-    const size_t bytes = (size_t)x.o.total * sizeof(float);
-    float *weights = malloc(bytes), *ema = malloc(bytes);
-    memcpy(weights, x.o.weights, bytes);
-    memcpy(ema, x.o.ema, bytes);
-    const float bad[] = {NAN, INFINITY};
-    x.o.grad[x.o.total / 2] = bad[_i];
-    double length = 0;
-    ck_assert_int_eq(dg_optimiser_update(&x.o, &plain_step, &length), DG_ERUNTIME);
-    ck_assert_mem_eq(x.o.weights, weights, bytes);
-    ck_assert_mem_eq(x.o.ema, ema, bytes);
-    ck_assert(norm(x.o.m, x.o.total) == 0 && norm(x.o.v, x.o.total) == 0);
-    free(weights);
-    free(ema);
-    close_optimiser(&x);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
 /* ---- memory and refusals ---- */
 
 static size_t counted; /* bytes asked of the backend below */
@@ -585,9 +416,6 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tcase, two_runs_give_the_same_bits_and_padding_stays, 0, CONFIGS);
     tcase_add_loop_test(tcase, gradient_modes_agree, 0, CONFIGS);
     tcase_add_test(tcase, gradient_does_not_depend_on_lanes);
-    tcase_add_test(tcase, update_does_not_depend_on_lanes);
-    tcase_add_loop_test(tcase, first_update_is_the_formula, 0, 2);
-    tcase_add_loop_test(tcase, a_gradient_that_is_not_finite_changes_nothing, 0, 2);
     tcase_add_loop_test(tcase, planned_memory_is_what_is_allocated, 0, 2 * CONFIGS);
     tcase_add_test(tcase, impossible_sizes_and_labels_are_refused);
     suite_add_tcase(suite, tcase);
