@@ -15,11 +15,9 @@
  *                "peak_fraction"},
  *    "ops":     [{"name", "phase": "train"|"sample", "calls", "ms", "share", "gflops", "peak_fraction"}]}
  *   ops: calls and ms per step, share of the step's time; gflops and peak_fraction null for ops without arithmetic
- * worth counting. flops_per_image: one forward pass, nominal. gflops counts
- * nominal operations, as other programs do; executed_gflops those really done (convolutions behind nearest-neighbour
- * upsampling need 4/9 of theirs), and every peak_fraction is executed over peak. step_ms: median. train.wait_ms: per step, spent waiting for images. sample.steps:
- * the steps per image that images_per_second assumes. err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG, DG_EDATA, DG_EDEVICE,
- * DG_ENOMEM, DG_EINTERRUPTED */
+ *   worth counting. flops_per_image: one forward pass. train.wait_ms: per step, spent waiting for images.
+ *   sample.steps: the steps per image that images_per_second assumes.
+ * err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG, DG_EDATA, DG_EDEVICE, DG_ENOMEM, DG_EINTERRUPTED */
 DG_MUST_CHECK dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **result);
 
 #endif

@@ -108,7 +108,8 @@ for page in "" train sample info bench; do
 done
 expect 2 man nonsense
 expect 0 man --markdown
-diff out "$source/docs/cli.md" >diff.txt || fail "docs/cli.md is out of date; make it with: diffgen man --markdown >docs/cli.md"
+diff out "$source/docs/cli.md" >diff.txt ||
+    fail "docs/cli.md is out of date; make it with: diffgen man --markdown >docs/cli.md"
 
 # A full disk under the results is an error, not silence.
 if [ -w /dev/full ]; then

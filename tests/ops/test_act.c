@@ -81,6 +81,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("act");
     TCase *tests = tcase_create("act");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_reference, 0, ACTS);
     tcase_add_loop_test(tests, test_act, 0, ACTS);
     suite_add_tcase(suite, tests);

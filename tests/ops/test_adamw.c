@@ -105,6 +105,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("adamw");
     TCase *tests = tcase_create("adamw");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_adamw, 0, CASES);
     tcase_add_test(tests, test_first_step);
     tcase_add_loop_test(tests, test_sum_squares, 0, CASES);

@@ -109,6 +109,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("elementwise");
     TCase *tests = tcase_create("elementwise");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_axpby, 0, CASES);
     tcase_add_loop_test(tests, test_guidance, 0, CASES);
     tcase_add_loop_test(tests, test_accumulate, 0, CASES);

@@ -136,6 +136,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("embedding");
     TCase *tests = tcase_create("embedding");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_golden, 0, GOLDENS);
     tcase_add_test(tests, test_timestep_odd);
     tcase_add_loop_test(tests, test_lookup, 0, WIDTHS);

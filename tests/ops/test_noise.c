@@ -125,6 +125,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("noise");
     TCase *tests = tcase_create("noise");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_fill_normal, 0, CASES);
     tcase_add_loop_test(tests, test_q_sample, 0, CASES);
     tcase_add_loop_test(tests, test_dropout, 0, CASES);

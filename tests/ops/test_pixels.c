@@ -120,6 +120,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("pixels");
     TCase *tests = tcase_create("pixels");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_round_trip, 0, CASES);
     tcase_add_test(tests, test_all_values);
     tcase_add_test(tests, test_to_pixels);

@@ -103,6 +103,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("resample");
     TCase *tests = tcase_create("resample");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_upsample, 0, CASES);
     tcase_add_loop_test(tests, test_avg_pool, 0, CASES);
     tcase_add_loop_test(tests, test_concat, 0, CASES);

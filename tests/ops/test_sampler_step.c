@@ -127,6 +127,7 @@ END_TEST
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("sampler_step");
     TCase *tests = tcase_create("sampler_step");
+    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_against_reference, 0, CASES);
     tcase_add_test(tests, test_quantile);
     suite_add_tcase(suite, tests);

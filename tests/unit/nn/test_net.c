@@ -189,6 +189,13 @@ START_TEST(dropout_follows_the_flag_and_the_stream) {
     dg_net_lane(f.net, 0)->random[0].image++;
     forward(&f, true);
     ck_assert_mem_ne(dropped, output(&f, 0, 0), bytes);
+    /* Every layer has its own masks: the last stream used by a forward is the last layer's, by a backward the first's.
+     */
+    const uint32_t last_layer = dg_net_lane(f.net, 0)->random[0].step;
+    ck_assert_uint_eq(dg_net_lane(f.net, 0)->random[0].purpose, DG_PURPOSE_DROPOUT);
+    set_output_gradient(&f, 0, 0, 0);
+    backward(&f, &sum_mode);
+    ck_assert_uint_lt(dg_net_lane(f.net, 0)->random[0].step, last_layer);
     /* With the flag off the backward must not drop either. */
     forward(&f, false);
     set_output_gradient(&f, 0, 0, 0);

@@ -83,15 +83,18 @@ START_TEST(first_update_is_the_formula) {
     memcpy(before, x.o.weights, (size_t)total * sizeof *before);
     double length = NAN;
     dg_optimiser_step step = plain_step;
-    step.max_grad_norm = _i ? 1 : 0;
-    step.eps = 1e-3; /* large, so that the scale of the gradient matters */
+    step.lr = 1; /* with this and an eps like the gradient's elements, the scale of the gradient shows */
+    step.max_grad_norm = _i ? 1e-3 : 0;
+    step.grad_scale = 0.01 / norm(x.o.grad, total);
+    step.eps = 0.01 / sqrt((double)total) * (_i ? 0.1 : 1);
     DG_CK(ctx, dg_optimiser_update(&x.o, &step, &length));
-    const double scale = step.grad_scale * (_i ? fmin(1, 1 / (length + 1e-6)) : 1);
+    ck_assert_double_eq_tol(length, 0.01, 1e-8);
+    const double scale = step.grad_scale * (_i ? 1e-3 / (0.01 + 1e-6) : 1);
     for (int64_t k = 0; k < total; k += 37) {
         const double g = scale * (double)x.o.grad[k], w = (double)before[k];
         const double expected = w - step.lr * step.weight_decay * w - step.lr * g / (fabs(g) + step.eps);
-        ck_assert_double_eq_tol((double)x.o.weights[k], expected, 3e-7 * (1 + fabs(w)));
-        ck_assert_double_eq_tol((double)x.o.ema[k], 0.9 * w + 0.1 * expected, 3e-7 * (1 + fabs(w)));
+        ck_assert_double_eq_tol((double)x.o.weights[k], expected, 1e-6 * (1 + fabs(w)));
+        ck_assert_double_eq_tol((double)x.o.ema[k], 0.9 * w + 0.1 * expected, 1e-6 * (1 + fabs(w)));
     }
     free(before);
     close_optimiser(&x);
