@@ -10,10 +10,11 @@ int dg_cmd_info(dg_cli *cli, int argc, char *const *argv) {
     if (!dg_cli_read(cli, &dg_info_option_table, argc, argv, &options, &code))
         return code;
     cli->json = options.json;
-    dg_signals_install(cli->ctx);
     for (int64_t i = 0; i < options.paths.count && status == DG_OK; i++) {
         json_t *description = NULL;
+        dg_signals_install(cli->ctx);
         status = dg_inspect(cli->ctx, options.paths.items[i], &description);
+        dg_signals_remove();
         if (status != DG_OK)
             break;
         if (!cli->json) {
@@ -23,7 +24,6 @@ int dg_cmd_info(dg_cli *cli, int argc, char *const *argv) {
         }
         dg_cli_emit(cli, description);
     }
-    dg_signals_remove();
     code = dg_cli_finish(cli, status);
     dg_str_free(&text);
     dg_options_free(&dg_info_option_table, &options);

@@ -5,6 +5,7 @@
 typedef struct printer {
     dg_cli *cli;
     dg_progress progress;
+    double emitted; /* clock of the newest JSON progress line */
 } printer;
 
 static json_t *start_to_json(const dg_sample_start *s) {
@@ -32,14 +33,22 @@ static void on_start(void *user, const dg_sample_start *s) {
     dg_progress_start(&p->progress, p->cli);
 }
 
+/* One JSON line a second at most: a run may have millions of images. */
+static void emit_progress(printer *p, const dg_sample_progress *s) {
+    const double now = dg_clock_seconds();
+    if (!p->cli->json || (s->done < s->total && now - p->emitted < 1))
+        return;
+    p->emitted = now;
+    dg_cli_emit(p->cli,
+                json_pack("{s:s, s:I, s:I, s:o, s:o}", "event", "progress", "done", (json_int_t)s->done, "total",
+                          (json_int_t)s->total, "images_per_second", dg_cli_number(s->images_per_second),
+                          "seconds_left", s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left)));
+}
+
 static void on_progress(void *user, const dg_sample_progress *s) {
     printer *p = user;
     char text[64];
-    if (p->cli->json)
-        dg_cli_emit(p->cli,
-                    json_pack("{s:s, s:I, s:I, s:o, s:o}", "event", "progress", "done", (json_int_t)s->done, "total",
-                              (json_int_t)s->total, "images_per_second", dg_cli_number(s->images_per_second),
-                              "seconds_left", s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left)));
+    emit_progress(p, s);
     snprintf(text, sizeof text, "%.2f images/s", s->images_per_second);
     dg_progress_show(&p->progress, s->done, s->total, s->seconds_left, text, s->done >= s->total);
 }

@@ -80,9 +80,9 @@ static void append_padded(const char *text, int width, bool right, dg_str *out) 
         dg_str_printf(out, "%s%*s", text, gap > 0 ? gap : 0, "");
 }
 
-/* "peak_gflops" -> "peak gflops" */
+/* "peak_gflops" -> "peak gflops", "_class_name" -> "class name" */
 static void key_text(const char *key, char cell[CELL_BYTES]) {
-    snprintf(cell, CELL_BYTES, "%s", key);
+    snprintf(cell, CELL_BYTES, "%s", key + (*key == '_'));
     for (char *c = cell; *c; c++)
         if (*c == '_')
             *c = ' ';

@@ -40,6 +40,7 @@ void dg_signals_install(dg_ctx *ctx) {
 
 void dg_signals_remove(void) {
     handle(SIG_DFL);
+    signal(SIGPIPE, SIG_DFL); /* results into `head` end silently */
     stop_context = NULL;
 }
 

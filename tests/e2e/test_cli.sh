@@ -96,6 +96,38 @@ expect 66 train --images empty --json
 grep -q '"exit_code":66' out || fail "--json does not report the failure"
 [ ! -e synthetic ] || fail "a failed call left synthetic/ behind"
 
+# What things are.
+samples=$2/samples/fashion
+model=$2/tests/fixtures/io/tiny
+expect 0 info "$samples"
+is_empty err
+says out "num classes             10"
+says out "ankle boot     200"
+! grep -q ' $' out || fail "info leaves spaces at the ends of lines"
+expect 0 info "$samples" "$model" --json
+[ "$(wc -l <out)" = 2 ] || fail "info --json does not print one line per path"
+grep -q '"kind":"images".*"images":2000' out || fail "info --json does not describe the images"
+grep -q '"kind":"model".*"parameters":[0-9]' out || fail "info --json does not describe the model"
+expect 65 info "$2/LICENSE"
+"$program" info "$samples" "$samples" 2>err | head -1 >out
+is_empty err # a reader that has seen enough is no error
+
+# The status line: redrawn on a terminal and never wider than it, no escape sequence elsewhere.
+expect 0 train --images "$samples" --out piped --steps 2 --batch 4 --grid-every never --holdout 0
+! grep -q $'\033\|\r' err || fail "escape sequences in a log file"
+[ "$(cat out)" = piped/model ] || fail "stdout is not the model's path alone"
+says err "2 of 2  100%"
+expect 0 train --images "$samples" --out quiet --steps 2 --batch 4 --grid-every never --holdout 0 --quiet
+is_empty out
+is_empty err
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+    train="'$program' train --images '$samples' --out terminal --steps 3 --batch 4 --grid-every never --log-every 1"
+    NO_COLOR=1 TERM=xterm script -qec "stty cols 60; $train" /dev/null </dev/null >out 2>err
+    grep -q $'\r\033\[K' out || fail "no status line on a terminal"
+    ! grep -q $'\033\[3' out || fail "colour in spite of NO_COLOR"
+    tr '\r' '\n' <out | sed -n 's/^\x1b\[K\(1 of 3.*\)/\1/p' | awk 'length > 59 { exit 1 }' || fail "a line is too wide"
+fi
+
 # Manual pages: every command has one, and roff finds nothing wrong with it.
 for page in "" train sample info bench; do
     # shellcheck disable=SC2086
