@@ -11,8 +11,8 @@
 #include "diffusion/sampler.h"
 #include "nn/net.h"
 
-/* Images per lane and pass. Measured on the tiny model with two cores: 4 reach the throughput of 8 or 16, 1 loses a fifth
- * to reading the weights again for every image. Part of what defines an image's bits, so never chosen at run time. */
+/* Images per lane and pass. Part of what defines an image's bits, so never chosen at run time: small enough that a few
+ * images keep every core busy, large enough that the weights are not read anew for every image. */
 enum { DG_GENERATE_CHUNK = 4 };
 
 typedef struct dg_generator dg_generator;
@@ -25,7 +25,6 @@ size_t dg_generator_bytes(const dg_generator *generator); /* what dg_generator_a
 DG_MUST_CHECK dg_status dg_generator_allocate(dg_generator *generator);
 /* Packs the weights; `weights` must outlive the use. */
 DG_MUST_CHECK dg_status dg_generator_set_weights(dg_generator *generator, const float *weights);
-
 
 typedef struct dg_generate_image {
     uint64_t number; /* keys the image's noise */

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Measured on two cores with 1 to 2 MiB of L2 each: 8 images reach the convolutions' full speed, 16 start to spill. The
- * micro-batch must not follow the number of threads, or the bits of the result would. */
+/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md); 8 spread the cost of adding up
+ * gradients. The micro-batch must not follow the number of threads, or the bits of the result would. */
 enum { MICRO_BATCH = 8, HOLDOUT_MINIMUM = 500 };
 static const double default_holdout = 0.02;
 
