@@ -8,6 +8,7 @@ void dg_unet_config_defaults(dg_unet_config *config) {
     *config = (dg_unet_config){
         .in_channels = 3,
         .out_channels = 3,
+        .time_embedding_dim = 4 * 224,
         .flip_sin_to_cos = true,
         .levels = 4,
         .down = {DG_BLOCK_PLAIN, DG_BLOCK_ATTN, DG_BLOCK_ATTN, DG_BLOCK_ATTN},
@@ -61,6 +62,8 @@ static dg_status check_embedding(dg_ctx *ctx, const char *where, const dg_unet_c
     if ((double)(c->channels[0] / 2) == c->freq_shift)
         return dg_fail(ctx, DG_ECONFIG, "%s: freq_shift %g equals half of block_out_channels[0]: the time embedding "
                        "would divide by zero", where, c->freq_shift);
+    if (c->time_embedding_dim < 1)
+        return dg_fail(ctx, DG_ECONFIG, "%s: time_embedding_dim must be at least 1", where);
     if (c->class_embed == DG_CLASS_TABLE && c->num_class_embeds < 1)
         return dg_fail(ctx, DG_ECONFIG, "%s: num_class_embeds must be at least 1", where);
     if (c->null_class >= 0 && (c->class_embed != DG_CLASS_TABLE || c->null_class >= c->num_class_embeds))
