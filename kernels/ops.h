@@ -35,20 +35,23 @@ typedef struct dg_param_grad {
 
 /* 2-D cross-correlation, zero padding. Also every linear layer: a 1x1 kernel on {N,1,1,C} or on {N,H,W,C} tokens.
  *   y[n,oy,ox,o] = bias[o] + sum_{ky,kx,i} weight[o,i,ky,kx] * x[n, oy*stride+ky-pad_begin, ox*stride+kx-pad_begin, i]
- * kernel 1 or 3; out = (in + pad_begin + pad_end - kernel)/stride + 1. weight [out_c, in_c, k, k] float, as in PyTorch. */
+ * kernel 1 or 3; out = (in + pad_begin + pad_end - kernel)/stride + 1. weight [out_c, in_c, k, k] float, as in PyTorch.
+ */
 typedef struct dg_conv2d_desc {
     int64_t n, h, w, in_c, out_c;
     int kernel, stride, pad_begin, pad_end; /* the same for both axes; begin = top and left */
     bool bias;
-    bool upsample;  /* x is enlarged 2x (nearest) before the convolution: h and w are those of x, out is 2h x 2w.
-                       Only with kernel 3, stride 1, padding 1. Taken apart into four 2x2 convolutions where that pays. */
-    bool residual;  /* y += residual, same shape as y */
-    bool training;  /* false: only fwd will be called */
-    int lanes;      /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
+    bool
+        upsample;  /* x is enlarged 2x (nearest) before the convolution: h and w are those of x, out is 2h x 2w.
+                      Only with kernel 3, stride 1, padding 1. Taken apart into four 2x2 convolutions where that pays. */
+    bool residual; /* y += residual, same shape as y */
+    bool training; /* false: only fwd will be called */
+    int lanes;     /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
 } dg_conv2d_desc;
 
 /* y = act( GN(x + shift) * (1 + scale) + offset ), per image and group over (c/groups)*h*w elements, biased variance,
- * in NHWC. Wu & He 2018. embed is {N,1,1,C} (DG_EMBED_SHIFT: shift) or {N,1,1,2C} (DG_EMBED_SCALE_SHIFT: scale, offset). */
+ * in NHWC. Wu & He 2018. embed is {N,1,1,C} (DG_EMBED_SHIFT: shift) or {N,1,1,2C} (DG_EMBED_SCALE_SHIFT: scale,
+ * offset). */
 typedef enum dg_embed { DG_EMBED_NONE, DG_EMBED_SHIFT, DG_EMBED_SCALE_SHIFT } dg_embed;
 typedef struct dg_group_norm_desc {
     int64_t n, h, w, c, groups;
@@ -76,8 +79,8 @@ typedef enum dg_prediction { DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE
 
 /* One image of a training batch. */
 typedef struct dg_noise_desc {
-    dg_random random;      /* stream of epsilon */
-    float sqrt_abar;       /* sqrt(alphas_cumprod[t]) */
+    dg_random random; /* stream of epsilon */
+    float sqrt_abar;  /* sqrt(alphas_cumprod[t]) */
     float sqrt_one_minus_abar;
 } dg_noise_desc;
 
@@ -88,8 +91,8 @@ typedef struct dg_noise_desc {
  * m1, m2 are x0 of the previous and second previous step; the caller rotates the history. All in float. */
 typedef struct dg_sampler_desc {
     float kx, ko, ex, eo, e0, cx, c0, ce, c1, c2, cz;
-    float clip;                     /* 0 = none */
-    float threshold_ratio;          /* > 0: dynamic thresholding (Saharia et al. 2022, sec. 2.3), replaces clip */
+    float clip;            /* 0 = none */
+    float threshold_ratio; /* > 0: dynamic thresholding (Saharia et al. 2022, sec. 2.3), replaces clip */
     float threshold_max;
 } dg_sampler_desc;
 
@@ -114,10 +117,9 @@ typedef struct dg_adamw_desc {
      * dx, may be dx itself. dembed (or NULL) as embed. */                                                             \
     X(group_norm_fwd, (dg_exec * exec, const dg_group_norm_desc *desc, const dg_tensor *x, const float *weight,        \
                        const float *bias, const dg_tensor *embed, const dg_tensor *y, float *stats))                   \
-    X(group_norm_bwd_data,                                                                                             \
-      (dg_exec * exec, const dg_group_norm_desc *desc, const dg_tensor *x, const float *weight, const float *bias,     \
-       const dg_tensor *embed, const float *stats, const dg_tensor *dy, const dg_tensor *add, const dg_tensor *dx,     \
-       const dg_tensor *dembed, float *dsums))                                                                         \
+    X(group_norm_bwd_data, (dg_exec * exec, const dg_group_norm_desc *desc, const dg_tensor *x, const float *weight,   \
+                            const float *bias, const dg_tensor *embed, const float *stats, const dg_tensor *dy,        \
+                            const dg_tensor *add, const dg_tensor *dx, const dg_tensor *dembed, float *dsums))         \
     X(group_norm_bwd_params, (dg_exec * exec, const dg_group_norm_desc *desc, const dg_param_grad *mode,               \
                               const float *dsums, float *dweight, float *dbias))                                       \
     X(attention_fwd, (dg_exec * exec, const dg_attention_desc *desc, const dg_tensor *q, const dg_tensor *k,           \
@@ -126,8 +128,8 @@ typedef struct dg_adamw_desc {
                            const dg_tensor *v, const dg_tensor *o, const float *lse, const dg_tensor *d_o,             \
                            const dg_tensor *dq, const dg_tensor *dk, const dg_tensor *dv))                             \
     X(act_fwd, (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *y))                                   \
-    X(act_bwd_data, (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *dy, const dg_tensor *dx,         \
-                     bool accumulate))                                                                                 \
+    X(act_bwd_data,                                                                                                    \
+      (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *dy, const dg_tensor *dx, bool accumulate))     \
     /* y = x * mask/(1-p), mask from random[n] per image; the backward is the same pass on dy. y may alias x. */       \
     X(dropout, (dg_exec * exec, float p, const dg_random *random, const dg_tensor *x, const dg_tensor *y))             \
     X(upsample_fwd, (dg_exec * exec, const dg_tensor *x, const dg_tensor *y))                                          \
@@ -137,8 +139,8 @@ typedef struct dg_adamw_desc {
     X(concat_fwd, (dg_exec * exec, const dg_tensor *a, const dg_tensor *b, const dg_tensor *y))                        \
     X(concat_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *da, bool accumulate_a,                   \
                         const dg_tensor *db, bool accumulate_b))                                                       \
-    /* y = alpha*x + beta*y + gamma; beta == 0 does not read y */                                                              \
-    X(axpby, (dg_exec * exec, float alpha, const dg_tensor *x, float beta, float gamma, const dg_tensor *y))                        \
+    /* y = alpha*x + beta*y + gamma; beta == 0 does not read y */                                                      \
+    X(axpby, (dg_exec * exec, float alpha, const dg_tensor *x, float beta, float gamma, const dg_tensor *y))           \
     X(timestep_embedding_fwd, (dg_exec * exec, const dg_timestep_desc *desc, const float *t, const dg_tensor *y))      \
     /* y[n] = table[labels[n]]; labels 0 <= l < rows, checked by the caller */                                         \
     X(embedding_fwd, (dg_exec * exec, const float *table, const int32_t *labels, const dg_tensor *y))                  \

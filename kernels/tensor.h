@@ -39,8 +39,8 @@ typedef struct dg_exec {
 /* What a backend prepares once per op and shape: code, layouts, sizes. Immutable after *_plan, shared by lanes. */
 typedef struct dg_plan {
     void (*free)(struct dg_plan *plan);
-    size_t packed_bytes;    /* size of the compute copy of the weights that *_pack writes */
-    size_t workspace_bytes; /* most that any pass of this op takes from dg_exec.workspace */
+    size_t packed_bytes;        /* size of the compute copy of the weights that *_pack writes */
+    size_t workspace_bytes;     /* most that any pass of this op takes from dg_exec.workspace */
     const char *implementation; /* what runs, for `bench`; static storage */
 } dg_plan;
 

@@ -91,7 +91,8 @@ dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **re
     DG_TRY(dg_options_check(ctx, &dg_bench_option_table, options));
     DG_TRY(is_preset(options->model) ? open_preset(&b) : open_model(&b));
     if (b.config.class_embed == DG_CLASS_IDENTITY || b.config.class_embed == DG_CLASS_TIMESTEP)
-        DG_TRY(dg_fail(ctx, DG_ECONFIG, "%s: only class tables and unconditional models can be measured", options->model));
+        DG_TRY(
+            dg_fail(ctx, DG_ECONFIG, "%s: only class tables and unconditional models can be measured", options->model));
     b.h = b.config.sample_h;
     b.w = b.config.sample_w;
     if (options->batch)

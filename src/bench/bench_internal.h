@@ -19,8 +19,8 @@ typedef struct dg_bench {
     double peak_gflops;
 } dg_bench;
 
-/* Best convolution rate of all lanes together, GFLOP/s: 3x3 convolutions of three shapes, forward, each lane its own data
- * in its cache, the best of several windows. It is what the step's rate is held against. */
+/* Best convolution rate of all lanes together, GFLOP/s: 3x3 convolutions of three shapes, forward, each lane its own
+ * data in its cache, the best of several windows. It is what the step's rate is held against. */
 DG_MUST_CHECK dg_status dg_bench_peak(dg_bench *bench);
 /* out   *section the "train" / "sample" object; rows are appended to ops */
 DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
@@ -39,8 +39,8 @@ DG_MUST_CHECK dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_pr
                                               int64_t images, int64_t passes, double wall, json_t *ops);
 void dg_bench_profile_free(dg_bench_profile *profile);
 
-/* FLOPs of one image that are really executed: nearest-neighbour upsampling in front of a 3x3 convolution is taken apart
- * into four 2x2 convolutions, 4/9 of the nominal count. training: forward and both backward passes. */
+/* FLOPs of one image that are really executed: nearest-neighbour upsampling in front of a 3x3 convolution is taken
+ * apart into four 2x2 convolutions, 4/9 of the nominal count. training: forward and both backward passes. */
 double dg_bench_node_flops(const dg_graph *graph, int node, bool executed, bool backward);
 double dg_bench_flops(const dg_graph *graph, bool executed, bool training);
 

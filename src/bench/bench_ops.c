@@ -14,10 +14,10 @@ typedef struct row {
 } row;
 
 static const char *const kind_names[] = {
-    [DG_NODE_CONV2D] = "conv2d",       [DG_NODE_GROUP_NORM] = "group_norm", [DG_NODE_ATTENTION] = "attention",
-    [DG_NODE_ACT] = "act",             [DG_NODE_DROPOUT] = "dropout",       [DG_NODE_UPSAMPLE] = "upsample",
-    [DG_NODE_AVG_POOL] = "avg_pool",   [DG_NODE_CONCAT] = "concat",         [DG_NODE_AFFINE] = "affine",
-    [DG_NODE_ADD] = "add",             [DG_NODE_TIMESTEP] = "timestep",     [DG_NODE_EMBEDDING] = "embedding"};
+    [DG_NODE_CONV2D] = "conv2d",     [DG_NODE_GROUP_NORM] = "group_norm", [DG_NODE_ATTENTION] = "attention",
+    [DG_NODE_ACT] = "act",           [DG_NODE_DROPOUT] = "dropout",       [DG_NODE_UPSAMPLE] = "upsample",
+    [DG_NODE_AVG_POOL] = "avg_pool", [DG_NODE_CONCAT] = "concat",         [DG_NODE_AFFINE] = "affine",
+    [DG_NODE_ADD] = "add",           [DG_NODE_TIMESTEP] = "timestep",     [DG_NODE_EMBEDDING] = "embedding"};
 
 double dg_bench_node_flops(const dg_graph *graph, int index, bool executed, bool backward) {
     const dg_node *node = &graph->nodes[index];
@@ -130,8 +130,8 @@ dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile
             continue;
         json_t *fraction = rows[i].flops > 0 ? json_real(gflops / bench->peak_gflops) : json_null();
         json_t *rate = rows[i].flops > 0 ? json_real(gflops) : json_null();
-        json_array_append_new(ops, json_pack("{s:s, s:s, s:I, s:f, s:f, s:o, s:o}", "name", rows[i].name, "phase", phase,
-                                             "calls", (json_int_t)rows[i].calls, "ms",
+        json_array_append_new(ops, json_pack("{s:s, s:s, s:I, s:f, s:f, s:o, s:o}", "name", rows[i].name, "phase",
+                                             phase, "calls", (json_int_t)rows[i].calls, "ms",
                                              rows[i].seconds / profile->lanes / (double)passes * 1e3, "share",
                                              rows[i].seconds / profile->lanes / wall, "gflops", rate, "peak_fraction",
                                              fraction));

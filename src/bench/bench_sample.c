@@ -20,8 +20,7 @@ static dg_status time_batches(dg_bench *b, dg_generator *generator, const dg_sam
     DG_TRY(dg_alloc(b->ctx, &images, (size_t)b->batch, sizeof *images, "the images to draw"));
     for (int64_t i = 0; i < b->batch; i++)
         images[i].number = (uint64_t)i;
-    const dg_generate_job job = {
-        .sampler = sampler, .guidance = 1, .images = images, .count = b->batch, .done = drop};
+    const dg_generate_job job = {.sampler = sampler, .guidance = 1, .images = images, .count = b->batch, .done = drop};
     const double start = dg_clock_seconds();
     do {
         DG_TRY(dg_generate(generator, &job));
@@ -56,10 +55,10 @@ dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
     const dg_graph *graph = dg_net_graph(dg_generator_net(generator));
     const double passes = (double)(drawn * steps) / seconds;
     const double executed = dg_bench_flops(graph, true, false) * passes / 1e9;
-    *section = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)b->batch, "steps", (json_int_t)steps,
-                         "forward_ms", (double)b->batch / passes * 1e3, "images_per_second", (double)drawn / seconds,
-                         "gflops", dg_bench_flops(graph, false, false) * passes / 1e9, "executed_gflops", executed,
-                         "peak_fraction", executed / b->peak_gflops);
+    *section = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)b->batch, "steps",
+                         (json_int_t)steps, "forward_ms", (double)b->batch / passes * 1e3, "images_per_second",
+                         (double)drawn / seconds, "gflops", dg_bench_flops(graph, false, false) * passes / 1e9,
+                         "executed_gflops", executed, "peak_fraction", executed / b->peak_gflops);
 done:
     dg_bench_profile_free(&profile);
     dg_generator_free(generator);

@@ -49,7 +49,8 @@ bool dg_fs_is_file(const char *path);
 /* Names in a directory without "." and "..", sorted bytewise; free with dg_fs_free_list. err DG_ENOINPUT, DG_EIO */
 DG_MUST_CHECK dg_status dg_fs_list(dg_ctx *ctx, const char *path, char ***names, size_t *count);
 void dg_fs_free_list(char **names, size_t count);
-/* "a" + "b/c" -> "a/b/c", malloc'ed; an absolute second part or NULL/"" first part gives the second. NULL: no memory. */
+/* "a" + "b/c" -> "a/b/c", malloc'ed; an absolute second part or NULL/"" first part gives the second. NULL: no memory.
+ */
 char *dg_fs_join(const char *directory, const char *name);
 /* The part after the last '/', ignoring trailing ones; malloc'ed. "." and "/" resolve to the real directory's name. */
 char *dg_fs_basename(const char *path);

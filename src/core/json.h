@@ -1,5 +1,6 @@
 /* JSON: jansson with bounds, and typed look-ups whose errors name the file and the key.
- * Reading accepts what Python's json writes, so also the bare tokens NaN, Infinity and -Infinity in configuration files. */
+ * Reading accepts what Python's json writes, so also the bare tokens NaN, Infinity and -Infinity in configuration
+ * files. */
 #ifndef DG_CORE_JSON_H
 #define DG_CORE_JSON_H
 

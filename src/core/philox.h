@@ -12,16 +12,17 @@
 
 #include <stdint.h>
 
-typedef enum dg_purpose { /* what the numbers are for: streams never overlap */
-    DG_PURPOSE_INIT = 1,      /* weights before training; image = parameter number */
-    DG_PURPOSE_SHUFFLE = 2,   /* order of an epoch; image = epoch */
-    DG_PURPOSE_TIMESTEP = 3,  /* training timestep and label dropout; image = global sample number */
-    DG_PURPOSE_NOISE = 4,     /* training noise epsilon */
-    DG_PURPOSE_FLIP = 5,      /* augmentation */
-    DG_PURPOSE_DROPOUT = 6,   /* step = layer */
-    DG_PURPOSE_SAMPLE = 7,    /* initial noise x_T of a sampling run; image = image index */
-    DG_PURPOSE_SAMPLER = 8,   /* noise drawn by a stochastic sampler; step = inference step */
-    DG_PURPOSE_HOLDOUT = 9,   /* timesteps and noise of the validation loss */
+typedef enum dg_purpose {                         /* what the numbers are for: streams never overlap */
+                          DG_PURPOSE_INIT = 1,    /* weights before training; image = parameter number */
+                          DG_PURPOSE_SHUFFLE = 2, /* order of an epoch; image = epoch */
+                          DG_PURPOSE_TIMESTEP =
+                              3,                /* training timestep and label dropout; image = global sample number */
+                          DG_PURPOSE_NOISE = 4, /* training noise epsilon */
+                          DG_PURPOSE_FLIP = 5,  /* augmentation */
+                          DG_PURPOSE_DROPOUT = 6, /* step = layer */
+                          DG_PURPOSE_SAMPLE = 7,  /* initial noise x_T of a sampling run; image = image index */
+                          DG_PURPOSE_SAMPLER = 8, /* noise drawn by a stochastic sampler; step = inference step */
+                          DG_PURPOSE_HOLDOUT = 9, /* timesteps and noise of the validation loss */
 } dg_purpose;
 
 /* One stream: everything but the element. */
@@ -44,7 +45,8 @@ static inline DG_HD void dg_random_block(const dg_random *random, uint32_t block
 
 /* n standard normal floats, elements first..first+n-1 of the stream (element e is lane e%4 of block e/4). */
 void dg_random_normal(const dg_random *random, int64_t first, int64_t n, float *out);
-/* A uniform integer in [0, bound), 0 < bound <= 2^32, from lane 0..3 of block `block` (multiply-high; bias < bound/2^32). */
+/* A uniform integer in [0, bound), 0 < bound <= 2^32, from lane 0..3 of block `block` (multiply-high; bias <
+ * bound/2^32). */
 uint32_t dg_random_below(const dg_random *random, uint32_t block, int lane, uint64_t bound);
 /* A uniform float in [0,1) with 24 bits. */
 float dg_random_uniform(const dg_random *random, uint32_t block, int lane);

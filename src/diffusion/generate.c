@@ -33,15 +33,16 @@ dg_status dg_generator_create(dg_ctx *ctx, const dg_backend *backend, const dg_u
     *generator = (dg_generator){.ctx = ctx, .backend = backend, .config = *config, .lanes = lanes, .h = h, .w = w};
     generator->image_elements = h * w * config->out_channels;
     if (config->in_channels != config->out_channels)
-        DG_TRY(dg_fail(ctx, DG_ECONFIG, "sampling needs a model with as many output as input channels, not %lld and %lld",
+        DG_TRY(dg_fail(ctx, DG_ECONFIG,
+                       "sampling needs a model with as many output as input channels, not %lld and %lld",
                        (long long)config->out_channels, (long long)config->in_channels));
-    const dg_net_options options = {
-        .backend = backend,
-        .n = CHUNK,
-        .h = h,
-        .w = w,
-        .lanes = lanes,
-        .extra_workspace_bytes = backend->ops->sampler_step_workspace_bytes(generator->image_elements)};
+    const dg_net_options options = {.backend = backend,
+                                    .n = CHUNK,
+                                    .h = h,
+                                    .w = w,
+                                    .lanes = lanes,
+                                    .extra_workspace_bytes =
+                                        backend->ops->sampler_step_workspace_bytes(generator->image_elements)};
     DG_TRY(dg_net_create(ctx, config, &options, &generator->net));
     *out = generator;
     generator = NULL;
@@ -181,8 +182,8 @@ static dg_status reverse_step(const run *r, int lane, int64_t chunk, int64_t i) 
         return dg_fail(g->ctx, DG_EINTERRUPTED, "stopped while sampling");
     DG_TRY(guided_prediction(r, lane, chunk, step->timestep));
     address_streams(r, lane, chunk, DG_PURPOSE_SAMPLER, i);
-    DG_TRY(g->backend->ops->sampler_step(io->exec, &step->update, g->buffers[lane].random, &io->y, &m1, &m2, &x0,
-                                         &io->x));
+    DG_TRY(
+        g->backend->ops->sampler_step(io->exec, &step->update, g->buffers[lane].random, &io->y, &m1, &m2, &x0, &io->x));
 done:
     return status;
 }

@@ -27,8 +27,8 @@ DG_MUST_CHECK dg_status dg_generator_allocate(dg_generator *generator);
 DG_MUST_CHECK dg_status dg_generator_set_weights(dg_generator *generator, const float *weights);
 
 typedef struct dg_generate_image {
-    uint64_t number; /* keys the image's noise */
-    int32_t label;   /* row of the class table; ignored by an unconditional model */
+    uint64_t number;    /* keys the image's noise */
+    int32_t label;      /* row of the class table; ignored by an unconditional model */
     const float *noise; /* x_T, (C, H, W) as in PyTorch; NULL = drawn from the seed */
 } dg_generate_image;
 
@@ -38,7 +38,8 @@ typedef struct dg_generate_job {
     uint64_t seed;
     const dg_generate_image *images;
     int64_t count;
-    /* Receives every finished image, x (h, w, c) in [-1,1] or beyond, on the lane that made it; several lanes at once. */
+    /* Receives every finished image, x (h, w, c) in [-1,1] or beyond, on the lane that made it; several lanes at once.
+     */
     dg_status (*done)(void *user, int lane, int64_t index, const dg_tensor *x);
     void *user;
 } dg_generate_job;

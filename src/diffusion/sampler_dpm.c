@@ -101,10 +101,11 @@ static dg_status fill_sigmas(const dg_sampler_job *job, const sigma_tables *tabl
     tables->sigma[job->count] = job->config->final_sigmas == DG_FINAL_SIGMA_ZERO ? 0 : tables->train[0];
     for (int64_t i = 1; i < job->count; i++)
         if (!(tables->sigma[i] < tables->sigma[i - 1])) {
-            status = dg_fail(job->ctx, DG_EUSAGE,
-                             "sampler: %lld steps are too many for this noise schedule: from step %lld to step %lld the noise "
-                             "does not fall; ask for fewer steps, or for ddim",
-                             (long long)job->count, (long long)i - 1, (long long)i);
+            status = dg_fail(
+                job->ctx, DG_EUSAGE,
+                "sampler: %lld steps are too many for this noise schedule: from step %lld to step %lld the noise "
+                "does not fall; ask for fewer steps, or for ddim",
+                (long long)job->count, (long long)i - 1, (long long)i);
             goto done;
         }
 done:

@@ -63,7 +63,8 @@ typedef struct dg_graph {
 DG_MUST_CHECK dg_status dg_unet_build(dg_ctx *ctx, const dg_unet_config *config, int64_t h, int64_t w, dg_graph **out);
 void dg_graph_free(dg_graph *graph);
 
-/* Floating-point operations (2 per multiply-add) of the matrix products and convolutions of one image's forward pass. */
+/* Floating-point operations (2 per multiply-add) of the matrix products and convolutions of one image's forward pass.
+ */
 int64_t dg_graph_flops(const dg_graph *graph);
 /* The same for a config; 0 if it cannot be built at that size. */
 int64_t dg_unet_flops(dg_ctx *ctx, const dg_unet_config *config, int64_t h, int64_t w);

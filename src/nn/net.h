@@ -1,7 +1,8 @@
 /* A network ready to run: the graph of one config at one batch shape, its memory plan, its prepared ops.
  *
  * Parallelism is over lanes: a lane is one thread's (or one GPU's) private set of activations. Lanes share the plan and
- * the packed weights, and run whole forward and backward passes without talking to each other (why: docs/performance.md).
+ * the packed weights, and run whole forward and backward passes without talking to each other (why:
+ * docs/performance.md).
  *
  * Order: dg_net_create (plans, says what memory it wants) -> dg_net_allocate -> dg_net_pack after every change of the
  * weights -> per lane: fill the input, dg_net_forward, fill the output's gradient, dg_net_backward. */
@@ -54,7 +55,8 @@ typedef struct dg_net_io {
 } dg_net_io;
 const dg_net_io *dg_net_lane(const dg_net *net, int lane);
 
-/* Where the time goes: seconds of each node's passes on a lane, added to as they run. NULL arrays or no profile: off. */
+/* Where the time goes: seconds of each node's passes on a lane, added to as they run. NULL arrays or no profile: off.
+ */
 typedef struct dg_net_profile {
     double *forward_seconds, *backward_seconds; /* [nodes of the graph] */
 } dg_net_profile;

@@ -32,8 +32,8 @@ static dg_status conv2d_backward(const pass *p, const dg_node *node, const dg_no
                                   param_grad(p, node->bias)));
     if (dg_net_has_grad(net, node->x)) {
         const dg_tensor dx = dg_net_grad(net, p->lane, node->x);
-        DG_TRY(ops->conv2d_bwd_data(exec, state->plan, dy, net->packed + state->packed_offset, &dx,
-                                    state->accumulate[0]));
+        DG_TRY(
+            ops->conv2d_bwd_data(exec, state->plan, dy, net->packed + state->packed_offset, &dx, state->accumulate[0]));
     }
     if (node->x2 >= 0 && !state->residual_aliased)
         DG_TRY(pass_through(p, node->x2, 1, dy, state->accumulate[1]));
@@ -71,9 +71,9 @@ static dg_status attention_backward(const pass *p, const dg_node *node, const dg
                     v = dg_net_value(net, p->lane, node->x3), o = dg_net_value(net, p->lane, node->y),
                     dq = dg_net_grad(net, p->lane, node->x), dk = dg_net_grad(net, p->lane, node->x2),
                     dv = dg_net_grad(net, p->lane, node->x3);
-    return net->options.backend->ops->attention_bwd_data(
-        &net->lanes[p->lane].exec, &desc, &q, &k, &v, &o,
-        dg_net_slot(net, p->lane, state->extra[DG_EXTRA_STATS]), dy, &dq, &dk, &dv);
+    return net->options.backend->ops->attention_bwd_data(&net->lanes[p->lane].exec, &desc, &q, &k, &v, &o,
+                                                         dg_net_slot(net, p->lane, state->extra[DG_EXTRA_STATS]), dy,
+                                                         &dq, &dk, &dv);
 }
 
 static dg_status concat_backward(const pass *p, const dg_node *node, const dg_node_state *state, const dg_tensor *dy) {

@@ -1,4 +1,5 @@
-/* The net's insides, shared by the files that plan it (net.c, net_schedule.c) and walk it (net_forward.c, net_backward.c). */
+/* The net's insides, shared by the files that plan it (net.c, net_schedule.c) and walk it (net_forward.c,
+ * net_backward.c). */
 #ifndef DG_NN_NET_INTERNAL_H
 #define DG_NN_NET_INTERNAL_H
 
@@ -13,8 +14,8 @@ typedef enum dg_extra {
 } dg_extra;
 
 typedef struct dg_node_state {
-    dg_plan *plan;        /* conv2d */
-    size_t packed_offset; /* conv2d: into net.packed */
+    dg_plan *plan;             /* conv2d */
+    size_t packed_offset;      /* conv2d: into net.packed */
     int extra[DG_EXTRA_COUNT]; /* slots, -1 = none */
     /* Whether the gradient of x, x2, x3 already holds other consumers' contributions when this node's backward runs. */
     bool accumulate[3];

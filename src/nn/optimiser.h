@@ -7,7 +7,7 @@
 
 typedef struct dg_optimiser {
     const dg_backend *backend;
-    dg_net *net;   /* its lanes run the work, its packed weights are refreshed */
+    dg_net *net; /* its lanes run the work, its packed weights are refreshed */
     int lanes;
     int64_t total; /* floats in every array */
     float *weights, *ema, *m, *v, *grad;

@@ -338,8 +338,10 @@ static void unet(builder *b, int64_t h, int64_t w) {
 dg_status dg_unet_build(dg_ctx *ctx, const dg_unet_config *config, int64_t h, int64_t w, dg_graph **out) {
     const int64_t multiple = (int64_t)1 << (config->levels - 1);
     if (h < multiple || w < multiple || h % multiple || w % multiple)
-        return dg_fail(ctx, DG_ECONFIG, "images of %lld x %lld pixels do not fit a U-Net of %d levels: both sides must be "
-                       "multiples of %lld", (long long)w, (long long)h, config->levels, (long long)multiple);
+        return dg_fail(ctx, DG_ECONFIG,
+                       "images of %lld x %lld pixels do not fit a U-Net of %d levels: both sides must be "
+                       "multiples of %lld",
+                       (long long)w, (long long)h, config->levels, (long long)multiple);
     dg_graph *graph = NULL;
     dg_status status = dg_alloc(ctx, &graph, 1, sizeof *graph, "the network's graph");
     if (status != DG_OK)

@@ -52,16 +52,18 @@ static dg_status check_level(dg_ctx *ctx, const char *where, const dg_unet_confi
     DG_TRY(check_groups(ctx, where, deeper + own, c->norm_num_groups, key));
     DG_TRY(check_groups(ctx, where, own + shallower, c->norm_num_groups, key));
     if (attn && c->attention_head_dim > own)
-        return dg_fail(ctx, DG_ECONFIG, "%s: attention_head_dim %lld is wider than the %lld channels of level %d", where,
-                       (long long)c->attention_head_dim, (long long)own, k);
+        return dg_fail(ctx, DG_ECONFIG, "%s: attention_head_dim %lld is wider than the %lld channels of level %d",
+                       where, (long long)c->attention_head_dim, (long long)own, k);
 done:
     return status;
 }
 
 static dg_status check_embedding(dg_ctx *ctx, const char *where, const dg_unet_config *c) {
     if ((double)(c->channels[0] / 2) == c->freq_shift)
-        return dg_fail(ctx, DG_ECONFIG, "%s: freq_shift %g equals half of block_out_channels[0]: the time embedding "
-                       "would divide by zero", where, c->freq_shift);
+        return dg_fail(ctx, DG_ECONFIG,
+                       "%s: freq_shift %g equals half of block_out_channels[0]: the time embedding "
+                       "would divide by zero",
+                       where, c->freq_shift);
     if (c->time_embedding_dim < 1)
         return dg_fail(ctx, DG_ECONFIG, "%s: time_embedding_dim must be at least 1", where);
     if (c->class_embed == DG_CLASS_TABLE && c->num_class_embeds < 1)

@@ -27,18 +27,18 @@ typedef struct dg_unet_config {
     bool mid_block, add_attention;
     int64_t layers_per_block;
     double mid_block_scale_factor;
-    int downsample_padding;                     /* 0 or 1 */
-    bool resnet_downsample, resnet_upsample;    /* downsample_type / upsample_type == "resnet" */
+    int downsample_padding;                  /* 0 or 1 */
+    bool resnet_downsample, resnet_upsample; /* downsample_type / upsample_type == "resnet" */
     double dropout;
     dg_act act;
-    int64_t attention_head_dim;   /* channels per head; 0 = null: one head */
+    int64_t attention_head_dim; /* channels per head; 0 = null: one head */
     int64_t norm_num_groups;
     int64_t attn_norm_num_groups; /* 0 = null */
     double norm_eps;
-    bool scale_shift;             /* resnet_time_scale_shift == "scale_shift" */
+    bool scale_shift; /* resnet_time_scale_shift == "scale_shift" */
     dg_class_embed class_embed;
-    int64_t num_class_embeds;     /* rows of the table, null class included */
-    int64_t null_class;           /* row learnt by label dropout (`_diffgen_null_class`), -1 = none */
+    int64_t num_class_embeds; /* rows of the table, null class included */
+    int64_t null_class;       /* row learnt by label dropout (`_diffgen_null_class`), -1 = none */
 } dg_unet_config;
 
 /* The defaults of UNet2DModel. */
@@ -50,7 +50,8 @@ DG_MUST_CHECK dg_status dg_unet_config_from_json(dg_ctx *ctx, const char *where,
                                                  dg_unet_config *out);
 /* Every key UNet2DModel writes, so that Python reads back the same architecture. NULL: no memory. */
 json_t *dg_unet_config_to_json(const dg_unet_config *config);
-/* Cross-field rules: equal list lengths, channels divisible by groups, sizes divisible by 2^(levels-1). err DG_ECONFIG */
+/* Cross-field rules: equal list lengths, channels divisible by groups, sizes divisible by 2^(levels-1). err DG_ECONFIG
+ */
 DG_MUST_CHECK dg_status dg_unet_config_check(dg_ctx *ctx, const char *where, const dg_unet_config *config);
 
 #endif

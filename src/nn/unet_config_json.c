@@ -37,8 +37,8 @@ static void warn_unknown_keys(const reader *r) {
     }
 }
 
-/* A string key that must be one of the NULL-terminated choices (case ignored); *out its index, kept if the key is missing.
- * A null value is the choice "null" if there is one. */
+/* A string key that must be one of the NULL-terminated choices (case ignored); *out its index, kept if the key is
+ * missing. A null value is the choice "null" if there is one. */
 static dg_status read_choice(const reader *r, const char *key, const char *const *choices, int *out) {
     const json_t *value = json_object_get(r->json, key);
     if (!value)

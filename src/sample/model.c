@@ -22,7 +22,8 @@ static dg_status load_raw_weights(dg_ctx *ctx, dg_sample_model *model) {
         *slash = '\0';
     if (!slash || dg_run_find_checkpoint(ctx, run, &checkpoint, &step) != DG_OK || !checkpoint) {
         dg_ctx_clear_error(ctx);
-        DG_TRY(dg_fail(ctx, DG_ENOINPUT, "--weights raw: %s does not lie in a run folder with a checkpoint", model->path));
+        DG_TRY(
+            dg_fail(ctx, DG_ENOINPUT, "--weights raw: %s does not lie in a run folder with a checkpoint", model->path));
     }
     DG_TRY(dg_alloc(ctx, &state, (size_t)total * 4, sizeof *state, "a checkpoint"));
     const dg_checkpoint_array arrays[4] = {{"weights", model->weights, total},
@@ -44,9 +45,11 @@ static dg_status open_folder(dg_ctx *ctx, const char *path, dg_sample_model *mod
     DG_TRY(dg_model_folder_open(ctx, model->path, &model->folder));
     DG_TRY(dg_model_sha256(ctx, &model->folder, model->sha256));
     if (!model->folder.scheduler)
-        DG_TRY(dg_fail(ctx, DG_EDATA, "%s has no scheduler_config.json: the noise schedule it was trained with is unknown",
+        DG_TRY(dg_fail(ctx, DG_EDATA,
+                       "%s has no scheduler_config.json: the noise schedule it was trained with is unknown",
                        model->path));
-    DG_TRY(dg_scheduler_config_from_json(ctx, model->folder.scheduler_path, model->folder.scheduler, &model->scheduler));
+    DG_TRY(
+        dg_scheduler_config_from_json(ctx, model->folder.scheduler_path, model->folder.scheduler, &model->scheduler));
     DG_TRY(dg_noise_schedule_create(ctx, &model->scheduler, &model->schedule));
     model->h = model->folder.config.sample_h;
     model->w = model->folder.config.sample_w;

@@ -39,7 +39,7 @@ typedef struct sampling {
     int bits;
     char *out;
     dg_output *output;
-    uint8_t *grid;        /* pixels of the sheet's cells, 8 bits */
+    uint8_t *grid; /* pixels of the sheet's cells, 8 bits */
     int64_t grid_rows, grid_columns;
     /* While drawing. */
     planned **todo;
@@ -80,8 +80,8 @@ static dg_status plan_images(sampling *s) {
     const int64_t shards = o->shard.set ? o->shard.second : 1, shard = o->shard.set ? o->shard.first : 0;
     const int64_t first = o->seeds.set ? o->seeds.first : 0;
     int64_t total = 0, index = 0;
-    DG_TRY(dg_sample_plan_parts(s->ctx, o, (const char *const *)s->model.folder.class_names, s->model.folder.num_classes,
-                                &s->parts, &s->num_parts));
+    DG_TRY(dg_sample_plan_parts(s->ctx, o, (const char *const *)s->model.folder.class_names,
+                                s->model.folder.num_classes, &s->parts, &s->num_parts));
     for (int64_t p = 0; p < s->num_parts; p++)
         total += s->parts[p].images;
     choose_grid_cells(s);
@@ -171,10 +171,10 @@ static dg_status find_gaps(sampling *s, int64_t *existing) {
         *existing += image->there;
         if (image->there && image->grid_cell < 0)
             continue;
-        s->requests[s->todo_count] = (dg_generate_image){
-            .number = (uint64_t)image->number,
-            .label = (int32_t)(image->class_index < 0 ? 0 : image->class_index),
-            .noise = s->noise ? s->noise + (size_t)image->noise * image_elements(s) : NULL};
+        s->requests[s->todo_count] =
+            (dg_generate_image){.number = (uint64_t)image->number,
+                                .label = (int32_t)(image->class_index < 0 ? 0 : image->class_index),
+                                .noise = s->noise ? s->noise + (size_t)image->noise * image_elements(s) : NULL};
         s->todo[s->todo_count++] = image;
     }
 done:
@@ -191,14 +191,15 @@ static const char *class_name(const sampling *s, const planned *image) {
 static dg_status describe(const sampling *s, const planned *image, char **provenance, dg_str *parameters) {
     const dg_sample_options *o = s->options;
     const char *name = class_name(s, image);
-    json_t *json = json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:f}", "version", DIFFGEN_VERSION, "model_sha256",
-                             s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image",
+    json_t *json = json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:f}", "version", DIFFGEN_VERSION,
+                             "model_sha256", s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image",
                              (json_int_t)image->number, "sampler", s->sampler_name, "steps",
                              (json_int_t)s->sampler.count, "eta", o->eta, "guidance", o->guidance);
     *provenance = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(json);
-    dg_str_printf(parameters, "%s\nSteps: %lld, Sampler: %s, CFG scale: %g, Seed: %lld, Image: %lld, Size: %lldx%lld, "
-                              "Model hash: %.10s, Version: diffgen " DIFFGEN_VERSION,
+    dg_str_printf(parameters,
+                  "%s\nSteps: %lld, Sampler: %s, CFG scale: %g, Seed: %lld, Image: %lld, Size: %lldx%lld, "
+                  "Model hash: %.10s, Version: diffgen " DIFFGEN_VERSION,
                   name ? name : "", (long long)s->sampler.count, s->sampler_name, o->guidance, (long long)o->seed,
                   (long long)image->number, (long long)s->model.w, (long long)s->model.h, s->model.sha256);
     return *provenance && dg_str_ok(parameters) ? DG_OK : dg_fail(s->ctx, DG_ENOMEM, "no memory for an image's texts");
@@ -331,8 +332,8 @@ static void announce(const sampling *s, int64_t existing) {
                                    .existing = existing,
                                    .batch = s->model.lanes * DG_GENERATE_CHUNK,
                                    .threads = s->model.lanes,
-                                   .planned_bytes = dg_system_resident_bytes() +
-                                                    (int64_t)dg_generator_bytes(s->model.generator)};
+                                   .planned_bytes =
+                                       dg_system_resident_bytes() + (int64_t)dg_generator_bytes(s->model.generator)};
     if (s->events->on_start)
         s->events->on_start(s->events->user, &start);
 }
@@ -343,14 +344,16 @@ static dg_status set_up(sampling *s) {
     const char *const names[] = {"ddpm", "ddim", "dpmsolver++"};
     DG_TRY(dg_options_check(s->ctx, &dg_sample_option_table, o));
     if (o->device == DG_SAMPLE_DEVICE_CUDA)
-        DG_TRY(dg_fail(s->ctx, DG_EDEVICE, "--device cuda: this build of diffgen has no CUDA backend; use --device cpu"));
+        DG_TRY(
+            dg_fail(s->ctx, DG_EDEVICE, "--device cuda: this build of diffgen has no CUDA backend; use --device cpu"));
     DG_TRY(dg_sample_model_open(s->ctx, o->model, o->weights, (int)o->threads, o->batch, &s->model));
     s->sampler_name = names[o->sampler];
     s->bits = o->bits == DG_SAMPLE_BITS_AUTO ? s->model.folder.image_bits : o->bits == DG_SAMPLE_BITS_16 ? 16 : 8;
     DG_TRY(dg_sample_model_sampler(s->ctx, &s->model, o->sampler, o->steps, o->eta, &s->sampler));
     if (o->guidance != 1 && s->model.folder.config.null_class < 0)
-        DG_TRY(dg_fail(s->ctx, DG_EUSAGE, "--guidance %g: this model learnt no null class to guide away from; leave the "
-                                          "option out, or train with --label-dropout above 0",
+        DG_TRY(dg_fail(s->ctx, DG_EUSAGE,
+                       "--guidance %g: this model learnt no null class to guide away from; leave the "
+                       "option out, or train with --label-dropout above 0",
                        o->guidance));
     DG_TRY(read_noise(s));
     DG_TRY(plan_images(s));

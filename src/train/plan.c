@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md); 8 spread the cost of adding up
- * gradients. The micro-batch must not follow the number of threads, or the bits of the result would. */
+/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md); 8 spread the cost of adding
+ * up gradients. The micro-batch must not follow the number of threads, or the bits of the result would. */
 enum { MICRO_BATCH = 8, HOLDOUT_MINIMUM = 500 };
 static const double default_holdout = 0.02;
 
@@ -93,8 +93,9 @@ static dg_status choose_model(dg_ctx *ctx, dg_train_plan *plan) {
     DG_TRY(dg_preset_load(ctx, name, &plan->preset));
     apply_options(plan);
     if (plan->preset.scheduler.rescale_betas_zero_snr && plan->preset.scheduler.prediction == DG_PREDICT_EPSILON)
-        DG_TRY(dg_fail(ctx, DG_EUSAGE, "--zero-snr needs --prediction v or sample: with epsilon the last timestep would "
-                                       "divide by zero"));
+        DG_TRY(dg_fail(ctx, DG_EUSAGE,
+                       "--zero-snr needs --prediction v or sample: with epsilon the last timestep would "
+                       "divide by zero"));
     const int64_t multiple = (int64_t)1 << (plan->preset.unet.levels - 1);
     if (plan->size % multiple)
         DG_TRY(dg_fail(ctx, DG_EUSAGE, "--resolution %lld does not fit preset %s: it must be a multiple of %lld",
@@ -165,20 +166,21 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     const int64_t micro_batches = (plan->batch + micro_batch - 1) / micro_batch;
     plan->micro_batch = micro_batch;
     plan->lanes = micro_batches < plan->threads ? (int)micro_batches : plan->threads;
-    const dg_stepper_options options = {.backend = plan->backend,
-                                        .h = plan->size,
-                                        .w = plan->size,
-                                        .batch = plan->batch,
-                                        .micro_batch = micro_batch,
-                                        .lanes = plan->lanes,
-                                        .pixel_bits = dg_dataset_bits(plan->dataset),
-                                        .ema = plan->preset.ema > 0,
-                                        .training = {.prediction = plan->preset.scheduler.prediction,
-                                                     .min_snr_gamma = o->min_snr,
-                                                     .label_dropout = plan->preset.unet.null_class < 0 ? 0 : o->label_dropout,
-                                                     .null_class = (int32_t)plan->preset.unet.null_class,
-                                                     .seed = (uint64_t)o->seed},
-                                        .schedule = &plan->schedule};
+    const dg_stepper_options options = {
+        .backend = plan->backend,
+        .h = plan->size,
+        .w = plan->size,
+        .batch = plan->batch,
+        .micro_batch = micro_batch,
+        .lanes = plan->lanes,
+        .pixel_bits = dg_dataset_bits(plan->dataset),
+        .ema = plan->preset.ema > 0,
+        .training = {.prediction = plan->preset.scheduler.prediction,
+                     .min_snr_gamma = o->min_snr,
+                     .label_dropout = plan->preset.unet.null_class < 0 ? 0 : o->label_dropout,
+                     .null_class = (int32_t)plan->preset.unet.null_class,
+                     .seed = (uint64_t)o->seed},
+        .schedule = &plan->schedule};
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
@@ -198,11 +200,12 @@ dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t record
         dg_stepper_free(*out);
         *out = NULL;
         if (asked || micro == 1)
-            return dg_fail(ctx, DG_ENOMEM,
-                           "training %s at %lldx%lld with %lld images at a time on %d threads needs %s, and %s are free; "
-                           "lower --micro-batch, --threads or --resolution, or take a smaller --preset",
-                           plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)micro,
-                           plan->lanes, dg_format_bytes(need, (double)bytes), dg_format_bytes(have, (double)available));
+            return dg_fail(
+                ctx, DG_ENOMEM,
+                "training %s at %lldx%lld with %lld images at a time on %d threads needs %s, and %s are free; "
+                "lower --micro-batch, --threads or --resolution, or take a smaller --preset",
+                plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)micro, plan->lanes,
+                dg_format_bytes(need, (double)bytes), dg_format_bytes(have, (double)available));
     }
 done:
     return status;

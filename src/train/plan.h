@@ -17,7 +17,7 @@ typedef struct dg_train_plan {
     dg_preset preset; /* fitted to the images, options applied */
     dg_noise_schedule schedule;
     char *run_path;
-    int64_t size; /* pixels a side */
+    int64_t size;             /* pixels a side */
     int64_t num_classes;      /* 0 = unconditional */
     const char **class_names; /* [num_classes] */
     int64_t *class_counts;    /* [num_classes] training images */

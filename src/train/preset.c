@@ -18,8 +18,9 @@ static dg_status load_json(dg_ctx *ctx, const char *name, json_t **out) {
     if (dg_fs_is_file(name))
         return dg_json_load(ctx, name, DG_JSON_PYTHON, out);
     const char *nearest = dg_nearest_name(name, names, sizeof names / sizeof *names);
-    return dg_fail(ctx, DG_EUSAGE, "--preset: there is no preset and no file '%s'%s%s; the presets are tiny, small and base",
-                   name, nearest ? "; did you mean " : "", nearest ? nearest : "");
+    return dg_fail(ctx, DG_EUSAGE,
+                   "--preset: there is no preset and no file '%s'%s%s; the presets are tiny, small and base", name,
+                   nearest ? "; did you mean " : "", nearest ? nearest : "");
 }
 
 static dg_status read_training(dg_ctx *ctx, const char *where, const json_t *training, dg_preset *out) {

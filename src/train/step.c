@@ -182,8 +182,8 @@ static dg_tensor pixel_view(const pass *p, int64_t item) {
     const dg_stepper_options *o = &p->stepper->options;
     const int64_t elements = o->h * o->w * p->stepper->config.in_channels;
     const dg_dtype dtype = o->pixel_bits == 16 ? DG_U16 : DG_U8;
-    const char *first = (const char *)p->batch->pixels +
-                        (size_t)(item * o->micro_batch * elements) * dg_dtype_bytes(dtype);
+    const char *first =
+        (const char *)p->batch->pixels + (size_t)(item * o->micro_batch * elements) * dg_dtype_bytes(dtype);
     return (dg_tensor){(void *)first, dtype, {images_in(p, item), o->h, o->w, p->stepper->config.in_channels}};
 }
 

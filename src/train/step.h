@@ -52,8 +52,8 @@ DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
 
 /* out   *loss mean weighted loss of the batch; *grad_norm before clipping
  * err   DG_ERUNTIME loss or gradient is not finite: the weights are as they were */
-DG_MUST_CHECK dg_status dg_stepper_run(dg_stepper *stepper, const dg_step_batch *batch,
-                                       const dg_optimiser_step *update, double *loss, double *grad_norm);
+DG_MUST_CHECK dg_status dg_stepper_run(dg_stepper *stepper, const dg_step_batch *batch, const dg_optimiser_step *update,
+                                       double *loss, double *grad_norm);
 /* The same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between steps. */
 DG_MUST_CHECK dg_status dg_stepper_evaluate(dg_stepper *stepper, const dg_step_batch *batch, double *loss);
 

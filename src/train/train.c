@@ -62,8 +62,9 @@ static dg_status report(dg_trainer *t) {
     t->loss_sum = 0;
     t->loss_count = 0;
     const double speed = images_per_second(t);
-    json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss", t->loss, "grad_norm",
-                             t->grad_norm, "lr", t->lr, "images_per_second", speed, "seconds", dg_trainer_elapsed(t));
+    json_t *line =
+        json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss", t->loss, "grad_norm",
+                  t->grad_norm, "lr", t->lr, "images_per_second", speed, "seconds", dg_trainer_elapsed(t));
     DG_TRY(dg_run_append_metrics(t->ctx, t->run, line));
     if (t->events->on_status) {
         const dg_train_status s = {.step = t->step,

@@ -20,13 +20,13 @@ typedef struct dg_trainer {
     json_t *config; /* what config.json holds */
     int64_t planned_bytes;
     /* The state a checkpoint carries besides the arrays. */
-    int64_t step;            /* optimiser steps done */
-    double elapsed_before;   /* training seconds of earlier, interrupted calls */
-    double loss_sum;         /* since the last status line */
+    int64_t step;          /* optimiser steps done */
+    double elapsed_before; /* training seconds of earlier, interrupted calls */
+    double loss_sum;       /* since the last status line */
     int64_t loss_count;
-    double val_loss;         /* newest, NaN = none */
+    double val_loss; /* newest, NaN = none */
     /* This call. */
-    double started;          /* dg_clock_seconds at the first step */
+    double started;             /* dg_clock_seconds at the first step */
     double loss, grad_norm, lr; /* of the last step; loss: mean of the last report */
     int64_t first_step;
     int64_t checkpoint_step, grid_step; /* when last written */
@@ -53,7 +53,8 @@ DG_MUST_CHECK dg_status dg_trainer_write_model(dg_trainer *trainer);
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);
 DG_MUST_CHECK dg_status dg_trainer_create_generator(dg_trainer *trainer);
 
-/* Lines of log.txt: one of any text; what the run is, and which images were left out; how this call ended. err DG_EIO */
+/* Lines of log.txt: one of any text; what the run is, and which images were left out; how this call ended. err DG_EIO
+ */
 DG_MUST_CHECK dg_status dg_trainer_log(dg_trainer *trainer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 DG_MUST_CHECK dg_status dg_trainer_log_start(dg_trainer *trainer);

@@ -28,10 +28,11 @@ static dg_status compare_images(dg_trainer *t, const json_t *config) {
     const char *now = dg_dataset_fingerprint(t->plan.dataset);
     if (before && strcmp(before, now) == 0)
         return DG_OK;
-    return dg_fail(t->ctx, DG_ECONFIG,
-                   "%s was trained on other images than %s holds now; give the new images a run folder of their own with "
-                   "--out, or start from its weights with --init",
-                   t->plan.run_path, t->options->images);
+    return dg_fail(
+        t->ctx, DG_ECONFIG,
+        "%s was trained on other images than %s holds now; give the new images a run folder of their own with "
+        "--out, or start from its weights with --init",
+        t->plan.run_path, t->options->images);
 }
 
 static dg_status make_config(dg_trainer *t) {
@@ -113,8 +114,9 @@ static dg_status load_initial_model(dg_trainer *t, float *weights) {
         else if (strcmp(to->name, "class_embedding.weight") == 0)
             dg_log(t->ctx, DG_LOG_INFO, "--init: the classes differ, so the class embedding starts afresh");
         else
-            DG_TRY(dg_fail(t->ctx, DG_EDATA, "--init %s: its '%s' does not fit this model; use the same --preset and "
-                                             "--channels",
+            DG_TRY(dg_fail(t->ctx, DG_EDATA,
+                           "--init %s: its '%s' does not fit this model; use the same --preset and "
+                           "--channels",
                            t->options->init, to->name));
     }
 done:
@@ -155,10 +157,11 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
     if (t->step == t->checkpoint_step)
         return DG_OK;
     path = dg_run_checkpoint_path(t->run, t->step);
-    state = json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:o}", "step", (json_int_t)t->step, "samples_seen",
-                      (json_int_t)(t->step * t->plan.batch), "micro_batch", (json_int_t)t->plan.micro_batch,
-                      "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
-                      (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
+    state =
+        json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:o}", "step", (json_int_t)t->step, "samples_seen",
+                  (json_int_t)(t->step * t->plan.batch), "micro_batch", (json_int_t)t->plan.micro_batch,
+                  "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
+                  (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
     DG_TRY(dg_checkpoint_write(t->ctx, path, arrays, count, state));

@@ -1,4 +1,5 @@
-/* Every test program defines one suite and lets support/test_main.c run it: one process per test (Check's fork mode). */
+/* Every test program defines one suite and lets support/test_main.c run it: one process per test (Check's fork mode).
+ */
 #ifndef DG_TESTS_TEST_MAIN_H
 #define DG_TESTS_TEST_MAIN_H
 

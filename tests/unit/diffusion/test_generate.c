@@ -1,4 +1,5 @@
-/* Drawing: an image is the same bytes in any company, order and number of lanes; guidance and given noise do what they say. */
+/* Drawing: an image is the same bytes in any company, order and number of lanes; guidance and given noise do what they
+ * say. */
 #include "support/test_main.h"
 
 #include "core/philox.h"
@@ -111,7 +112,8 @@ END_TEST
 START_TEST(test_class_and_number_matter) {
     fixture f;
     open_fixture(&f);
-    const dg_generate_image images[3] = {{.number = 1, .label = 0}, {.number = 1, .label = 1}, {.number = 2, .label = 0}};
+    const dg_generate_image images[3] = {
+        {.number = 1, .label = 0}, {.number = 1, .label = 1}, {.number = 2, .label = 0}};
     float out[3 * ELEMENTS];
     const request r = {DG_SAMPLER_DDIM, 0, 1, 2, images, 3};
     DG_CK(f.ctx, draw(&f, &r, out));

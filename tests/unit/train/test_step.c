@@ -111,11 +111,8 @@ static dg_stepper *make_stepper(fixture *f, int64_t micro_batch, int lanes) {
 }
 
 static dg_status run_step(fixture *f, dg_stepper *stepper, int64_t step, double *loss) {
-    const dg_step_batch batch = {.pixels = f->pixels,
-                                 .labels = f->labels,
-                                 .flip = f->flip,
-                                 .first_sample = step * BATCH,
-                                 .count = BATCH};
+    const dg_step_batch batch = {
+        .pixels = f->pixels, .labels = f->labels, .flip = f->flip, .first_sample = step * BATCH, .count = BATCH};
     const dg_optimiser_step update = {.lr = 1e-3,
                                       .beta1 = 0.9,
                                       .beta2 = 0.999,
