@@ -250,3 +250,16 @@ dg_status dg_json_get_string(dg_ctx *ctx, const char *where, const json_t *objec
 done:
     return status;
 }
+
+void dg_json_warn_unknown(dg_ctx *ctx, const char *where, const json_t *object, const char *const *known,
+                          size_t count) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value) {
+        bool is_known = key[0] == '_';
+        for (size_t i = 0; !is_known && i < count; i++)
+            is_known = strcmp(key, known[i]) == 0;
+        if (!is_known)
+            dg_log(ctx, DG_LOG_WARN, "%s: unknown key \"%s\" is ignored", where, key);
+    }
+}

@@ -39,4 +39,8 @@ DG_MUST_CHECK dg_status dg_json_get_bool(dg_ctx *ctx, const char *where, const j
 DG_MUST_CHECK dg_status dg_json_get_string(dg_ctx *ctx, const char *where, const json_t *object, const char *key,
                                            const char **out);
 
+/* Logs a warning for every key of an object that is not among the known ones; keys that begin with '_' are private and
+ * never warned about. */
+void dg_json_warn_unknown(dg_ctx *ctx, const char *where, const json_t *object, const char *const *known, size_t count);
+
 #endif

@@ -83,18 +83,6 @@ void dg_scheduler_config_defaults(dg_scheduler_config *config) {
     };
 }
 
-static void warn_unknown_keys(const reader *r) {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)r->json, key, value) {
-        bool known = key[0] == '_';
-        for (size_t i = 0; !known && i < sizeof known_keys / sizeof *known_keys; i++)
-            known = strcmp(key, known_keys[i]) == 0;
-        if (!known)
-            dg_log(r->ctx, DG_LOG_WARN, "%s: unknown key \"%s\" is ignored", r->where, key);
-    }
-}
-
 static dg_status read_choice(const reader *r, const char *key, const choice *choices, int *out) {
     dg_status status = DG_OK;
     const char *text = NULL;
@@ -230,7 +218,7 @@ dg_status dg_scheduler_config_from_json(dg_ctx *ctx, const char *where, const js
     if (!json_is_object(json))
         return dg_fail(ctx, DG_ECONFIG, "%s: not a JSON object", where);
     DG_TRY(read_class(&r, out));
-    warn_unknown_keys(&r);
+    dg_json_warn_unknown(ctx, where, json, known_keys, sizeof known_keys / sizeof *known_keys);
     DG_TRY(read_betas(&r, out));
     DG_TRY(read_common(&r, out));
     DG_TRY(read_dpm(&r, out));

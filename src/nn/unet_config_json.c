@@ -25,18 +25,6 @@ static const char *const known_keys[] = {
     /* written beside the model by diffusers' EMAModel */
     "decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup"};
 
-static void warn_unknown_keys(const reader *r) {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)r->json, key, value) {
-        bool known = key[0] == '_';
-        for (size_t i = 0; !known && i < sizeof known_keys / sizeof *known_keys; i++)
-            known = strcmp(key, known_keys[i]) == 0;
-        if (!known)
-            dg_log(r->ctx, DG_LOG_WARN, "%s: unknown key \"%s\" is ignored", r->where, key);
-    }
-}
-
 /* A string key that must be one of the NULL-terminated choices (case ignored); *out its index, kept if the key is
  * missing. A null value is the choice "null" if there is one. */
 static dg_status read_choice(const reader *r, const char *key, const char *const *choices, int *out) {
@@ -198,7 +186,7 @@ dg_status dg_unet_config_from_json(dg_ctx *ctx, const char *where, const json_t 
         return dg_fail(ctx, DG_ECONFIG, "%s: _class_name \"%s\" is not supported; supported: UNet2DModel", where,
                        class_name);
     dg_unet_config_defaults(out);
-    warn_unknown_keys(&r);
+    dg_json_warn_unknown(ctx, where, json, known_keys, sizeof known_keys / sizeof *known_keys);
     DG_TRY(read_sample_size(&r, out));
     DG_TRY(dg_json_get_int(ctx, where, json, "in_channels", 1, 65536, &out->in_channels));
     DG_TRY(dg_json_get_int(ctx, where, json, "out_channels", 1, 65536, &out->out_channels));

@@ -1,31 +1,8 @@
 #!/usr/bin/env bash
 # The program's manners: help, version, names, messages, exit codes, what goes to which stream.
 # usage: test_cli.sh PROGRAM SOURCE_DIR
-set -u
-program=$1
-source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-fail() {
-    echo "FAIL: $*"
-    echo "--- stdout"; head -20 out
-    echo "--- stderr"; head -20 err
-    failures=$((failures + 1))
-}
-
-# expect CODE ARGUMENT...: runs the program, leaves its streams in out and err
-expect() {
-    local wanted=$1
-    shift
-    "$program" "$@" >out 2>err </dev/null
-    local got=$?
-    [ "$got" = "$wanted" ] || fail "diffgen $* gave $got, not $wanted"
-}
-says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
-is_empty() { [ ! -s "$1" ] || fail "$1 is not empty"; }
+# shellcheck source=tests/e2e/support.sh
+. "$(dirname "$0")/support.sh"
 
 # Help and version go to stdout, and nothing to stderr.
 for arguments in --help -h help "help train" "train --help" "sample -h" "info --help" "bench --help" --version; do

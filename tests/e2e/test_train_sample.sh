@@ -2,30 +2,8 @@
 # A model trained on a few images, from pictures to pictures: what is written, that nothing depends on threads, batch or
 # shards, that what was interrupted ends with the same bytes, and what is said when something is wrong.
 # usage: test_train_sample.sh PROGRAM SOURCE_DIR
-set -u
-program=$1
-source=$2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-fail() {
-    echo "FAIL: $*"
-    echo "--- stdout"; tail -5 out
-    echo "--- stderr"; tail -5 err
-    failures=$((failures + 1))
-}
-# expect CODE ARGUMENT...: runs the program, leaves its streams in out and err
-expect() {
-    local wanted=$1
-    shift
-    "$program" "$@" >out 2>err </dev/null
-    local got=$?
-    [ "$got" = "$wanted" ] || fail "diffgen $* gave $got, not $wanted"
-}
-says() { grep -qF -- "$2" "$1" || fail "$1 does not say: $2"; }
-is_empty() { [ ! -s "$1" ] || fail "$1 is not empty"; }
+# shellcheck source=tests/e2e/support.sh
+. "$(dirname "$0")/support.sh"
 # Two folders, but for the locks and what shards leave for each other.
 same() {
     diff -r --exclude '.lock*' --exclude 'manifest.*-of-*.json' "$1" "$2" >diff.txt 2>&1 && return
