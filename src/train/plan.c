@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md); 8 spread the cost of adding
- * up gradients. The micro-batch must not follow the number of threads, or the bits of the result would. */
-enum { MICRO_BATCH = 8, HOLDOUT_MINIMUM = 500 };
+/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md), and 8 spread the cost of adding
+ * up gradients; smaller batches are cut into PIECES, so that several cores have something to do. The micro-batch must not
+ * follow the number of threads, or the bits of the result would. */
+enum { MICRO_BATCH = 8, PIECES = 8, HOLDOUT_MINIMUM = 500 };
 static const double default_holdout = 0.02;
 
 static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
@@ -184,10 +185,15 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
+static int64_t auto_micro_batch(int64_t batch) {
+    const int64_t piece = (batch + PIECES - 1) / PIECES;
+    return piece < MICRO_BATCH ? piece : MICRO_BATCH;
+}
+
 dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
-    int64_t micro = asked ? asked : MICRO_BATCH;
+    int64_t micro = asked ? asked : auto_micro_batch(plan->batch);
     const int64_t available = dg_system_available_bytes();
     char need[32], have[32];
     if (micro > plan->batch)
