@@ -41,9 +41,8 @@ typedef struct dg_conv2d_desc {
     int64_t n, h, w, in_c, out_c;
     int kernel, stride, pad_begin, pad_end; /* the same for both axes; begin = top and left */
     bool bias;
-    bool
-        upsample;  /* x is enlarged 2x (nearest) before the convolution: h and w are those of x, out is 2h x 2w.
-                      Only with kernel 3, stride 1, padding 1. Taken apart into four 2x2 convolutions where that pays. */
+    bool upsample; /* x is enlarged 2x (nearest) before the convolution: h and w are those of x, out is 2h x 2w.
+                    * Kernel 3, stride 1, padding 1 only. Taken apart into four 2x2 convolutions where that pays. */
     bool residual; /* y += residual, same shape as y */
     bool training; /* false: only fwd will be called */
     int lanes;     /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */

@@ -69,7 +69,7 @@ static json_t *model_section(dg_bench *b) {
 static dg_status measure(dg_bench *b, json_t **result) {
     dg_status status = DG_OK;
     json_t *train = NULL, *sample = NULL, *ops = json_array();
-    DG_TRY(dg_bench_peak(b));
+    DG_TRY(dg_bench_peak_create(b));
     DG_TRY(dg_bench_train(b, &train, ops));
     DG_TRY(dg_bench_sample(b, &sample, ops));
     json_t *device = json_pack("{s:s, s:s, s:i, s:f}", "name", b->backend->name, "instruction_set",
@@ -101,6 +101,7 @@ dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **re
     DG_TRY(dg_noise_schedule_create(ctx, &b.scheduler, &b.schedule));
     DG_TRY(measure(&b, result));
 done:
+    dg_bench_peak_free(&b);
     dg_noise_schedule_free(&b.schedule);
     dg_scheduler_config_free(&b.scheduler);
     free(b.name);

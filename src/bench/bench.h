@@ -9,11 +9,13 @@
  * out   *result new reference:
  *   {"device":  {"name", "instruction_set", "threads", "peak_gflops"},
  *    "model":   {"name", "height", "width", "channels", "num_classes", "parameters", "flops_per_image"},
- *    "train":   {"batch", "steps", "step_ms", "images_per_second", "gflops", "executed_gflops", "peak_fraction",
- *                "wait_ms", "planned_bytes"},
+ *    "train":   {"batch", "steps", "step_ms", "images_per_second", "gflops", "executed_gflops", "peak_gflops",
+ *                "peak_fraction", "wait_ms", "planned_bytes"},
  *    "sample":  {"batch", "steps", "forward_ms", "images_per_second", "gflops", "executed_gflops",
- *                "peak_fraction"},
+ *                "peak_gflops", "peak_fraction"},
  *    "ops":     [{"name", "phase": "train"|"sample", "calls", "ms", "share", "gflops", "peak_fraction"}]}
+ *   device.peak_gflops: best convolution window of all; in a phase: the median window of those taken during it, which
+ *   peak_fraction compares executed_gflops with.
  *   ops: calls and ms per step, share of the step's time; gflops and peak_fraction null for ops without arithmetic
  *   worth counting. flops_per_image: one forward pass. train.wait_ms: per step, spent waiting for images.
  *   sample.steps: the steps per image that images_per_second assumes.

@@ -6,6 +6,8 @@
 #include "diffusion/schedule.h"
 #include "nn/net.h"
 
+enum { DG_BENCH_WINDOWS = 512 }; /* later ones replace the oldest */
+
 typedef struct dg_bench {
     dg_ctx *ctx;
     const dg_bench_options *options;
@@ -16,12 +18,21 @@ typedef struct dg_bench {
     dg_noise_schedule schedule;
     int64_t h, w, batch;
     int lanes;
-    double peak_gflops;
+    double peak_gflops; /* best window of all */
+    struct dg_bench_peak *peak;
+    double windows[DG_BENCH_WINDOWS]; /* the windows of the phase that is being measured, GFLOP/s */
+    int window_count;
 } dg_bench;
 
-/* Best convolution rate of all lanes together, GFLOP/s: 3x3 convolutions of three shapes, forward, each lane its own
- * data in its cache, the best of several windows. It is what the step's rate is held against. */
-DG_MUST_CHECK dg_status dg_bench_peak(dg_bench *bench);
+/* The convolution rate that ours is held against, all lanes together: 3x3 convolutions, forward, each lane its own data
+ * in its cache. Of three shapes the fastest is kept. A machine's clock drifts by a third within a minute where others
+ * share it, so every phase takes windows of 0.1 s all along and is compared with their median.
+ * Order: create -> per phase: begin_phase, any number of windows, phase_gflops -> free. */
+DG_MUST_CHECK dg_status dg_bench_peak_create(dg_bench *bench);
+void dg_bench_peak_free(dg_bench *bench);
+void dg_bench_peak_begin_phase(dg_bench *bench);
+DG_MUST_CHECK dg_status dg_bench_peak_window(dg_bench *bench);
+double dg_bench_phase_gflops(dg_bench *bench);
 /* out   *section the "train" / "sample" object; rows are appended to ops */
 DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
 DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);

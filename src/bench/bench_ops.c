@@ -117,6 +117,7 @@ dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile
                                 int64_t passes, double wall, json_t *ops) {
     dg_status status = DG_OK;
     const char *wanted = bench->options->op;
+    const double peak = dg_bench_phase_gflops(bench);
     row *rows = NULL;
     int count = 0;
     DG_TRY(dg_alloc(bench->ctx, &rows, 2 * (size_t)dg_net_graph(profile->net)->node_count, sizeof *rows, "the table"));
@@ -128,7 +129,7 @@ dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile
         const double gflops = rows[i].flops * (double)images / rows[i].seconds * profile->lanes / 1e9;
         if (wanted && !strstr(rows[i].name, wanted))
             continue;
-        json_t *fraction = rows[i].flops > 0 ? json_real(gflops / bench->peak_gflops) : json_null();
+        json_t *fraction = rows[i].flops > 0 ? json_real(gflops / peak) : json_null();
         json_t *rate = rows[i].flops > 0 ? json_real(gflops) : json_null();
         json_array_append_new(ops, json_pack("{s:s, s:s, s:I, s:f, s:f, s:o, s:o}", "name", rows[i].name, "phase",
                                              phase, "calls", (json_int_t)rows[i].calls, "ms",

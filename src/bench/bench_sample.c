@@ -21,11 +21,14 @@ static dg_status time_batches(dg_bench *b, dg_generator *generator, const dg_sam
     for (int64_t i = 0; i < b->batch; i++)
         images[i].number = (uint64_t)i;
     const dg_generate_job job = {.sampler = sampler, .guidance = 1, .images = images, .count = b->batch, .done = drop};
-    const double start = dg_clock_seconds();
+    dg_bench_peak_begin_phase(b);
+    DG_TRY(dg_bench_peak_window(b));
     do {
+        const double start = dg_clock_seconds();
         DG_TRY(dg_generate(generator, &job));
         *drawn += b->batch;
-        *seconds = dg_clock_seconds() - start;
+        *seconds += dg_clock_seconds() - start;
+        DG_TRY(dg_bench_peak_window(b));
     } while (*seconds < b->options->seconds);
 done:
     free(images);
@@ -54,11 +57,11 @@ dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
     DG_TRY(dg_bench_profile_rows(b, &profile, "sample", drawn * steps, drawn / b->batch * steps, seconds, ops));
     const dg_graph *graph = dg_net_graph(dg_generator_net(generator));
     const double passes = (double)(drawn * steps) / seconds;
-    const double executed = dg_bench_flops(graph, true, false) * passes / 1e9;
-    *section = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)b->batch, "steps",
+    const double executed = dg_bench_flops(graph, true, false) * passes / 1e9, peak = dg_bench_phase_gflops(b);
+    *section = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "batch", (json_int_t)b->batch, "steps",
                          (json_int_t)steps, "forward_ms", (double)b->batch / passes * 1e3, "images_per_second",
                          (double)drawn / seconds, "gflops", dg_bench_flops(graph, false, false) * passes / 1e9,
-                         "executed_gflops", executed, "peak_fraction", executed / b->peak_gflops);
+                         "executed_gflops", executed, "peak_gflops", peak, "peak_fraction", executed / peak);
 done:
     dg_bench_profile_free(&profile);
     dg_generator_free(generator);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 enum { FILES = 128, MICRO_BATCH = 8, MAX_STEPS = 100000, WARM_UP = 2 };
+#define WINDOW_EVERY 0.5 /* seconds of steps between two looks at the peak */
 
 /* A folder of random images in two classes, so that the loader is measured on its real path. */
 static dg_status write_images(dg_bench *b, const char *folder) {
@@ -91,14 +92,21 @@ done:
 
 static dg_status time_steps(dg_bench *b, dg_stepper *stepper, dg_loader *loader, timing *t) {
     dg_status status = DG_OK;
+    dg_bench_peak_begin_phase(b);
+    double next_window = 0;
     while (t->count < MAX_STEPS && (t->count < 3 || t->total < b->options->seconds)) {
-        const double start = dg_clock_seconds();
         if (dg_ctx_stop_requested(b->ctx))
             return dg_fail(b->ctx, DG_EINTERRUPTED, "stopped while measuring");
+        if (t->total >= next_window) {
+            DG_TRY(dg_bench_peak_window(b));
+            next_window = t->total + WINDOW_EVERY;
+        }
+        const double start = dg_clock_seconds();
         DG_TRY(one_step(stepper, loader, WARM_UP + t->count, b->batch));
         t->seconds[t->count] = dg_clock_seconds() - start;
         t->total += t->seconds[t->count++];
     }
+    DG_TRY(dg_bench_peak_window(b));
 done:
     return status;
 }
@@ -123,16 +131,16 @@ done:
     return status;
 }
 
-static json_t *summarise(const dg_bench *b, timing *t, const dg_stepper *stepper, double waited) {
+static json_t *summarise(dg_bench *b, timing *t, const dg_stepper *stepper, double waited) {
     const dg_graph *graph = dg_net_graph(dg_stepper_net(stepper));
     qsort(t->seconds, (size_t)t->count, sizeof *t->seconds, ascending);
     const double step = t->seconds[t->count / 2], images = (double)b->batch / step;
-    const double executed = dg_bench_flops(graph, true, true) * images / 1e9;
-    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "batch", (json_int_t)b->batch, "steps",
+    const double executed = dg_bench_flops(graph, true, true) * images / 1e9, peak = dg_bench_phase_gflops(b);
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "batch", (json_int_t)b->batch, "steps",
                      (json_int_t)t->count, "step_ms", step * 1e3, "images_per_second", images, "gflops",
-                     dg_bench_flops(graph, false, true) * images / 1e9, "executed_gflops", executed, "peak_fraction",
-                     executed / b->peak_gflops, "wait_ms", waited / (double)t->count * 1e3, "planned_bytes",
-                     (json_int_t)dg_stepper_bytes(stepper));
+                     dg_bench_flops(graph, false, true) * images / 1e9, "executed_gflops", executed, "peak_gflops",
+                     peak, "peak_fraction", executed / peak, "wait_ms", waited / (double)t->count * 1e3,
+                     "planned_bytes", (json_int_t)dg_stepper_bytes(stepper));
 }
 
 dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {

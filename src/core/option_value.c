@@ -266,8 +266,8 @@ dg_status dg_option_value_reset(dg_ctx *ctx, const dg_option *option, void *opti
 
 char *dg_format_double(char buffer[32], double value) {
     for (int digits = 15; digits <= 17; digits++) {
-        snprintf(buffer, 32, "%.*g", digits, value);
-        if (strtod(buffer, NULL) == value)
+        const int length = snprintf(buffer, 32, "%.*g", digits, value);
+        if (length < 32 && strtod(buffer, NULL) == value)
             break;
     }
     return buffer;

@@ -30,7 +30,7 @@ typedef struct dg_model_folder {
  * flat layout), a bare model folder, or a training checkpoint with unet_ema/ or unet/ in it.
  * out   *out, also on failure to be freed with dg_model_folder_free
  * err   DG_ENOINPUT no such folder; DG_EDATA not a model folder, missing or misshapen tensors (all named), a .bin file
- * only; DG_ECONFIG an unsupported architecture; DG_EIO; DG_ENOMEM */
+ * only; DG_EDATA also an unsupported architecture (named); DG_EIO; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_model_folder_open(dg_ctx *ctx, const char *path, dg_model_folder *out);
 /* Reads the weights. Tensors the architecture has no place for are named in a warning.
  * out   weights [folder->params.total], padding zeroed

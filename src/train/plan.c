@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md), and 8 spread the cost of adding
- * up gradients; smaller batches are cut into PIECES, so that several cores have something to do. The micro-batch must not
- * follow the number of threads, or the bits of the result would. */
+/* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md), and 8 spread the cost of
+ * adding up gradients; smaller batches are cut into PIECES, so that several cores have something to do. The micro-batch
+ * must not follow the number of threads, or the bits of the result would. */
 enum { MICRO_BATCH = 8, PIECES = 8, HOLDOUT_MINIMUM = 500 };
 static const double default_holdout = 0.02;
 

@@ -61,6 +61,13 @@ for event in start status checkpoint result; do says out "\"event\":\"$event\"";
 says out '"exit_code":0'
 same run/model one/model
 
+# The memory that was announced is the memory that it took, within 10 %.
+expect 0 train --images "$source/samples/fashion" --preset tiny --batch 64 --steps 4 --grid-every never --out memory --json
+planned=$(sed -n 's/.*"event":"result".*"planned_bytes":\([0-9]*\).*/\1/p' out)
+peak=$(sed -n 's/.*"event":"result".*"peak_bytes":\([0-9]*\).*/\1/p' out)
+[ "${planned:-0}" -gt 0 ] && [ $((peak * 10)) -le $((planned * 11)) ] && [ $((peak * 10)) -ge $((planned * 9)) ] ||
+    fail "planned $planned bytes, took $peak"
+
 # The same command again: nothing to do. Another one: refused.
 cp -r run/model before
 expect 0 "${train[@]}" --out run --quiet
