@@ -1,5 +1,8 @@
 /* A backend: its op table, its memory and its lanes. The CPU's is compiled for several instruction sets and the best
- * one this machine has is chosen when asked for. */
+ * one this machine has is chosen when asked for. The CUDA one is there if it was built in and the machine has a GPU.
+ *
+ * A backend with a queue (a CUDA stream) runs passes some time after they were called: what the host reads has to be
+ * waited for with synchronise, and what it writes must not be overwritten before. The CPU does everything at once. */
 #ifndef DG_KERNELS_BACKEND_H
 #define DG_KERNELS_BACKEND_H
 
@@ -9,9 +12,24 @@ typedef struct dg_backend {
     const char *name;            /* "cpu" */
     const char *instruction_set; /* "avx512", "avx2", "baseline" */
     const dg_ops *ops;
+    bool host_memory;       /* what alloc gives is the host's own memory: plain reads and writes will do */
+    bool has_bf16;          /* DG_PRECISION_TF32 and _BF16 work */
+    size_t workspace_bytes; /* every lane's workspace has at least this */
+    /* Images that sampling runs through the network at once. It may show in an image's bits, so it never varies. */
+    int64_t generate_chunk;
+    int64_t (*available_bytes)(void); /* free memory for alloc; -1: unknown */
     /* out *out zeroed, 64-byte aligned; what: for the error text. err DG_ENOMEM with the number of bytes */
     dg_status (*alloc)(dg_ctx *ctx, size_t bytes, const char *what, void **out);
     void (*free)(void *memory);
+    /* The same in memory that the host and the device both see: staging buffers, arrays with an entry per image. */
+    dg_status (*alloc_shared)(dg_ctx *ctx, size_t bytes, const char *what, void **out);
+    void (*free_shared)(void *memory);
+    /* Copies between host memory and the backend's, after the passes before it in the lane's queue. The host buffers
+     * must stay as they are until synchronise; those of alloc_shared are copied without a detour. err DG_EDEVICE */
+    dg_status (*upload)(dg_exec *exec, void *device, const void *host, size_t bytes);
+    dg_status (*download)(dg_exec *exec, void *host, const void *device, size_t bytes);
+    /* Waits for everything called on the lane. err DG_EDEVICE a pass failed while it ran */
+    dg_status (*synchronise)(dg_exec *exec);
     /* A lane with its workspace; its number `lane` is 0: who makes several numbers them before use.
      * out *out; free with exec_free, which a zeroed exec may be given to */
     dg_status (*exec_create)(dg_ctx *ctx, size_t workspace_bytes, dg_exec *out);
@@ -23,5 +41,22 @@ typedef struct dg_backend {
 const dg_backend *dg_backend_cpu(void);
 /* Every CPU variant this machine can run, best first; returns how many were written (at most max). For op tests. */
 int dg_backend_cpu_variants(const dg_backend **out, int max);
+
+/* The CUDA backend on device `index`. err DG_EDEVICE not built in, no driver, no such GPU: the text says which */
+DG_MUST_CHECK dg_status dg_backend_cuda(dg_ctx *ctx, int index, const dg_backend **out);
+
+typedef struct dg_cuda_device {
+    int index;
+    char name[256];
+    int major, minor; /* compute capability */
+    int multiprocessors;
+    int64_t memory_bytes, free_bytes;
+    bool usable; /* dg_backend_cuda would take it */
+} dg_cuda_device;
+
+/* How many GPUs there are; if none, why, in a sentence. Never fails. */
+int dg_cuda_devices(char *why_none, size_t size);
+/* err DG_EDEVICE */
+DG_MUST_CHECK dg_status dg_cuda_describe(dg_ctx *ctx, int index, dg_cuda_device *out);
 
 #endif

@@ -6,6 +6,11 @@
  *   - parameter gradients follow dg_param_grad.mode and .accumulate
  *   - no pass allocates, synchronises or keeps state; scratch comes from exec->workspace
  *   - the value of an image does not depend on its place in the batch, and a pass repeated gives the same bits
+ *   - tensors lie in the backend's memory (backend.h). Arrays with one entry per image (random, noise, labels,
+ * timesteps, flip, weight, loss, sqnorms) and the descriptions of adamw and sampler_step may as well lie in memory that
+ * the host sees; a backend with a queue reads and writes all of them when the pass runs, not when it is called
+ *   - activations are F32, or BF16 where the backend has it; *_params, statistics and lse are float. axpby, q_sample,
+ *     mse_loss, guidance and sampler_step take tensors of different dtypes, the others one dtype throughout
  *   - shapes are checked by *_plan and by the caller (src/nn); a pass may assert them
  *   - NULL is legal only where said; inputs may not alias outputs unless said
  *   err   DG_EDEVICE the library or launch failed; planning also DG_EINVAL (shape) and DG_ENOMEM
@@ -33,6 +38,9 @@ typedef struct dg_param_grad {
     double *sqnorms;             /* [N], DG_GRAD_SQNORMS */
 } dg_param_grad;
 
+/* Activations and products: all float; float with products in TF32 (10 bits of mantissa); bf16 with sums in float. */
+typedef enum dg_precision { DG_PRECISION_FP32, DG_PRECISION_TF32, DG_PRECISION_BF16 } dg_precision;
+
 /* 2-D cross-correlation, zero padding. Also every linear layer: a 1x1 kernel on {N,1,1,C} or on {N,H,W,C} tokens.
  *   y[n,oy,ox,o] = bias[o] + sum_{ky,kx,i} weight[o,i,ky,kx] * x[n, oy*stride+ky-pad_begin, ox*stride+kx-pad_begin, i]
  * kernel 1 or 3; out = (in + pad_begin + pad_end - kernel)/stride + 1. weight [out_c, in_c, k, k] float, as in PyTorch.
@@ -45,7 +53,8 @@ typedef struct dg_conv2d_desc {
                     * Kernel 3, stride 1, padding 1 only. Taken apart into four 2x2 convolutions where that pays. */
     bool residual; /* y += residual, same shape as y */
     bool training; /* false: only fwd will be called */
-    int lanes;     /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
+    dg_precision precision;
+    int lanes; /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
 } dg_conv2d_desc;
 
 /* y = act( GN(x + shift) * (1 + scale) + offset ), per image and group over (c/groups)*h*w elements, biased variance,
@@ -129,8 +138,10 @@ typedef struct dg_adamw_desc {
     X(act_fwd, (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *y))                                   \
     X(act_bwd_data,                                                                                                    \
       (dg_exec * exec, dg_act act, const dg_tensor *x, const dg_tensor *dy, const dg_tensor *dx, bool accumulate))     \
-    /* y = x * mask/(1-p), mask from random[n] per image; the backward is the same pass on dy. y may alias x. */       \
-    X(dropout, (dg_exec * exec, float p, const dg_random *random, const dg_tensor *x, const dg_tensor *y))             \
+    /* y = x * mask/(1-p), mask from the stream of random[n] with purpose DG_PURPOSE_DROPOUT and step `layer`; the     \
+     * backward is the same pass on dy. y may alias x. */                                                              \
+    X(dropout,                                                                                                         \
+      (dg_exec * exec, float p, uint32_t layer, const dg_random *random, const dg_tensor *x, const dg_tensor *y))      \
     X(upsample_fwd, (dg_exec * exec, const dg_tensor *x, const dg_tensor *y))                                          \
     X(upsample_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *dx, bool accumulate))                  \
     X(avg_pool_fwd, (dg_exec * exec, const dg_tensor *x, const dg_tensor *y))                                          \
@@ -140,7 +151,9 @@ typedef struct dg_adamw_desc {
                         const dg_tensor *db, bool accumulate_b))                                                       \
     /* y = alpha*x + beta*y + gamma; beta == 0 does not read y */                                                      \
     X(axpby, (dg_exec * exec, float alpha, const dg_tensor *x, float beta, float gamma, const dg_tensor *y))           \
-    X(timestep_embedding_fwd, (dg_exec * exec, const dg_timestep_desc *desc, const float *t, const dg_tensor *y))      \
+    /* Of t[n], or if that is NULL of (float)labels[n]. */                                                             \
+    X(timestep_embedding_fwd,                                                                                          \
+      (dg_exec * exec, const dg_timestep_desc *desc, const float *t, const int32_t *labels, const dg_tensor *y))       \
     /* y[n] = table[labels[n]]; labels 0 <= l < rows, checked by the caller */                                         \
     X(embedding_fwd, (dg_exec * exec, const float *table, const int32_t *labels, const dg_tensor *y))                  \
     X(embedding_bwd_params, (dg_exec * exec, const dg_param_grad *mode, int64_t rows, const int32_t *labels,           \
@@ -166,6 +179,12 @@ typedef struct dg_adamw_desc {
     /* dst += src, flat */                                                                                             \
     X(accumulate, (dg_exec * exec, int64_t count, const float *src, float *dst))                                       \
     X(sum_squares, (dg_exec * exec, int64_t count, const float *x, double *sum))                                       \
+    /* *norm = grad_scale * sqrt(sums[0] + ... + sums[count-1]), added up in that order; desc->grad_scale = grad_scale \
+     * * min(1, max_norm/(*norm + 1e-6)), max_norm 0: no clipping; NaN if the norm is not finite. As                   \
+     * torch.nn.utils.clip_grad_norm_. */                                                                              \
+    X(clip_grad_norm, (dg_exec * exec, int64_t count, const double *sums, double grad_scale, double max_norm,          \
+                       double *norm, dg_adamw_desc *desc))                                                             \
+    /* A NaN in desc->grad_scale changes nothing. */                                                                   \
     /* Loshchilov & Hutter 2019, alg. 2 (decoupled decay p -= lr*wd*p), all arrays [count]; ema may be NULL */         \
     X(adamw, (dg_exec * exec, const dg_adamw_desc *desc, int64_t count, const float *grad, float *param, float *m,     \
               float *v, float *ema))

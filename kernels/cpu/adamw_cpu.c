@@ -41,6 +41,8 @@ static inline float updated(const step *s, float grad, float param, float *m, fl
 dg_status DG_CPU(adamw)(dg_exec *exec, const dg_adamw_desc *desc, int64_t count, const float *grad, float *param,
                         float *m, float *v, float *ema) {
     (void)exec;
+    if (isnan(desc->grad_scale))
+        return DG_OK;
     const step s = {
         .grad_scale = desc->grad_scale,
         .keep = (float)(1.0 - (double)desc->lr * (double)desc->weight_decay),

@@ -12,8 +12,8 @@
  *     blocks of keys in columns:     S = Q K^T, dP = dO V^T, dV^T = dO^T P, dK^T = Q^T dS
  * Forming S and dP twice costs seven products where five would do, and saves every transposition and the full matrix.
  *
- * Measured on one AVX-512 core: the forward with its softmax takes 0.83 to 1.45 times what the two products alone take as
- * calls of oneDNN's sgemm (heads of 8 to 80 channels, 49 to 256 tokens), and needs no memory of the library's. */
+ * Measured on one AVX-512 core: the forward with its softmax takes 0.83 to 1.45 times what the two products alone take
+ * as calls of oneDNN's sgemm (heads of 8 to 80 channels, 49 to 256 tokens), and needs no memory of the library's. */
 #include "kernels/cpu/cpu.h"
 
 #include <assert.h>

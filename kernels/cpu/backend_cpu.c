@@ -1,5 +1,6 @@
 /* The CPU backend: memory, lanes, and the choice of instruction set. Our own op files follow the choice made here;
  * oneDNN detects the machine by itself (ONEDNN_MAX_CPU_ISA lowers it). */
+#include "core/system.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu.h"
 
@@ -44,10 +45,23 @@ static void cpu_exec_free(dg_exec *exec) {
     *exec = (dg_exec){0};
 }
 
+static dg_status cpu_copy(dg_exec *exec, void *to, const void *from, size_t bytes) {
+    (void)exec;
+    memcpy(to, from, bytes);
+    return DG_OK;
+}
+
+static dg_status cpu_synchronise(dg_exec *exec) {
+    (void)exec;
+    return DG_OK;
+}
+
 #define BACKEND(variant)                                                                                               \
     {                                                                                                                  \
-        .name = "cpu", .instruction_set = #variant, .ops = &DG_CPU_PASTE(variant, ops), .alloc = cpu_alloc,            \
-        .free = cpu_free, .exec_create = cpu_exec_create, .exec_free = cpu_exec_free,                                  \
+        .name = "cpu", .instruction_set = #variant, .ops = &DG_CPU_PASTE(variant, ops), .host_memory = true,           \
+        .generate_chunk = 4, .available_bytes = dg_system_available_bytes, .alloc = cpu_alloc, .free = cpu_free,       \
+        .alloc_shared = cpu_alloc, .free_shared = cpu_free, .upload = cpu_copy, .download = cpu_copy,                  \
+        .synchronise = cpu_synchronise, .exec_create = cpu_exec_create, .exec_free = cpu_exec_free,                    \
     }
 
 extern const dg_ops dg_cpu_baseline_ops;

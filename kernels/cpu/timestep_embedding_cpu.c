@@ -7,7 +7,7 @@
 #include <math.h>
 
 dg_status DG_CPU(timestep_embedding_fwd)(dg_exec *exec, const dg_timestep_desc *desc, const float *t,
-                                         const dg_tensor *y) {
+                                         const int32_t *labels, const dg_tensor *y) {
     (void)exec;
     const int64_t half = desc->channels / 2;
     for (int64_t i = 0; i < half; i++) {
@@ -15,7 +15,7 @@ dg_status DG_CPU(timestep_embedding_fwd)(dg_exec *exec, const dg_timestep_desc *
         const float frequency = dg_expf(exponent);
         for (int64_t n = 0; n < desc->n; n++) {
             float *row = (float *)y->data + n * desc->channels;
-            const float angle = t[n] * frequency;
+            const float angle = (t ? t[n] : (float)labels[n]) * frequency;
             row[desc->flip_sin_to_cos ? half + i : i] = sinf(angle);
             row[desc->flip_sin_to_cos ? i : half + i] = cosf(angle);
         }

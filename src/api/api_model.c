@@ -12,6 +12,7 @@ struct dg_model {
 };
 
 dg_status dg_model_open(dg_ctx *ctx, const char *path, int threads, dg_model **out) {
+    dg_compute compute;
     dg_model *model = NULL;
     dg_status status = DG_OK;
     *out = NULL;
@@ -19,7 +20,8 @@ dg_status dg_model_open(dg_ctx *ctx, const char *path, int threads, dg_model **o
         DG_TRY(dg_fail(ctx, DG_EUSAGE, "threads is %d; 0 means every core, else it is a number of threads", threads));
     DG_TRY(dg_alloc(ctx, &model, 1, sizeof *model, "a model"));
     model->ctx = ctx;
-    DG_TRY(dg_sample_model_open(ctx, path, DG_SAMPLE_WEIGHTS_EMA, threads, 0, &model->sample));
+    DG_TRY(dg_compute_open(ctx, DG_DEVICE_AUTO, DG_PRECISION_CHOICE_AUTO, threads, &compute));
+    DG_TRY(dg_sample_model_open(ctx, path, DG_SAMPLE_WEIGHTS_EMA, &compute, 0, &model->sample));
     DG_TRY(dg_sample_model_allocate(ctx, &model->sample));
     *out = model;
     model = NULL;
@@ -70,10 +72,7 @@ typedef struct sink {
 
 static dg_status finished_image(void *user, int lane, int64_t index, const dg_tensor *x) {
     const sink *to = user;
-    dg_tensor pixels = *x;
-    pixels.dtype = DG_U8;
-    pixels.data = to->pixels + index * to->image_elements;
-    return to->model->backend->ops->to_pixels(dg_generator_exec(to->model->generator, lane), x, &pixels);
+    return dg_generator_pixels(to->model->generator, lane, x, 8, to->pixels + index * to->image_elements);
 }
 
 static dg_status find_sampler(dg_ctx *ctx, const char *name, dg_sample_sampler *out) {

@@ -3,7 +3,6 @@
 
 #include "io/model_folder.h"
 #include "io/run_folder.h"
-#include "nn/lanes.h"
 #include "train/preset.h"
 
 #include <stdlib.h>
@@ -87,7 +86,8 @@ done:
 
 dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **result) {
     dg_status status = DG_OK;
-    dg_bench b = {.ctx = ctx, .options = options, .backend = dg_backend_cpu()};
+    dg_bench b = {.ctx = ctx, .options = options};
+    dg_compute compute;
     DG_TRY(dg_options_check(ctx, &dg_bench_option_table, options));
     DG_TRY(is_preset(options->model) ? open_preset(&b) : open_model(&b));
     if (b.config.class_embed == DG_CLASS_IDENTITY || b.config.class_embed == DG_CLASS_TIMESTEP)
@@ -97,7 +97,10 @@ dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **re
     b.w = b.config.sample_w;
     if (options->batch)
         b.batch = options->batch;
-    b.lanes = dg_lanes_default((int)options->threads);
+    DG_TRY(dg_compute_open(ctx, options->device, options->precision, (int)options->threads, &compute));
+    b.backend = compute.backend;
+    b.precision = compute.precision;
+    b.lanes = compute.lanes;
     DG_TRY(dg_noise_schedule_create(ctx, &b.scheduler, &b.schedule));
     DG_TRY(measure(&b, result));
 done:

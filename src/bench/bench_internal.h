@@ -12,6 +12,7 @@ typedef struct dg_bench {
     dg_ctx *ctx;
     const dg_bench_options *options;
     const dg_backend *backend;
+    dg_precision precision;
     char *name;
     dg_unet_config config;
     dg_scheduler_config scheduler;

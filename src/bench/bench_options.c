@@ -51,7 +51,14 @@ static const dg_option options[] = {
      .fallback = "auto",
      .choices = "auto|cpu|cuda",
      .group = machine,
-     .help = "Where to compute."},
+     .help = "Where to compute. auto: a GPU if there is one; `diffgen devices` says which."},
+    {.name = "precision",
+     DG_OPT_CHOICE(S, precision),
+     .fallback = "auto",
+     .choices = "auto|fp32|tf32|bf16",
+     .group = machine,
+     .help = "Numbers to compute with; weights are kept in fp32. auto: bf16 on a GPU, fp32 on the CPU, which has no "
+             "other."},
     {.name = "threads",
      DG_OPT_COUNT(S, threads),
      .fallback = "auto",
@@ -68,13 +75,6 @@ static const dg_option options[] = {
      .help = "Print the result as one JSON object."},
 };
 
-static dg_status check(dg_ctx *ctx, const void *filled) {
-    const dg_bench_options *o = filled;
-    if (o->device == DG_BENCH_DEVICE_CUDA)
-        return dg_fail(ctx, DG_EDEVICE, "--device cuda: this build has no CUDA backend; use --device cpu");
-    return DG_OK;
-}
-
 const dg_option_table dg_bench_option_table = {
     .command = "bench",
     .summary = "measure training and sampling speed on this machine",
@@ -89,5 +89,4 @@ const dg_option_table dg_bench_option_table = {
     .options = options,
     .count = sizeof options / sizeof *options,
     .struct_size = sizeof(dg_bench_options),
-    .check = check,
 };

@@ -3,8 +3,7 @@
 #define DG_BENCH_BENCH_OPTIONS_H
 
 #include "core/options.h"
-
-typedef enum dg_bench_device { DG_BENCH_DEVICE_AUTO, DG_BENCH_DEVICE_CPU, DG_BENCH_DEVICE_CUDA } dg_bench_device;
+#include "nn/compute.h"
 
 typedef struct dg_bench_options {
     char *model;        /* preset name, preset file, model folder or run folder */
@@ -12,7 +11,8 @@ typedef struct dg_bench_options {
     int64_t resolution; /* 0 = the model's own */
     int64_t batch;      /* 0 = auto */
     double seconds;     /* to measure each part for */
-    dg_bench_device device;
+    dg_device_choice device;
+    dg_precision_choice precision;
     int64_t threads; /* 0 = auto */
     bool json;
 } dg_bench_options;

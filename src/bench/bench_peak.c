@@ -105,6 +105,7 @@ static dg_status try_shape(dg_bench *bench, int64_t channels, int64_t size) {
                                .stride = 1,
                                .pad_begin = 1,
                                .pad_end = 1,
+                               .precision = bench->precision,
                                .lanes = bench->lanes};
     DG_TRY(bench->backend->ops->conv2d_plan(&planning, &p->desc, &p->plan));
     DG_TRY(allocate_lanes(p));

@@ -40,7 +40,7 @@ dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
     dg_generator *generator = NULL;
     dg_sampler sampler = {0};
     dg_params params = {0};
-    float *weights = NULL;
+    float *weights = NULL, *device_weights = NULL;
     dg_bench_profile profile = {0};
     int64_t drawn = 0;
     double seconds = 0;
@@ -49,9 +49,11 @@ dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
     DG_TRY(dg_alloc(b->ctx, &weights, (size_t)params.total, sizeof *weights, "the model's weights"));
     dg_params_init(&params, 1, weights);
     DG_TRY(dg_sampler_create(b->ctx, DG_SAMPLER_DDIM, &b->scheduler, &b->schedule, steps, 0, &sampler));
-    DG_TRY(dg_generator_create(b->ctx, b->backend, &b->config, b->h, b->w, b->lanes, &generator));
+    const dg_generator_options options = {
+        .backend = b->backend, .h = b->h, .w = b->w, .lanes = b->lanes, .precision = b->precision};
+    DG_TRY(dg_generator_create(b->ctx, &b->config, &options, &generator));
     DG_TRY(dg_generator_allocate(generator));
-    DG_TRY(dg_generator_set_weights(generator, weights));
+    DG_TRY(dg_generator_load_weights(b->ctx, generator, weights, params.total, &device_weights));
     DG_TRY(dg_bench_profile_start(b->ctx, dg_generator_net(generator), b->lanes, &profile));
     DG_TRY(time_batches(b, generator, &sampler, &drawn, &seconds));
     DG_TRY(dg_bench_profile_rows(b, &profile, "sample", drawn * steps, drawn / b->batch * steps, seconds, ops));
@@ -67,6 +69,8 @@ done:
     dg_generator_free(generator);
     dg_sampler_free(&sampler);
     dg_params_free(&params);
+    if (device_weights)
+        b->backend->free(device_weights);
     free(weights);
     return status;
 }

@@ -114,6 +114,7 @@ done:
 static dg_status create_stepper(dg_bench *b, int lanes, int64_t micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const dg_stepper_options options = {.backend = b->backend,
+                                        .precision = b->precision,
                                         .h = b->h,
                                         .w = b->w,
                                         .batch = b->batch,
@@ -123,9 +124,12 @@ static dg_status create_stepper(dg_bench *b, int lanes, int64_t micro_batch, dg_
                                         .ema = true,
                                         .training = {.prediction = b->scheduler.prediction},
                                         .schedule = &b->schedule};
+    dg_stepper_state host;
     DG_TRY(dg_stepper_create(b->ctx, &b->config, &options, out));
     DG_TRY(dg_stepper_allocate(*out));
-    dg_params_init(dg_stepper_params(*out), 1, dg_stepper_get_state(*out).weights);
+    DG_TRY(dg_stepper_pull(*out, &host));
+    dg_params_init(dg_stepper_params(*out), 1, host.weights);
+    DG_TRY(dg_stepper_push(*out));
     DG_TRY(dg_stepper_pack(*out));
 done:
     return status;
@@ -150,7 +154,8 @@ dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
     dg_stepper *stepper = NULL;
     timing *t = NULL;
     dg_bench_profile profile = {0};
-    const int64_t micro = b->batch < MICRO_BATCH ? b->batch : MICRO_BATCH, pieces = (b->batch + micro - 1) / micro;
+    const int64_t largest = b->backend->host_memory ? MICRO_BATCH : b->batch;
+    const int64_t micro = b->batch < largest ? b->batch : largest, pieces = (b->batch + micro - 1) / micro;
     const int lanes = pieces < b->lanes ? (int)pieces : b->lanes;
     DG_TRY(open_images(b, &dataset, &loader));
     DG_TRY(create_stepper(b, lanes, micro, &stepper));

@@ -10,11 +10,9 @@
 #include <string.h>
 
 const dg_command dg_commands[] = {
-    {"train", &dg_train_option_table, dg_cmd_train},
-    {"sample", &dg_sample_option_table, dg_cmd_sample},
-    {"info", &dg_info_option_table, dg_cmd_info},
-    {"bench", &dg_bench_option_table, dg_cmd_bench},
-    {NULL, NULL, NULL},
+    {"train", &dg_train_option_table, dg_cmd_train},       {"sample", &dg_sample_option_table, dg_cmd_sample},
+    {"info", &dg_info_option_table, dg_cmd_info},          {"bench", &dg_bench_option_table, dg_cmd_bench},
+    {"devices", &dg_devices_option_table, dg_cmd_devices}, {NULL, NULL, NULL},
 };
 
 static void print_usage(FILE *to) {

@@ -4,46 +4,49 @@
 #include "nn/optimiser.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { CHUNK = DG_GENERATE_CHUNK, HISTORY = 3 };
+enum { HISTORY = 3 };
 
 typedef struct lane_buffers {
-    float *memory;
+    void *memory;       /* on the device */
     float *x0[HISTORY]; /* ring of clean-image estimates, newest at the step's index modulo 3 */
-    float *cond;        /* the conditional prediction, while the unconditional one is computed */
-    dg_random random[CHUNK];
+    float *x;           /* the image so far; the network's input itself where that is in float */
+    void *pixels;       /* one image as the host wants it, in memory that it sees; NULL where it sees all memory */
+    void *cond;         /* the conditional prediction, while the unconditional one is computed */
 } lane_buffers;
 
 struct dg_generator {
     dg_ctx *ctx;
-    const dg_backend *backend;
+    dg_generator_options options;
     dg_unet_config config;
-    int lanes;
+    int64_t chunk, image_elements;
     dg_net *net;
     const float *weights;
-    int64_t image_elements, h, w;
     lane_buffers *buffers;
 };
 
-dg_status dg_generator_create(dg_ctx *ctx, const dg_backend *backend, const dg_unet_config *config, int64_t h,
-                              int64_t w, int lanes, dg_generator **out) {
+dg_status dg_generator_create(dg_ctx *ctx, const dg_unet_config *config, const dg_generator_options *options,
+                              dg_generator **out) {
     dg_status status = DG_OK;
     dg_generator *generator = NULL;
+    const dg_backend *backend = options->backend;
     DG_TRY(dg_alloc(ctx, &generator, 1, sizeof *generator, "the generator"));
-    *generator = (dg_generator){.ctx = ctx, .backend = backend, .config = *config, .lanes = lanes, .h = h, .w = w};
-    generator->image_elements = h * w * config->out_channels;
+    *generator = (dg_generator){.ctx = ctx, .options = *options, .config = *config, .chunk = backend->generate_chunk};
+    generator->image_elements = options->h * options->w * config->out_channels;
     if (config->in_channels != config->out_channels)
         DG_TRY(dg_fail(ctx, DG_ECONFIG,
                        "sampling needs a model with as many output as input channels, not %lld and %lld",
                        (long long)config->out_channels, (long long)config->in_channels));
-    const dg_net_options options = {.backend = backend,
-                                    .n = CHUNK,
-                                    .h = h,
-                                    .w = w,
-                                    .lanes = lanes,
-                                    .extra_workspace_bytes =
-                                        backend->ops->sampler_step_workspace_bytes(generator->image_elements)};
-    DG_TRY(dg_net_create(ctx, config, &options, &generator->net));
+    const dg_net_options net = {.backend = backend,
+                                .n = generator->chunk,
+                                .h = options->h,
+                                .w = options->w,
+                                .lanes = options->lanes,
+                                .precision = options->precision,
+                                .extra_workspace_bytes =
+                                    backend->ops->sampler_step_workspace_bytes(generator->image_elements)};
+    DG_TRY(dg_net_create(ctx, config, &net, &generator->net));
     *out = generator;
     generator = NULL;
 done:
@@ -54,35 +57,47 @@ done:
 void dg_generator_free(dg_generator *generator) {
     if (!generator)
         return;
-    for (int i = 0; generator->buffers && i < generator->lanes; i++)
-        generator->backend->free(generator->buffers[i].memory);
+    const dg_backend *backend = generator->options.backend;
+    for (int i = 0; generator->buffers && i < generator->options.lanes; i++) {
+        backend->free(generator->buffers[i].memory);
+        backend->free_shared(generator->buffers[i].pixels);
+    }
     free(generator->buffers);
     dg_net_free(generator->net);
     free(generator);
 }
 
+static bool input_is_state(const dg_generator *generator) {
+    return generator->options.precision != DG_PRECISION_BF16;
+}
+
 static size_t lane_bytes(const dg_generator *generator) {
-    return (size_t)(CHUNK * generator->image_elements) * (HISTORY + 1) * sizeof(float);
+    const int64_t arrays = HISTORY + 1 + (input_is_state(generator) ? 0 : 1);
+    return (size_t)(generator->chunk * generator->image_elements * arrays) * sizeof(float);
 }
 
 size_t dg_generator_bytes(const dg_generator *generator) {
-    return dg_net_memory_plan(generator->net).total_bytes + (size_t)generator->lanes * lane_bytes(generator);
+    return dg_net_memory_plan(generator->net).total_bytes + (size_t)generator->options.lanes * lane_bytes(generator);
 }
 
 dg_status dg_generator_allocate(dg_generator *generator) {
     dg_status status = DG_OK;
-    const int64_t chunk_elements = CHUNK * generator->image_elements;
+    const dg_generator_options *o = &generator->options;
+    const int64_t chunk_elements = generator->chunk * generator->image_elements;
     DG_TRY(dg_net_allocate(generator->net));
-    DG_TRY(dg_alloc(generator->ctx, &generator->buffers, (size_t)generator->lanes, sizeof *generator->buffers,
-                    "the generator"));
-    for (int i = 0; i < generator->lanes; i++) {
+    DG_TRY(
+        dg_alloc(generator->ctx, &generator->buffers, (size_t)o->lanes, sizeof *generator->buffers, "the generator"));
+    for (int i = 0; i < o->lanes; i++) {
         lane_buffers *b = &generator->buffers[i];
-        void *memory;
-        DG_TRY(generator->backend->alloc(generator->ctx, lane_bytes(generator), "the sampler's history", &memory));
-        b->memory = memory;
+        DG_TRY(o->backend->alloc(generator->ctx, lane_bytes(generator), "the sampler's history", &b->memory));
         for (int k = 0; k < HISTORY; k++)
-            b->x0[k] = b->memory + k * chunk_elements;
-        b->cond = b->memory + HISTORY * chunk_elements;
+            b->x0[k] = (float *)b->memory + k * chunk_elements;
+        b->cond = (float *)b->memory + HISTORY * chunk_elements;
+        b->x = input_is_state(generator) ? dg_net_lane(generator->net, i)->x.data
+                                         : (float *)b->memory + (HISTORY + 1) * chunk_elements;
+        if (!o->backend->host_memory)
+            DG_TRY(o->backend->alloc_shared(generator->ctx, (size_t)generator->image_elements * sizeof(uint16_t),
+                                            "an image's pixels", &b->pixels));
     }
 done:
     return status;
@@ -90,76 +105,182 @@ done:
 
 dg_status dg_generator_set_weights(dg_generator *generator, const float *weights) {
     generator->weights = weights;
-    return dg_optimiser_pack(generator->net, generator->lanes, weights);
+    return dg_optimiser_pack(generator->net, generator->options.lanes, weights);
+}
+
+dg_status dg_generator_load_weights(dg_ctx *ctx, dg_generator *generator, const float *weights, int64_t count,
+                                    float **copy) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = generator->options.backend;
+    dg_exec *exec = dg_net_lane(generator->net, 0)->exec;
+    const size_t bytes = (size_t)count * sizeof(float);
+    void *memory = NULL;
+    *copy = NULL;
+    if (!backend->host_memory) {
+        DG_TRY(backend->alloc(ctx, bytes, "the model's weights", &memory));
+        *copy = memory;
+        DG_TRY(backend->upload(exec, memory, weights, bytes));
+        DG_TRY(backend->synchronise(exec));
+    }
+    DG_TRY(dg_generator_set_weights(generator, *copy ? *copy : weights));
+done:
+    return status;
 }
 
 dg_net *dg_generator_net(const dg_generator *generator) {
     return generator->net;
 }
 
-dg_exec *dg_generator_exec(const dg_generator *generator, int lane) {
-    return dg_net_lane(generator->net, lane)->exec;
+dg_status dg_generator_pixels(const dg_generator *generator, int lane, const dg_tensor *x, int bits, void *pixels) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = generator->options.backend;
+    dg_exec *exec = dg_net_lane(generator->net, lane)->exec;
+    void *shared = generator->buffers[lane].pixels;
+    dg_tensor to = *x;
+    to.dtype = bits == 16 ? DG_U16 : DG_U8;
+    to.data = shared ? shared : pixels;
+    DG_TRY(backend->ops->to_pixels(exec, x, &to));
+    DG_TRY(backend->synchronise(exec));
+    if (shared)
+        memcpy(pixels, shared, dg_tensor_bytes(&to));
+done:
+    return status;
 }
+
+/* What the passes of a chunk are told, in memory that the host sees. Everything a chunk needs is written before its
+ * first pass is called, so that its passes need not wait for the host. */
+typedef struct lane_script {
+    void *shared;
+    dg_sampler_desc *updates; /* [steps] */
+    dg_random *random;        /* [1 + steps][chunk]: x_T, then each step's noise */
+    float *timesteps;         /* [steps][chunk] */
+    int32_t *labels;          /* [2][chunk]: conditional, unconditional */
+    float *noise;             /* [chunk] images of the caller's x_T; NULL if it gave none */
+} lane_script;
 
 typedef struct run {
     dg_generator *generator;
     const dg_generate_job *job;
+    lane_script *scripts; /* [lanes] */
+    bool given_noise;
 } run;
 
+static size_t script_bytes(const run *r) {
+    const size_t steps = (size_t)r->job->sampler->count, chunk = (size_t)r->generator->chunk;
+    size_t bytes = steps * sizeof(dg_sampler_desc) + (1 + steps) * chunk * sizeof(dg_random) +
+                   steps * chunk * sizeof(float) + 2 * chunk * sizeof(int32_t);
+    if (r->given_noise)
+        bytes += chunk * (size_t)r->generator->image_elements * sizeof(float);
+    return bytes;
+}
+
+static dg_status allocate_scripts(run *r) {
+    dg_status status = DG_OK;
+    const dg_generator *g = r->generator;
+    const int64_t steps = r->job->sampler->count;
+    DG_TRY(dg_alloc(g->ctx, &r->scripts, (size_t)g->options.lanes, sizeof *r->scripts, "the generator"));
+    for (int i = 0; i < g->options.lanes; i++) {
+        lane_script *s = &r->scripts[i];
+        DG_TRY(g->options.backend->alloc_shared(g->ctx, script_bytes(r), "the sampler's steps", &s->shared));
+        s->random = s->shared;
+        s->updates = (dg_sampler_desc *)(s->random + (1 + steps) * g->chunk);
+        s->timesteps = (float *)(s->updates + steps);
+        s->labels = (int32_t *)(s->timesteps + steps * g->chunk);
+        s->noise = r->given_noise ? (float *)(s->labels + 2 * g->chunk) : NULL;
+    }
+done:
+    return status;
+}
+
+static void free_scripts(run *r) {
+    for (int i = 0; r->scripts && i < r->generator->options.lanes; i++)
+        r->generator->options.backend->free_shared(r->scripts[i].shared);
+    free(r->scripts);
+}
+
 /* Slots beyond the last image repeat it: the chunk's shape is always the same. */
-static const dg_generate_image *slot_image(const run *r, int64_t chunk, int slot) {
-    const int64_t index = chunk * CHUNK + slot;
+static const dg_generate_image *slot_image(const run *r, int64_t chunk, int64_t slot) {
+    const int64_t index = chunk * r->generator->chunk + slot;
     return &r->job->images[index < r->job->count ? index : r->job->count - 1];
 }
 
-static void address_streams(const run *r, int lane, int64_t chunk, dg_purpose purpose, int64_t step) {
-    dg_random *random = r->generator->buffers[lane].random;
-    for (int slot = 0; slot < CHUNK; slot++)
-        random[slot] = (dg_random){.seed = r->job->seed,
-                                   .image = slot_image(r, chunk, slot)->number,
-                                   .purpose = (uint32_t)purpose,
-                                   .step = (uint32_t)step};
+/* The caller's x_T comes as (C, H, W). */
+static void transpose_noise(const dg_generator *g, const float *noise, float *x) {
+    const int64_t channels = g->config.in_channels, pixels = g->image_elements / channels;
+    for (int64_t i = 0; i < g->image_elements; i++)
+        x[i] = noise[i % channels * pixels + i / channels];
+}
+
+static void write_script(const run *r, int lane, int64_t chunk) {
+    const dg_generator *g = r->generator;
+    lane_script *s = &r->scripts[lane];
+    for (int64_t slot = 0; slot < g->chunk; slot++) {
+        const dg_generate_image *image = slot_image(r, chunk, slot);
+        dg_random *random = s->random + slot;
+        *random = (dg_random){.seed = r->job->seed, .image = image->number, .purpose = DG_PURPOSE_SAMPLE};
+        for (int64_t i = 0; i < r->job->sampler->count; i++) {
+            random += g->chunk;
+            *random = (dg_random){
+                .seed = r->job->seed, .image = image->number, .purpose = DG_PURPOSE_SAMPLER, .step = (uint32_t)i};
+            s->timesteps[i * g->chunk + slot] = r->job->sampler->steps[i].timestep;
+        }
+        s->labels[slot] = image->label;
+        s->labels[g->chunk + slot] = (int32_t)g->config.null_class;
+        if (image->noise)
+            transpose_noise(g, image->noise, s->noise + slot * g->image_elements);
+    }
+    for (int64_t i = 0; i < r->job->sampler->count; i++)
+        s->updates[i] = r->job->sampler->steps[i].update;
+}
+
+/* The image so far, all of a chunk. */
+static dg_tensor state_of(const run *r, int lane) {
+    dg_tensor x = dg_net_lane(r->generator->net, lane)->x;
+    x.dtype = DG_F32;
+    x.data = r->generator->buffers[lane].x;
+    return x;
 }
 
 /* x_T: drawn, then replaced where the caller gave its own. */
 static dg_status initial_noise(const run *r, int lane, int64_t chunk) {
+    dg_status status = DG_OK;
     const dg_generator *g = r->generator;
-    const dg_net_io *io = dg_net_lane(g->net, lane);
-    const int64_t pixels = g->h * g->w, channels = g->config.in_channels;
-    address_streams(r, lane, chunk, DG_PURPOSE_SAMPLE, 0);
-    const dg_status status = g->backend->ops->fill_normal(io->exec, g->buffers[lane].random, &io->x);
-    for (int slot = 0; status == DG_OK && slot < CHUNK; slot++) {
-        const float *noise = slot_image(r, chunk, slot)->noise;
-        float *x = (float *)io->x.data + slot * g->image_elements;
-        for (int64_t i = 0; noise && i < g->image_elements; i++)
-            x[i] = noise[i % channels * pixels + i / channels];
-    }
+    const dg_backend *backend = g->options.backend;
+    dg_exec *exec = dg_net_lane(g->net, lane)->exec;
+    const dg_tensor x = state_of(r, lane);
+    DG_TRY(backend->ops->fill_normal(exec, r->scripts[lane].random, &x));
+    for (int64_t slot = 0; slot < g->chunk; slot++)
+        if (slot_image(r, chunk, slot)->noise)
+            DG_TRY(backend->upload(exec, (float *)x.data + slot * g->image_elements,
+                                   r->scripts[lane].noise + slot * g->image_elements,
+                                   (size_t)g->image_elements * sizeof(float)));
+done:
     return status;
 }
 
-static dg_status predict(const run *r, int lane, int64_t chunk, float timestep, bool unconditional) {
+static dg_status predict(const run *r, int lane, int64_t step, bool unconditional) {
     const dg_generator *g = r->generator;
-    const dg_net_io *io = dg_net_lane(g->net, lane);
-    for (int slot = 0; slot < CHUNK; slot++) {
-        io->timesteps[slot] = timestep;
-        io->labels[slot] = unconditional ? (int32_t)g->config.null_class : slot_image(r, chunk, slot)->label;
-    }
+    const lane_script *s = &r->scripts[lane];
+    dg_net_set_inputs(g->net, lane, s->timesteps + step * g->chunk, s->labels + (unconditional ? g->chunk : 0));
     return dg_net_forward(g->net, lane, g->weights, false);
 }
 
 /* The model's output at this step, guided if asked for, in the net's y. */
-static dg_status guided_prediction(const run *r, int lane, int64_t chunk, float timestep) {
+static dg_status guided_prediction(const run *r, int lane, int64_t step) {
     dg_status status = DG_OK;
     const dg_generator *g = r->generator;
-    const dg_ops *ops = g->backend->ops;
+    const dg_ops *ops = g->options.backend->ops;
     const dg_net_io *io = dg_net_lane(g->net, lane);
+    const dg_tensor x = state_of(r, lane);
     dg_tensor cond = io->y;
     cond.data = g->buffers[lane].cond;
-    DG_TRY(predict(r, lane, chunk, timestep, false));
+    if (!input_is_state(g))
+        DG_TRY(ops->axpby(io->exec, 1, &x, 0, 0, &io->x));
+    DG_TRY(predict(r, lane, step, false));
     if (r->job->guidance == 1)
         return DG_OK;
     DG_TRY(ops->axpby(io->exec, 1, &io->y, 0, 0, &cond));
-    DG_TRY(predict(r, lane, chunk, timestep, true));
+    DG_TRY(predict(r, lane, step, true));
     DG_TRY(ops->guidance(io->exec, (float)r->job->guidance, &cond, &io->y, &cond));
     DG_TRY(ops->axpby(io->exec, 1, &cond, 0, 0, &io->y));
 done:
@@ -167,23 +288,23 @@ done:
 }
 
 static dg_tensor history(const run *r, int lane, int64_t step) {
-    dg_tensor view = dg_net_lane(r->generator->net, lane)->x;
+    dg_tensor view = state_of(r, lane);
     view.data = r->generator->buffers[lane].x0[(step + HISTORY) % HISTORY];
     return view;
 }
 
-static dg_status reverse_step(const run *r, int lane, int64_t chunk, int64_t i) {
+static dg_status reverse_step(const run *r, int lane, int64_t i) {
     dg_status status = DG_OK;
     const dg_generator *g = r->generator;
-    const dg_sampler_step *step = &r->job->sampler->steps[i];
+    const lane_script *s = &r->scripts[lane];
     const dg_net_io *io = dg_net_lane(g->net, lane);
+    const dg_tensor x = state_of(r, lane);
     const dg_tensor x0 = history(r, lane, i), m1 = history(r, lane, i - 1), m2 = history(r, lane, i - 2);
     if (dg_ctx_stop_requested(g->ctx))
         return dg_fail(g->ctx, DG_EINTERRUPTED, "stopped while sampling");
-    DG_TRY(guided_prediction(r, lane, chunk, step->timestep));
-    address_streams(r, lane, chunk, DG_PURPOSE_SAMPLER, i);
-    DG_TRY(
-        g->backend->ops->sampler_step(io->exec, &step->update, g->buffers[lane].random, &io->y, &m1, &m2, &x0, &io->x));
+    DG_TRY(guided_prediction(r, lane, i));
+    DG_TRY(g->options.backend->ops->sampler_step(io->exec, &s->updates[i], s->random + (1 + i) * g->chunk, &io->y, &m1,
+                                                 &m2, &x0, &x));
 done:
     return status;
 }
@@ -191,21 +312,25 @@ done:
 static dg_status generate_chunk(void *user, int lane, int64_t chunk) {
     dg_status status = DG_OK;
     const run *r = user;
-    const dg_net_io *io = dg_net_lane(r->generator->net, lane);
+    const dg_generator *g = r->generator;
+    write_script(r, lane, chunk);
     DG_TRY(initial_noise(r, lane, chunk));
     for (int64_t i = 0; i < r->job->sampler->count; i++)
-        DG_TRY(reverse_step(r, lane, chunk, i));
-    for (int64_t slot = 0; slot < CHUNK && chunk * CHUNK + slot < r->job->count; slot++) {
-        dg_tensor image = io->x;
+        DG_TRY(reverse_step(r, lane, i));
+    for (int64_t slot = 0; slot < g->chunk && chunk * g->chunk + slot < r->job->count; slot++) {
+        dg_tensor image = state_of(r, lane);
         image.dims[0] = 1;
-        image.data = (float *)io->x.data + slot * r->generator->image_elements;
-        DG_TRY(r->job->done(r->job->user, lane, chunk * CHUNK + slot, &image));
+        image.data = (float *)image.data + slot * g->image_elements;
+        DG_TRY(r->job->done(r->job->user, lane, chunk * g->chunk + slot, &image));
     }
+    DG_TRY(g->options.backend->synchronise(dg_net_lane(g->net, lane)->exec)); /* before the script is written anew */
 done:
+    dg_net_set_inputs(g->net, lane, NULL, NULL);
     return status;
 }
 
 dg_status dg_generate(dg_generator *generator, const dg_generate_job *job) {
+    dg_status status = DG_OK;
     run r = {.generator = generator, .job = job};
     const dg_lanes_job work = {.work = generate_chunk, .user = &r};
     if (job->guidance != 1 && generator->config.null_class < 0)
@@ -213,5 +338,11 @@ dg_status dg_generate(dg_generator *generator, const dg_generate_job *job) {
                        "guidance %g needs a model that learnt a null class; this one did not (train with "
                        "--label-dropout above 0)",
                        job->guidance);
-    return dg_lanes_run(generator->lanes, (job->count + CHUNK - 1) / CHUNK, &work);
+    for (int64_t i = 0; i < job->count; i++)
+        r.given_noise |= job->images[i].noise != NULL;
+    DG_TRY(allocate_scripts(&r));
+    DG_TRY(dg_lanes_run(generator->options.lanes, (job->count + generator->chunk - 1) / generator->chunk, &work));
+done:
+    free_scripts(&r);
+    return status;
 }

@@ -11,20 +11,28 @@
 #include "diffusion/sampler.h"
 #include "nn/net.h"
 
-/* Images per lane and pass. Part of what defines an image's bits, so never chosen at run time: small enough that a few
- * images keep every core busy, large enough that the weights are not read anew for every image. */
-enum { DG_GENERATE_CHUNK = 4 };
-
 typedef struct dg_generator dg_generator;
 
+typedef struct dg_generator_options {
+    const dg_backend *backend; /* backend->generate_chunk images go through the network at once */
+    int64_t h, w;
+    int lanes;
+    dg_precision precision;
+} dg_generator_options;
+
 /* out *out; err as dg_net_create */
-DG_MUST_CHECK dg_status dg_generator_create(dg_ctx *ctx, const dg_backend *backend, const dg_unet_config *config,
-                                            int64_t h, int64_t w, int lanes, dg_generator **out);
+DG_MUST_CHECK dg_status dg_generator_create(dg_ctx *ctx, const dg_unet_config *config,
+                                            const dg_generator_options *options, dg_generator **out);
 void dg_generator_free(dg_generator *generator);
 size_t dg_generator_bytes(const dg_generator *generator); /* what dg_generator_allocate will take */
 DG_MUST_CHECK dg_status dg_generator_allocate(dg_generator *generator);
-/* Packs the weights; `weights` must outlive the use. */
+/* Packs the weights, which lie in the backend's memory and must outlive the use. */
 DG_MUST_CHECK dg_status dg_generator_set_weights(dg_generator *generator, const float *weights);
+
+/* The same from the host's memory: where that is not the backend's, *copy is allocated (backend->free), else NULL and
+ * `weights` itself must outlive the use. err DG_ENOMEM, DG_EDEVICE */
+DG_MUST_CHECK dg_status dg_generator_load_weights(dg_ctx *ctx, dg_generator *generator, const float *weights,
+                                                  int64_t count, float **copy);
 
 typedef struct dg_generate_image {
     uint64_t number;    /* keys the image's noise */
@@ -38,8 +46,8 @@ typedef struct dg_generate_job {
     uint64_t seed;
     const dg_generate_image *images;
     int64_t count;
-    /* Receives every finished image, x (h, w, c) in [-1,1] or beyond, on the lane that made it; several lanes at once.
-     */
+    /* Receives every finished image, x (1, h, w, c) F32 in the backend's memory, in [-1,1] or beyond, on the lane that
+     * made it; several lanes at once. */
     dg_status (*done)(void *user, int lane, int64_t index, const dg_tensor *x);
     void *user;
 } dg_generate_job;
@@ -47,7 +55,8 @@ typedef struct dg_generate_job {
 /* err   DG_EINVAL guidance without a null class, a label out of range; DG_EINTERRUPTED; what done returns */
 DG_MUST_CHECK dg_status dg_generate(dg_generator *generator, const dg_generate_job *job);
 dg_net *dg_generator_net(const dg_generator *generator); /* for profiles */
-/* A lane's execution handle, for ops on the finished images. */
-dg_exec *dg_generator_exec(const dg_generator *generator, int lane);
+/* For done: the image as uint8_t (bits 8) or uint16_t (16) in the host's memory, pixels (h, w, c). err DG_EDEVICE */
+DG_MUST_CHECK dg_status dg_generator_pixels(const dg_generator *generator, int lane, const dg_tensor *x, int bits,
+                                            void *pixels);
 
 #endif

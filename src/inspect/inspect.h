@@ -21,4 +21,17 @@ extern const dg_option_table dg_info_option_table;
  * err   DG_ENOINPUT nothing there; DG_EDATA none of these; DG_ECONFIG, DG_EIO, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_inspect(dg_ctx *ctx, const char *path, json_t **result);
 
+typedef struct dg_devices_options {
+    bool json;
+} dg_devices_options;
+
+extern const dg_option_table dg_devices_option_table;
+
+/* What the backends find here. out *result new reference:
+ *   {"auto_device": "cpu"|"cuda", "auto_precision", "devices": [{"device": "cpu", "instruction_set", "threads",
+ *    "free_bytes"}, {"device": "cuda", "name", "compute_capability", "multiprocessors", "memory_bytes", "free_bytes",
+ *    "usable", "why_not"}], "why_no_gpu": null or a sentence}
+ * err   DG_EDEVICE, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_devices_list(dg_ctx *ctx, json_t **result);
+
 #endif

@@ -1,3 +1,4 @@
+#include "core/text.h"
 #include "nn/net_internal.h"
 
 #include <stdlib.h>
@@ -35,6 +36,7 @@ static dg_conv2d_desc conv2d_desc(const dg_net *net, const dg_node *node) {
                             .upsample = node->upsample,
                             .residual = node->x2 >= 0,
                             .training = net->options.training,
+                            .precision = net->options.precision,
                             .lanes = net->options.lanes};
 }
 
@@ -47,7 +49,7 @@ static dg_status plan_ops(dg_net *net) {
     dg_status status = DG_OK;
     const dg_ops *ops = net->options.backend->ops;
     dg_exec exec = {.ctx = net->ctx};
-    net->memory.workspace_bytes = larger(net->options.extra_workspace_bytes, (size_t)net->options.n * sizeof(float));
+    net->memory.workspace_bytes = larger(net->options.extra_workspace_bytes, net->options.backend->workspace_bytes);
     for (int i = 0; i < net->graph->node_count; i++) {
         const dg_node *node = &net->graph->nodes[i];
         dg_node_state *state = &net->nodes[i];
@@ -83,8 +85,10 @@ dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_
     DG_TRY(dg_net_schedule(net));
     DG_TRY(plan_ops(net));
     dg_net_memory *memory = &net->memory;
+    memory->input_bytes = (size_t)options->n * (sizeof(dg_random) + sizeof(float) + sizeof(int32_t));
     memory->total_bytes =
-        memory->packed_bytes + (size_t)options->lanes * (memory->activation_bytes + memory->workspace_bytes);
+        memory->packed_bytes +
+        (size_t)options->lanes * (memory->activation_bytes + memory->workspace_bytes + memory->input_bytes);
     *out = net;
     net = NULL;
 done:
@@ -99,6 +103,7 @@ void dg_net_free(dg_net *net) {
     for (int i = 0; net->lanes && i < net->options.lanes; i++) {
         backend->exec_free(&net->lanes[i].exec);
         backend->free(net->lanes[i].memory);
+        backend->free_shared(net->lanes[i].inputs);
     }
     for (int i = 0; net->nodes && i < net->graph->node_count; i++)
         dg_plan_free(net->nodes[i].plan);
@@ -124,14 +129,19 @@ static dg_net_io lane_io(const dg_net *net, int lane) {
     const dg_graph *graph = net->graph;
     dg_net_io io = {.exec = &net->lanes[lane].exec,
                     .x = dg_net_value(net, lane, graph->input),
-                    .timesteps = dg_net_slot(net, lane, net->timesteps_slot),
-                    .labels = dg_net_slot(net, lane, net->labels_slot),
-                    .random = dg_net_slot(net, lane, net->random_slot),
+                    .random = (dg_random *)net->lanes[lane].inputs,
                     .y = dg_net_value(net, lane, graph->output),
                     .dy = dg_net_grad(net, lane, graph->output)};
     if (graph->identity_input >= 0)
         io.class_vector = dg_net_slot(net, lane, net->value_slot[graph->identity_input]);
     return io;
+}
+
+void dg_net_set_inputs(dg_net *net, int lane, float *timesteps, int32_t *labels) {
+    dg_net_io *io = &net->lanes[lane].io;
+    float *own = (float *)(io->random + net->options.n);
+    io->timesteps = timesteps ? timesteps : own;
+    io->labels = labels ? labels : (int32_t *)(own + net->options.n);
 }
 
 dg_status dg_net_allocate(dg_net *net) {
@@ -145,9 +155,12 @@ dg_status dg_net_allocate(dg_net *net) {
         dg_lane *lane = &net->lanes[i];
         DG_TRY(backend->alloc(net->ctx, net->memory.activation_bytes, "activations", &memory));
         lane->memory = memory;
+        DG_TRY(backend->alloc_shared(net->ctx, net->memory.input_bytes, "a lane's inputs", &memory));
+        lane->inputs = memory;
         DG_TRY(backend->exec_create(net->ctx, net->memory.workspace_bytes, &lane->exec));
         lane->exec.lane = i;
         lane->io = lane_io(net, i);
+        dg_net_set_inputs(net, i, NULL, NULL);
     }
 done:
     return status;
@@ -173,4 +186,10 @@ const dg_net_io *dg_net_lane(const dg_net *net, int lane) {
 
 void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile) {
     net->lanes[lane].profile = profile;
+}
+
+dg_status dg_net_clock(const dg_net *net, int lane, double *seconds) {
+    const dg_status status = net->options.backend->synchronise(&net->lanes[lane].exec);
+    *seconds = dg_clock_seconds();
+    return status;
 }

@@ -19,6 +19,7 @@ typedef struct dg_net_options {
     int64_t n, h, w; /* images per lane and pass, pixels */
     bool training;   /* false: only forward passes; activations share memory as soon as they can */
     int lanes;
+    dg_precision precision;       /* DG_PRECISION_FP32 unless the backend has the others */
     size_t extra_workspace_bytes; /* for ops the caller runs on the lanes itself */
 } dg_net_options;
 
@@ -26,7 +27,8 @@ typedef struct dg_net_memory {
     size_t packed_bytes;     /* compute copies of the weights, shared by the lanes */
     size_t activation_bytes; /* per lane */
     size_t workspace_bytes;  /* per lane */
-    size_t total_bytes;      /* packed + lanes * (activation + workspace) */
+    size_t input_bytes;      /* per lane: what it is told of each image, in memory that the host sees */
+    size_t total_bytes;      /* packed + lanes * (activation + workspace + input) */
 } dg_net_memory;
 
 /* out *out; err DG_ECONFIG impossible size, DG_EDEVICE an op the backend cannot do at this shape, DG_ENOMEM */
@@ -42,18 +44,23 @@ DG_MUST_CHECK dg_status dg_net_allocate(dg_net *net);
 int dg_net_pack_count(const dg_net *net);
 DG_MUST_CHECK dg_status dg_net_pack(dg_net *net, int lane, int item, const float *weights);
 
-/* What a lane's passes read and write. Views stay valid for the life of the net. */
+/* What a lane's passes read and write. Views stay valid for the life of the net. Tensors and class_vector are in the
+ * backend's memory, the arrays in memory that the host sees: where the backend has a queue they must stay as they are
+ * until the passes that read them are through. */
 typedef struct dg_net_io {
     dg_exec *exec;
     dg_tensor x;         /* input, written by the caller; kept unchanged until the backward */
     float *timesteps;    /* [n] */
     int32_t *labels;     /* [n], rows of the class table */
     float *class_vector; /* [n, D] for DG_CLASS_IDENTITY, else NULL */
-    dg_random *random;   /* [n] dropout stream of each image (purpose and step are set by the net) */
+    dg_random *random;   /* [n] seed and image of each image's dropout streams */
     dg_tensor y;         /* output */
     dg_tensor dy;        /* its gradient, written by the caller; training only */
 } dg_net_io;
 const dg_net_io *dg_net_lane(const dg_net *net, int lane);
+/* Makes the lane read these timesteps and labels [n] instead of its own, so that several passes can be called without
+ * waiting for each other. NULL: its own again. */
+void dg_net_set_inputs(dg_net *net, int lane, float *timesteps, int32_t *labels);
 
 /* Where the time goes: seconds of each node's passes on a lane, added to as they run. NULL arrays or no profile: off.
  */

@@ -1,4 +1,3 @@
-#include "core/text.h"
 #include "nn/net_internal.h"
 
 /* What a node's backward works on. */
@@ -107,8 +106,7 @@ static dg_status node_backward(const pass *p, int i) {
     case DG_NODE_DROPOUT:
         if (!net->lanes[p->lane].dropout)
             return pass_through(p, node->x, 1, &dy, false);
-        dg_net_address_dropout(net, p->lane, i);
-        return ops->dropout(exec, node->factor, net->lanes[p->lane].io.random, &dy, &dx);
+        return ops->dropout(exec, node->factor, (uint32_t)i, net->lanes[p->lane].io.random, &dy, &dx);
     case DG_NODE_UPSAMPLE:
         return ops->upsample_bwd_data(exec, &dy, &dx, state->accumulate[0]);
     case DG_NODE_AVG_POOL:
@@ -134,10 +132,14 @@ dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_
     const pass p = {.net = net, .lane = lane, .weights = weights, .mode = mode, .grad = grad};
     double *seconds = net->lanes[lane].profile.backward_seconds;
     for (int i = net->graph->node_count - 1; i >= 0; i--) {
-        const double start = seconds ? dg_clock_seconds() : 0;
-        DG_TRY(node_backward(&p, i));
+        double start = 0, end = 0;
         if (seconds)
-            seconds[i] += dg_clock_seconds() - start;
+            DG_TRY(dg_net_clock(net, lane, &start));
+        DG_TRY(node_backward(&p, i));
+        if (seconds) {
+            DG_TRY(dg_net_clock(net, lane, &end));
+            seconds[i] += end - start;
+        }
     }
 done:
     return status;

@@ -1,15 +1,6 @@
-#include "core/text.h"
 #include "nn/net_internal.h"
 
 #include <string.h>
-
-/* Labels as the floats that a sinusoidal class embedding takes; [n] at the start of the workspace. */
-static const float *labels_as_floats(const dg_net *net, const dg_lane *lane) {
-    float *values = lane->exec.workspace;
-    for (int64_t n = 0; n < net->options.n; n++)
-        values[n] = (float)lane->io.labels[n];
-    return values;
-}
 
 static dg_status timestep_forward(dg_net *net, int lane, const dg_node *node, const dg_tensor *y) {
     dg_lane *l = &net->lanes[lane];
@@ -17,16 +8,8 @@ static dg_status timestep_forward(dg_net *net, int lane, const dg_node *node, co
                                    .channels = net->config.channels[0],
                                    .flip_sin_to_cos = net->config.flip_sin_to_cos,
                                    .freq_shift = (float)net->config.freq_shift};
-    const float *t = node->of_labels ? labels_as_floats(net, l) : l->io.timesteps;
-    return net->options.backend->ops->timestep_embedding_fwd(&l->exec, &desc, t, y);
-}
-
-void dg_net_address_dropout(const dg_net *net, int lane, int node) {
-    dg_random *random = net->lanes[lane].io.random;
-    for (int64_t n = 0; n < net->options.n; n++) {
-        random[n].purpose = DG_PURPOSE_DROPOUT;
-        random[n].step = (uint32_t)node;
-    }
+    return net->options.backend->ops->timestep_embedding_fwd(&l->exec, &desc, node->of_labels ? NULL : l->io.timesteps,
+                                                             l->io.labels, y);
 }
 
 static dg_status node_forward(dg_net *net, int lane, int i, const float *weights) {
@@ -55,9 +38,9 @@ static dg_status node_forward(dg_net *net, int lane, int i, const float *weights
     case DG_NODE_ACT:
         return ops->act_fwd(exec, node->act, &x, &y);
     case DG_NODE_DROPOUT:
-        dg_net_address_dropout(net, lane, i);
-        return net->lanes[lane].dropout ? ops->dropout(exec, node->factor, net->lanes[lane].io.random, &x, &y)
-                                        : ops->axpby(exec, 1, &x, 0, 0, &y);
+        return net->lanes[lane].dropout
+                   ? ops->dropout(exec, node->factor, (uint32_t)i, net->lanes[lane].io.random, &x, &y)
+                   : ops->axpby(exec, 1, &x, 0, 0, &y);
     case DG_NODE_UPSAMPLE:
         return ops->upsample_fwd(exec, &x, &y);
     case DG_NODE_AVG_POOL:
@@ -98,10 +81,14 @@ dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropo
     DG_TRY(check_labels(net, lane));
     double *seconds = net->lanes[lane].profile.forward_seconds;
     for (int i = 0; i < net->graph->node_count; i++) {
-        const double start = seconds ? dg_clock_seconds() : 0;
-        DG_TRY(node_forward(net, lane, i, weights));
+        double start = 0, end = 0;
         if (seconds)
-            seconds[i] += dg_clock_seconds() - start;
+            DG_TRY(dg_net_clock(net, lane, &start));
+        DG_TRY(node_forward(net, lane, i, weights));
+        if (seconds) {
+            DG_TRY(dg_net_clock(net, lane, &end));
+            seconds[i] += end - start;
+        }
     }
 done:
     return status;

@@ -25,6 +25,7 @@ typedef struct dg_node_state {
 typedef struct dg_lane {
     dg_exec exec;
     char *memory; /* activations */
+    char *inputs; /* dg_net_memory.input_bytes */
     dg_net_io io;
     dg_net_profile profile;
     bool dropout; /* whether the last forward dropped: the backward must do the same */
@@ -40,7 +41,6 @@ struct dg_net {
     int slot_count;
     int *value_slot; /* [values] */
     int *grad_slot;  /* [values], -1 = no gradient */
-    int timesteps_slot, labels_slot, random_slot;
     dg_net_memory memory;
     char *packed;
     dg_lane *lanes;
@@ -51,17 +51,23 @@ DG_MUST_CHECK dg_status dg_net_schedule(dg_net *net);
 
 dg_group_norm_desc dg_net_group_norm_desc(const dg_net *net, const dg_node *node);
 dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node);
-/* Marks the lane's dropout streams as this node's, so that no two dropout layers share a mask. */
-void dg_net_address_dropout(const dg_net *net, int lane, int node);
+
+/* The time when everything called on the lane so far is through; for profiles. */
+DG_MUST_CHECK dg_status dg_net_clock(const dg_net *net, int lane, double *seconds);
 
 static inline void *dg_net_slot(const dg_net *net, int lane, int slot) {
     return slot < 0 ? NULL : net->lanes[lane].memory + net->slots[slot].offset;
 }
 
+/* Of activations and their gradients. */
+static inline dg_dtype dg_net_dtype(const dg_net *net) {
+    return net->options.precision == DG_PRECISION_BF16 ? DG_BF16 : DG_F32;
+}
+
 /* Views of a value and of its gradient on a lane. */
 static inline dg_tensor dg_net_view(const dg_net *net, int lane, int value, int slot) {
     const dg_value *v = &net->graph->values[value];
-    return (dg_tensor){dg_net_slot(net, lane, slot), DG_F32, {net->options.n, v->h, v->w, v->c}};
+    return (dg_tensor){dg_net_slot(net, lane, slot), dg_net_dtype(net), {net->options.n, v->h, v->w, v->c}};
 }
 static inline dg_tensor dg_net_value(const dg_net *net, int lane, int value) {
     return dg_net_view(net, lane, value, net->value_slot[value]);

@@ -25,7 +25,7 @@ static int add_slot(dg_net *net, size_t bytes, int first, int last) {
 
 static size_t value_bytes(const dg_net *net, int value) {
     const dg_value *v = &net->graph->values[value];
-    return (size_t)(net->options.n * v->h * v->w * v->c) * sizeof(float);
+    return (size_t)(net->options.n * v->h * v->w * v->c) * dg_dtype_bytes(dg_net_dtype(net));
 }
 
 static void keep_until(dg_net *net, int slot, int step) {
@@ -72,9 +72,6 @@ static void schedule_values(dg_net *net) {
     keep_until(net, net->value_slot[graph->input], end);
     if (graph->identity_input >= 0)
         keep_until(net, net->value_slot[graph->identity_input], end);
-    net->timesteps_slot = add_slot(net, (size_t)net->options.n * sizeof(float), 0, end);
-    net->labels_slot = add_slot(net, (size_t)net->options.n * sizeof(int32_t), 0, end);
-    net->random_slot = add_slot(net, (size_t)net->options.n * sizeof(dg_random), 0, end);
 }
 
 static void schedule_extras(dg_net *net) {
@@ -136,7 +133,7 @@ dg_status dg_net_schedule(dg_net *net) {
     const size_t values = (size_t)graph->value_count, nodes = (size_t)graph->node_count;
     DG_TRY(dg_alloc(net->ctx, &net->value_slot, values, sizeof *net->value_slot, "the memory plan"));
     DG_TRY(dg_alloc(net->ctx, &net->grad_slot, values, sizeof *net->grad_slot, "the memory plan"));
-    DG_TRY(dg_alloc(net->ctx, &net->slots, 2 * values + DG_EXTRA_COUNT * nodes + 4, sizeof *net->slots,
+    DG_TRY(dg_alloc(net->ctx, &net->slots, 2 * values + DG_EXTRA_COUNT * nodes + 1, sizeof *net->slots,
                     "the memory plan"));
     memset(net->grad_slot, -1, values * sizeof *net->grad_slot);
     schedule_values(net);

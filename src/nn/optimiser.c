@@ -4,34 +4,60 @@
 
 #include <math.h>
 
-enum { BLOCK = 1 << 16 }; /* floats per unit of work: 256 KiB an array */
+enum { BLOCK = 1 << 16 }; /* floats per unit of work on the CPU: 256 KiB an array; a GPU takes all at once */
 
-int64_t dg_optimiser_blocks(int64_t total) {
-    return (total + BLOCK - 1) / BLOCK;
+/* In memory that the host and the device see. */
+struct dg_optimiser_scratch {
+    double norm;
+    dg_adamw_desc desc;
+    double sums[]; /* [blocks] */
+};
+
+static int64_t block_size(const dg_backend *backend, int64_t total) {
+    return backend->host_memory ? BLOCK : total;
 }
 
-typedef struct update {
-    dg_optimiser *optimiser;
-    dg_adamw_desc desc;
-} update;
+static int64_t block_count(const dg_backend *backend, int64_t total) {
+    const int64_t size = block_size(backend, total);
+    return (total + size - 1) / size;
+}
+
+size_t dg_optimiser_scratch_bytes(const dg_backend *backend, int64_t total) {
+    return sizeof(struct dg_optimiser_scratch) + (size_t)block_count(backend, total) * sizeof(double);
+}
+
+dg_status dg_optimiser_create_scratch(dg_ctx *ctx, dg_optimiser *o) {
+    void *memory = NULL;
+    const dg_status status =
+        o->backend->alloc_shared(ctx, dg_optimiser_scratch_bytes(o->backend, o->total), "the optimiser", &memory);
+    o->scratch = memory;
+    return status;
+}
+
+void dg_optimiser_free_scratch(dg_optimiser *o) {
+    if (o->scratch)
+        o->backend->free_shared(o->scratch);
+    o->scratch = NULL;
+}
 
 static int64_t block_length(const dg_optimiser *o, int64_t block) {
-    const int64_t left = o->total - block * BLOCK;
-    return left < BLOCK ? left : BLOCK;
+    const int64_t size = block_size(o->backend, o->total), left = o->total - block * size;
+    return left < size ? left : size;
 }
 
 static dg_status sum_block(void *user, int lane, int64_t block) {
-    const dg_optimiser *o = ((update *)user)->optimiser;
-    return o->backend->ops->sum_squares(dg_net_lane(o->net, lane)->exec, block_length(o, block),
-                                        o->grad + block * BLOCK, &o->block_sums[block]);
+    const dg_optimiser *o = user;
+    const int64_t first = block * block_size(o->backend, o->total);
+    return o->backend->ops->sum_squares(dg_net_lane(o->net, lane)->exec, block_length(o, block), o->grad + first,
+                                        &o->scratch->sums[block]);
 }
 
 static dg_status update_block(void *user, int lane, int64_t block) {
-    const update *u = user;
-    const dg_optimiser *o = u->optimiser;
-    const int64_t first = block * BLOCK;
-    return o->backend->ops->adamw(dg_net_lane(o->net, lane)->exec, &u->desc, block_length(o, block), o->grad + first,
-                                  o->weights + first, o->m + first, o->v + first, o->ema ? o->ema + first : NULL);
+    const dg_optimiser *o = user;
+    const int64_t first = block * block_size(o->backend, o->total);
+    return o->backend->ops->adamw(dg_net_lane(o->net, lane)->exec, &o->scratch->desc, block_length(o, block),
+                                  o->grad + first, o->weights + first, o->m + first, o->v + first,
+                                  o->ema ? o->ema + first : NULL);
 }
 
 /* The corrections are those of the betas that the kernel sees: 1 - 0.999f differs from 1 - 0.999 by 1.3e-5 of itself,
@@ -40,8 +66,8 @@ static float bias_correction(double beta, int64_t step) {
     return (float)(1 - pow((double)(float)beta, (double)step));
 }
 
-static dg_adamw_desc adamw_desc(const dg_optimiser_step *step, double norm) {
-    const double factor = step->max_grad_norm > 0 ? fmin(1.0, step->max_grad_norm / (norm + 1e-6)) : 1.0;
+/* grad_scale is clip_grad_norm's to fill in. */
+static dg_adamw_desc adamw_desc(const dg_optimiser_step *step) {
     return (dg_adamw_desc){.lr = (float)step->lr,
                            .beta1 = (float)step->beta1,
                            .beta2 = (float)step->beta2,
@@ -49,7 +75,6 @@ static dg_adamw_desc adamw_desc(const dg_optimiser_step *step, double norm) {
                            .weight_decay = (float)step->weight_decay,
                            .bias_correction1 = bias_correction(step->beta1, step->step),
                            .bias_correction2 = bias_correction(step->beta2, step->step),
-                           .grad_scale = (float)(step->grad_scale * factor),
                            .ema_decay = (float)step->ema_decay};
 }
 
@@ -69,21 +94,23 @@ dg_status dg_optimiser_pack(dg_net *net, int lanes, const float *weights) {
     return dg_lanes_run(lanes, dg_net_pack_count(net), &job);
 }
 
-dg_status dg_optimiser_update(dg_optimiser *optimiser, const dg_optimiser_step *step, double *grad_norm) {
+/* Nothing is waited for before the end: with a norm that is not finite adamw changes nothing by itself. */
+dg_status dg_optimiser_update(dg_optimiser *o, const dg_optimiser_step *step, double *grad_norm) {
     dg_status status = DG_OK;
-    const int64_t blocks = dg_optimiser_blocks(optimiser->total);
-    update u = {.optimiser = optimiser};
-    const dg_lanes_job sum = {.work = sum_block, .user = &u}, apply = {.work = update_block, .user = &u};
-    double total = 0;
-    DG_TRY(dg_lanes_run(optimiser->lanes, blocks, &sum));
-    for (int64_t i = 0; i < blocks; i++)
-        total += optimiser->block_sums[i];
-    *grad_norm = sqrt(total) * step->grad_scale;
+    const int64_t blocks = block_count(o->backend, o->total);
+    const dg_lanes_job sum = {.work = sum_block, .user = o}, apply = {.work = update_block, .user = o};
+    dg_exec *exec = dg_net_lane(o->net, 0)->exec;
+    struct dg_optimiser_scratch *scratch = o->scratch;
+    scratch->desc = adamw_desc(step);
+    DG_TRY(dg_lanes_run(o->lanes, blocks, &sum));
+    DG_TRY(o->backend->ops->clip_grad_norm(exec, blocks, scratch->sums, step->grad_scale, step->max_grad_norm,
+                                           &scratch->norm, &scratch->desc));
+    DG_TRY(dg_lanes_run(o->lanes, blocks, &apply));
+    DG_TRY(dg_optimiser_pack(o->net, o->lanes, o->weights));
+    DG_TRY(o->backend->synchronise(exec));
+    *grad_norm = scratch->norm;
     if (!isfinite(*grad_norm))
-        return DG_ERUNTIME;
-    u.desc = adamw_desc(step, *grad_norm);
-    DG_TRY(dg_lanes_run(optimiser->lanes, blocks, &apply));
-    DG_TRY(dg_optimiser_pack(optimiser->net, optimiser->lanes, optimiser->weights));
+        status = DG_ERUNTIME;
 done:
     return status;
 }

@@ -11,7 +11,7 @@ typedef struct dg_optimiser {
     int lanes;
     int64_t total; /* floats in every array */
     float *weights, *ema, *m, *v, *grad;
-    double *block_sums; /* [dg_optimiser_blocks(total)] */
+    struct dg_optimiser_scratch *scratch; /* dg_optimiser_create_scratch */
 } dg_optimiser;
 
 typedef struct dg_optimiser_step {
@@ -22,7 +22,10 @@ typedef struct dg_optimiser_step {
     double ema_decay;
 } dg_optimiser_step;
 
-int64_t dg_optimiser_blocks(int64_t total);
+/* What an update keeps in memory that the host sees; needs backend and total. err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_optimiser_create_scratch(dg_ctx *ctx, dg_optimiser *optimiser);
+void dg_optimiser_free_scratch(dg_optimiser *optimiser);
+size_t dg_optimiser_scratch_bytes(const dg_backend *backend, int64_t total);
 /* One update of weights, moments and EMA from optimiser->grad, then packs the new weights.
  * out   *grad_norm L2 norm of grad_scale * grad before clipping
  * err   DG_ERUNTIME the norm is not finite: nothing has been changed

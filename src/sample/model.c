@@ -2,7 +2,6 @@
 
 #include "io/checkpoint.h"
 #include "io/run_folder.h"
-#include "nn/lanes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -65,36 +64,41 @@ done:
     return status;
 }
 
-dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights weights, int threads, int64_t batch,
-                               dg_sample_model *model) {
+dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights weights, const dg_compute *compute,
+                               int64_t batch, dg_sample_model *model) {
     dg_status status = DG_OK;
-    model->backend = dg_backend_cpu();
-    model->lanes = dg_lanes_default(threads);
+    model->compute = *compute;
     DG_TRY(open_folder(ctx, path, model));
     DG_TRY(dg_alloc(ctx, &model->weights, (size_t)model->folder.params.total, sizeof(float), "the model's weights"));
     DG_TRY(dg_model_folder_load(ctx, &model->folder, model->weights));
     if (weights == DG_SAMPLE_WEIGHTS_RAW)
         DG_TRY(load_raw_weights(ctx, model));
-    const int64_t chunk = DG_GENERATE_CHUNK;
-    if (batch && (batch + chunk - 1) / chunk < model->lanes)
-        model->lanes = (int)((batch + chunk - 1) / chunk);
-    DG_TRY(dg_generator_create(ctx, model->backend, &model->folder.config, model->h, model->w, model->lanes,
-                               &model->generator));
+    const int64_t chunk = compute->backend->generate_chunk, chunks = (batch + chunk - 1) / chunk;
+    if (batch && chunks < compute->lanes)
+        model->compute.lanes = (int)chunks;
+    const dg_generator_options options = {.backend = compute->backend,
+                                          .h = model->h,
+                                          .w = model->w,
+                                          .lanes = model->compute.lanes,
+                                          .precision = compute->precision};
+    DG_TRY(dg_generator_create(ctx, &model->folder.config, &options, &model->generator));
 done:
     return status;
 }
 
 dg_status dg_sample_model_allocate(dg_ctx *ctx, dg_sample_model *model) {
     dg_status status = DG_OK;
-    (void)ctx;
     DG_TRY(dg_generator_allocate(model->generator));
-    DG_TRY(dg_generator_set_weights(model->generator, model->weights));
+    DG_TRY(dg_generator_load_weights(ctx, model->generator, model->weights, model->folder.params.total,
+                                     &model->device_weights));
 done:
     return status;
 }
 
 void dg_sample_model_close(dg_sample_model *model) {
     dg_generator_free(model->generator);
+    if (model->device_weights)
+        model->compute.backend->free(model->device_weights);
     free(model->weights);
     dg_noise_schedule_free(&model->schedule);
     dg_scheduler_config_free(&model->scheduler);

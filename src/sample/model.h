@@ -5,28 +5,29 @@
 
 #include "diffusion/generate.h"
 #include "io/model_folder.h"
+#include "nn/compute.h"
 #include "sample/sample_options.h"
 
 /* Zero-initialise; free with dg_sample_model_close. */
 typedef struct dg_sample_model {
-    const dg_backend *backend;
+    dg_compute compute;
     dg_model_folder folder;
     char *path, *name; /* of the model folder; of the run */
     char sha256[DG_SHA256_HEX];
     dg_scheduler_config scheduler;
     dg_noise_schedule schedule;
-    float *weights;
+    float *weights;        /* the host's */
+    float *device_weights; /* the backend's copy; NULL where its memory is the host's */
     dg_generator *generator;
-    int lanes;
     int64_t h, w;
 } dg_sample_model;
 
 /* Opens and plans; memory for activations is taken by dg_sample_model_allocate.
- * in    path as --model; threads 0 = auto; batch: images computed at once, 0 = as many as the threads like
+ * in    path as --model; compute: fewer lanes are used if batch, the images computed at once, needs fewer (0 = any)
  *       weights RAW: those of the run's newest checkpoint instead of the averaged ones
  * err   DG_ENOINPUT, DG_EDATA, DG_ECONFIG, DG_EIO, DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights weights, int threads,
-                                             int64_t batch, dg_sample_model *out);
+DG_MUST_CHECK dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights weights,
+                                             const dg_compute *compute, int64_t batch, dg_sample_model *out);
 DG_MUST_CHECK dg_status dg_sample_model_allocate(dg_ctx *ctx, dg_sample_model *model);
 void dg_sample_model_close(dg_sample_model *model);
 

@@ -248,22 +248,15 @@ static dg_status finished_image(void *user, int lane, int64_t index, const dg_te
     dg_status status = DG_OK;
     sampling *s = user;
     const planned *image = s->todo[index];
-    const dg_ops *ops = s->model.backend->ops;
-    dg_exec *exec = dg_generator_exec(s->model.generator, lane);
-    dg_tensor pixels = *x;
+    const dg_generator *generator = s->model.generator;
     void *buffer = NULL;
-    DG_TRY(dg_alloc(s->ctx, &buffer, image_elements(s), sizeof(uint16_t), "an image"));
-    pixels.data = buffer;
     if (!image->there) {
-        pixels.dtype = s->bits == 16 ? DG_U16 : DG_U8;
-        DG_TRY(ops->to_pixels(exec, x, &pixels));
+        DG_TRY(dg_alloc(s->ctx, &buffer, image_elements(s), sizeof(uint16_t), "an image"));
+        DG_TRY(dg_generator_pixels(generator, lane, x, s->bits, buffer));
         DG_TRY(write_png(s, image, buffer));
     }
-    if (image->grid_cell >= 0) {
-        pixels.dtype = DG_U8;
-        pixels.data = s->grid + (size_t)image->grid_cell * image_elements(s);
-        DG_TRY(ops->to_pixels(exec, x, &pixels));
-    }
+    if (image->grid_cell >= 0)
+        DG_TRY(dg_generator_pixels(generator, lane, x, 8, s->grid + (size_t)image->grid_cell * image_elements(s)));
     s->done++;
     report(s, lane);
 done:
@@ -316,7 +309,8 @@ done:
 
 static void announce(const sampling *s, int64_t existing) {
     char device[64];
-    snprintf(device, sizeof device, "%s (%s)", s->model.backend->name, s->model.backend->instruction_set);
+    snprintf(device, sizeof device, "%s (%s)", s->model.compute.backend->name,
+             s->model.compute.backend->instruction_set);
     const dg_sample_start start = {.model_folder = s->model.path,
                                    .model_sha256 = s->model.sha256,
                                    .out_folder = s->out,
@@ -330,8 +324,8 @@ static void announce(const sampling *s, int64_t existing) {
                                    .bits = s->bits,
                                    .images = s->count,
                                    .existing = existing,
-                                   .batch = s->model.lanes * DG_GENERATE_CHUNK,
-                                   .threads = s->model.lanes,
+                                   .batch = s->model.compute.lanes * s->model.compute.backend->generate_chunk,
+                                   .threads = s->model.compute.lanes,
                                    .planned_bytes =
                                        dg_system_resident_bytes() + (int64_t)dg_generator_bytes(s->model.generator)};
     if (s->events->on_start)
@@ -342,11 +336,10 @@ static dg_status set_up(sampling *s) {
     dg_status status = DG_OK;
     const dg_sample_options *o = s->options;
     const char *const names[] = {"ddpm", "ddim", "dpmsolver++"};
+    dg_compute compute;
     DG_TRY(dg_options_check(s->ctx, &dg_sample_option_table, o));
-    if (o->device == DG_SAMPLE_DEVICE_CUDA)
-        DG_TRY(
-            dg_fail(s->ctx, DG_EDEVICE, "--device cuda: this build of diffgen has no CUDA backend; use --device cpu"));
-    DG_TRY(dg_sample_model_open(s->ctx, o->model, o->weights, (int)o->threads, o->batch, &s->model));
+    DG_TRY(dg_compute_open(s->ctx, o->device, o->precision, (int)o->threads, &compute));
+    DG_TRY(dg_sample_model_open(s->ctx, o->model, o->weights, &compute, o->batch, &s->model));
     s->sampler_name = names[o->sampler];
     s->bits = o->bits == DG_SAMPLE_BITS_AUTO ? s->model.folder.image_bits : o->bits == DG_SAMPLE_BITS_16 ? 16 : 8;
     DG_TRY(dg_sample_model_sampler(s->ctx, &s->model, o->sampler, o->steps, o->eta, &s->sampler));

@@ -151,7 +151,15 @@ static const dg_option options[] = {
      .fallback = "auto",
      .choices = "auto|cpu|cuda",
      .group = machine,
-     .help = "Where to compute."},
+     .help = "Where to compute. auto: a GPU if there is one; `diffgen devices` says which."},
+    {.name = "precision",
+     DG_OPT_CHOICE(S, precision),
+     .flags = DG_OPTION_LOCAL,
+     .fallback = "auto",
+     .choices = "auto|fp32|tf32|bf16",
+     .group = machine,
+     .help = "Numbers to compute with; weights are kept in fp32. auto: bf16 on a GPU, fp32 on the CPU, which has no "
+             "other."},
     {.name = "threads",
      DG_OPT_COUNT(S, threads),
      .flags = DG_OPTION_LOCAL,
@@ -192,8 +200,6 @@ static dg_status check(dg_ctx *ctx, const void *filled) {
                        (long long)o->shard.first, (long long)o->shard.second, (long long)o->shard.second - 1);
     if (o->eta > 0 && o->sampler != DG_SAMPLE_SAMPLER_DDIM)
         return dg_fail(ctx, DG_EUSAGE, "--eta belongs to --sampler ddim; the chosen sampler has no such noise");
-    if (o->device == DG_SAMPLE_DEVICE_CUDA)
-        return dg_fail(ctx, DG_EDEVICE, "--device cuda: this build has no CUDA backend; use --device cpu");
     return DG_OK;
 }
 

@@ -3,6 +3,7 @@
 #define DG_SAMPLE_SAMPLE_OPTIONS_H
 
 #include "core/options.h"
+#include "nn/compute.h"
 
 #include <diffgen/sample.h>
 
@@ -11,7 +12,6 @@ typedef enum dg_sample_sampler {
     DG_SAMPLE_SAMPLER_DDIM,
     DG_SAMPLE_SAMPLER_DPMSOLVER,
 } dg_sample_sampler;
-typedef enum dg_sample_device { DG_SAMPLE_DEVICE_AUTO, DG_SAMPLE_DEVICE_CPU, DG_SAMPLE_DEVICE_CUDA } dg_sample_device;
 typedef enum dg_sample_bits { DG_SAMPLE_BITS_AUTO, DG_SAMPLE_BITS_8, DG_SAMPLE_BITS_16 } dg_sample_bits;
 typedef enum dg_sample_weights { DG_SAMPLE_WEIGHTS_EMA, DG_SAMPLE_WEIGHTS_RAW } dg_sample_weights;
 
@@ -38,7 +38,8 @@ struct dg_sample_options {
     dg_int_pair shard; /* I/N, 0 <= I < N; unset = 0/1 */
     /* machine */
     int64_t batch; /* 0 = auto */
-    dg_sample_device device;
+    dg_device_choice device;
+    dg_precision_choice precision;
     int64_t threads; /* 0 = auto */
     /* this call */
     bool json;

@@ -28,7 +28,7 @@ static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     d.label_column = o->label_column;
     d.unconditional = o->uncond;
     d.strict = o->strict;
-    d.threads = plan->threads;
+    d.threads = plan->compute.threads;
     d.cache_bytes = o->cache_bytes < 0 ? 0 : o->cache_bytes == 0 ? 1 : o->cache_bytes;
     DG_TRY(dg_dataset_open(ctx, &d, &plan->dataset));
     plan->size = dg_dataset_resolution(plan->dataset);
@@ -137,10 +137,7 @@ dg_status dg_train_plan_create(dg_ctx *ctx, const dg_train_options *options, dg_
     dg_status status = DG_OK;
     plan->options = options;
     DG_TRY(dg_options_check(ctx, &dg_train_option_table, options));
-    if (options->device == DG_TRAIN_DEVICE_CUDA)
-        DG_TRY(dg_fail(ctx, DG_EDEVICE, "--device cuda: this build of diffgen has no CUDA backend; use --device cpu"));
-    plan->backend = dg_backend_cpu();
-    plan->threads = dg_lanes_default((int)options->threads);
+    DG_TRY(dg_compute_open(ctx, options->device, options->precision, (int)options->threads, &plan->compute));
     DG_TRY(choose_run_path(ctx, plan));
     DG_TRY(open_images(ctx, plan));
     DG_TRY(count_classes(ctx, plan));
@@ -166,9 +163,10 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     const dg_train_options *o = plan->options;
     const int64_t micro_batches = (plan->batch + micro_batch - 1) / micro_batch;
     plan->micro_batch = micro_batch;
-    plan->lanes = micro_batches < plan->threads ? (int)micro_batches : plan->threads;
+    plan->lanes = micro_batches < plan->compute.lanes ? (int)micro_batches : plan->compute.lanes;
     const dg_stepper_options options = {
-        .backend = plan->backend,
+        .backend = plan->compute.backend,
+        .precision = plan->compute.precision,
         .h = plan->size,
         .w = plan->size,
         .batch = plan->batch,
@@ -185,16 +183,19 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
-static int64_t auto_micro_batch(int64_t batch) {
-    const int64_t piece = (batch + PIECES - 1) / PIECES;
+/* A GPU wants all it can hold at once, the CPU's cores a piece each. */
+static int64_t auto_micro_batch(const dg_train_plan *plan) {
+    const int64_t batch = plan->batch, piece = (batch + PIECES - 1) / PIECES;
+    if (!plan->compute.backend->host_memory)
+        return batch;
     return piece < MICRO_BATCH ? piece : MICRO_BATCH;
 }
 
 dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
-    int64_t micro = asked ? asked : auto_micro_batch(plan->batch);
-    const int64_t available = dg_system_available_bytes();
+    int64_t micro = asked ? asked : auto_micro_batch(plan);
+    const int64_t available = plan->compute.backend->available_bytes();
     char need[32], have[32];
     if (micro > plan->batch)
         micro = plan->batch;

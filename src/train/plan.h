@@ -10,7 +10,7 @@
 /* Zero-initialise; free with dg_train_plan_free. */
 typedef struct dg_train_plan {
     const dg_train_options *options;
-    const dg_backend *backend;
+    dg_compute compute;
     dg_dataset *dataset;
     int64_t *train_indices, *holdout_indices;
     int64_t train_count, holdout_count;
@@ -23,7 +23,6 @@ typedef struct dg_train_plan {
     int64_t *class_counts;    /* [num_classes] training images */
     int64_t batch, micro_batch;
     int64_t total_steps; /* 0 = the time limit decides */
-    int threads;         /* what was asked for */
     int lanes;           /* how many of them a step can use */
 } dg_train_plan;
 

@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Parts of a lane's memory, on the device and shared with the host. */
 typedef struct step_lane {
-    float *memory;
+    void *memory, *shared;
     float *x0, *target, *grad;
-    dg_noise_desc *noise; /* [micro_batch] and the following */
+    void *pixels; /* NULL where the backend reads the batch as it comes */
+    double *loss; /* [micro_batch] and the following */
+    dg_noise_desc *noise;
     float *weight;
-    double *loss;
+    uint8_t *flip;
 } step_lane;
 
 struct dg_stepper {
@@ -20,7 +23,8 @@ struct dg_stepper {
     dg_unet_config config;
     dg_net *net;
     dg_optimiser optimiser;
-    float *state; /* weights, grad, m, v, ema */
+    float *state;      /* weights, grad, m, v, ema */
+    float *host_state; /* the copy that pull and push deal in; NULL where it is the state itself */
     step_lane *lanes;
     double *losses; /* [batch] */
 };
@@ -42,6 +46,7 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
                                 .h = options->h,
                                 .w = options->w,
                                 .training = true,
+                                .precision = options->precision,
                                 .lanes = options->lanes};
     DG_TRY(dg_net_create(ctx, config, &net, &stepper->net));
     *out = stepper;
@@ -57,14 +62,13 @@ void dg_stepper_free(dg_stepper *stepper) {
     const dg_backend *backend = stepper->options.backend;
     for (int i = 0; stepper->lanes && i < stepper->options.lanes; i++) {
         backend->free(stepper->lanes[i].memory);
-        free(stepper->lanes[i].noise);
-        free(stepper->lanes[i].weight);
-        free(stepper->lanes[i].loss);
+        backend->free_shared(stepper->lanes[i].shared);
     }
     backend->free(stepper->state);
+    free(stepper->host_state);
     free(stepper->lanes);
     free(stepper->losses);
-    free(stepper->optimiser.block_sums);
+    dg_optimiser_free_scratch(&stepper->optimiser);
     dg_net_free(stepper->net);
     free(stepper);
 }
@@ -74,8 +78,17 @@ static int64_t micro_elements(const dg_stepper *s) {
     return (n + 15) / 16 * 16;
 }
 
+/* Bytes of a micro-batch's pixels on the device. */
+static size_t pixel_bytes(const dg_stepper *s) {
+    return s->options.backend->host_memory ? 0 : (size_t)micro_elements(s) * (s->options.pixel_bits == 16 ? 2 : 1);
+}
+
 static size_t lane_bytes(const dg_stepper *s) {
-    return (size_t)(2 * micro_elements(s) + params_of(s)->total) * sizeof(float);
+    return (size_t)(2 * micro_elements(s) + params_of(s)->total) * sizeof(float) + pixel_bytes(s);
+}
+
+static size_t shared_bytes(const dg_stepper *s) {
+    return (size_t)s->options.micro_batch * (sizeof(double) + sizeof(dg_noise_desc) + sizeof(float) + 1);
 }
 
 static size_t state_bytes(const dg_stepper *s) {
@@ -83,21 +96,24 @@ static size_t state_bytes(const dg_stepper *s) {
 }
 
 size_t dg_stepper_bytes(const dg_stepper *s) {
-    return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) + (size_t)s->options.lanes * lane_bytes(s);
+    return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) +
+           (size_t)s->options.lanes * (lane_bytes(s) + shared_bytes(s));
 }
 
 static dg_status allocate_lane(dg_stepper *s, step_lane *lane) {
     dg_status status = DG_OK;
-    const size_t n = (size_t)s->options.micro_batch;
-    void *memory;
-    DG_TRY(s->options.backend->alloc(s->ctx, lane_bytes(s), "a lane's gradient and targets", &memory));
-    lane->memory = memory;
+    const dg_backend *backend = s->options.backend;
+    const int64_t n = s->options.micro_batch;
+    DG_TRY(backend->alloc(s->ctx, lane_bytes(s), "a lane's gradient and targets", &lane->memory));
     lane->grad = lane->memory;
     lane->x0 = lane->grad + params_of(s)->total;
     lane->target = lane->x0 + micro_elements(s);
-    DG_TRY(dg_alloc(s->ctx, &lane->noise, n, sizeof *lane->noise, "the training step"));
-    DG_TRY(dg_alloc(s->ctx, &lane->weight, n, sizeof *lane->weight, "the training step"));
-    DG_TRY(dg_alloc(s->ctx, &lane->loss, n, sizeof *lane->loss, "the training step"));
+    lane->pixels = pixel_bytes(s) ? lane->target + micro_elements(s) : NULL;
+    DG_TRY(backend->alloc_shared(s->ctx, shared_bytes(s), "the training step", &lane->shared));
+    lane->loss = lane->shared;
+    lane->noise = (dg_noise_desc *)(lane->loss + n);
+    lane->weight = (float *)(lane->noise + n);
+    lane->flip = (uint8_t *)(lane->weight + n);
 done:
     return status;
 }
@@ -118,8 +134,7 @@ dg_status dg_stepper_allocate(dg_stepper *s) {
                                   .m = s->state + 2 * total,
                                   .v = s->state + 3 * total,
                                   .ema = s->options.ema ? s->state + 4 * total : NULL};
-    DG_TRY(dg_alloc(s->ctx, &s->optimiser.block_sums, (size_t)dg_optimiser_blocks(total), sizeof(double),
-                    "the optimiser"));
+    DG_TRY(dg_optimiser_create_scratch(s->ctx, &s->optimiser));
     DG_TRY(dg_alloc(s->ctx, &s->losses, (size_t)s->options.batch, sizeof *s->losses, "the training step"));
     DG_TRY(dg_alloc(s->ctx, &s->lanes, (size_t)s->options.lanes, sizeof *s->lanes, "the training step"));
     for (int i = 0; i < s->options.lanes; i++)
@@ -128,12 +143,45 @@ done:
     return status;
 }
 
+/* The gradient lies between the weights and the moments. */
+static dg_stepper_state state_in(const dg_stepper *s, float *first) {
+    const int64_t total = params_of(s)->total;
+    return (dg_stepper_state){.weights = first,
+                              .ema = s->options.ema ? first + 4 * total : NULL,
+                              .m = first + 2 * total,
+                              .v = first + 3 * total,
+                              .total = total};
+}
+
 dg_stepper_state dg_stepper_get_state(const dg_stepper *s) {
-    return (dg_stepper_state){.weights = s->optimiser.weights,
-                              .ema = s->optimiser.ema,
-                              .m = s->optimiser.m,
-                              .v = s->optimiser.v,
-                              .total = s->optimiser.total};
+    return state_in(s, s->state);
+}
+
+dg_status dg_stepper_pull(dg_stepper *s, dg_stepper_state *host) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = s->options.backend;
+    dg_exec *exec = dg_net_lane(s->net, 0)->exec;
+    if (!backend->host_memory) {
+        if (!s->host_state)
+            DG_TRY(dg_alloc(s->ctx, &s->host_state, state_bytes(s), 1, "the host's copy of the weights"));
+        DG_TRY(backend->download(exec, s->host_state, s->state, state_bytes(s)));
+        DG_TRY(backend->synchronise(exec));
+    }
+    *host = state_in(s, backend->host_memory ? s->state : s->host_state);
+done:
+    return status;
+}
+
+dg_status dg_stepper_push(dg_stepper *s) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = s->options.backend;
+    dg_exec *exec = dg_net_lane(s->net, 0)->exec;
+    if (!backend->host_memory) {
+        DG_TRY(backend->upload(exec, s->state, s->host_state, state_bytes(s)));
+        DG_TRY(backend->synchronise(exec));
+    }
+done:
+    return status;
 }
 
 const dg_params *dg_stepper_params(const dg_stepper *s) {
@@ -178,13 +226,25 @@ static void draw(const pass *p, int lane, int64_t item) {
     }
 }
 
-static dg_tensor pixel_view(const pass *p, int64_t item) {
+/* The micro-batch's pixels and mirror flags where the backend reads them. */
+static dg_status stage_pixels(const pass *p, int lane, int64_t item, dg_tensor *pixels, const uint8_t **flip) {
+    dg_status status = DG_OK;
     const dg_stepper_options *o = &p->stepper->options;
-    const int64_t elements = o->h * o->w * p->stepper->config.in_channels;
+    const step_lane *l = &p->stepper->lanes[lane];
+    const int64_t channels = p->stepper->config.in_channels, images = images_in(p, item);
     const dg_dtype dtype = o->pixel_bits == 16 ? DG_U16 : DG_U8;
-    const char *first =
-        (const char *)p->batch->pixels + (size_t)(item * o->micro_batch * elements) * dg_dtype_bytes(dtype);
-    return (dg_tensor){(void *)first, dtype, {images_in(p, item), o->h, o->w, p->stepper->config.in_channels}};
+    const size_t first = (size_t)(item * o->micro_batch * o->h * o->w * channels) * dg_dtype_bytes(dtype);
+    *pixels = (dg_tensor){(char *)(uintptr_t)p->batch->pixels + first, dtype, {images, o->h, o->w, channels}};
+    *flip = p->batch->flip + item * o->micro_batch;
+    if (l->pixels) {
+        DG_TRY(o->backend->upload(dg_net_lane(p->stepper->net, lane)->exec, l->pixels, pixels->data,
+                                  dg_tensor_bytes(pixels)));
+        memcpy(l->flip, *flip, (size_t)images);
+        pixels->data = l->pixels;
+        *flip = l->flip;
+    }
+done:
+    return status;
 }
 
 /* Pixels to noisy images, through the network, to per-image losses and the gradient of the output. */
@@ -194,21 +254,31 @@ static dg_status forward_and_loss(const pass *p, int lane, int64_t item) {
     const dg_ops *ops = s->options.backend->ops;
     const step_lane *l = &s->lanes[lane];
     const dg_net_io *io = dg_net_lane(s->net, lane);
-    const int64_t first = item * s->options.micro_batch, images = images_in(p, item);
     const bool training = p->purpose == DG_PURPOSE_NOISE;
-    const dg_tensor pixels = pixel_view(p, item);
-    dg_tensor x0 = io->x, target = io->x;
+    const uint8_t *flip;
+    dg_tensor pixels, x0 = io->x, target = io->x, present;
+    x0.dtype = target.dtype = DG_F32;
     x0.data = l->x0;
     target.data = l->target;
-    dg_tensor present = x0;
-    present.dims[0] = images;
+    present = x0;
+    present.dims[0] = images_in(p, item);
     draw(p, lane, item);
-    DG_TRY(ops->normalise(io->exec, &pixels, p->batch->flip + first, &present));
+    DG_TRY(stage_pixels(p, lane, item, &pixels, &flip));
+    DG_TRY(ops->normalise(io->exec, &pixels, flip, &present));
     DG_TRY(ops->q_sample(io->exec, s->options.training.prediction, l->noise, &x0, &io->x, &target));
     DG_TRY(dg_net_forward(s->net, lane, s->optimiser.weights, training));
     DG_TRY(ops->mse_loss(io->exec, l->weight, 1.0f / (float)p->batch->count, &io->y, &target, l->loss, &io->dy));
-    for (int64_t i = 0; i < images; i++)
-        s->losses[first + i] = l->loss[i];
+done:
+    return status;
+}
+
+/* Waits for the lane, after which its arrays may be written anew, and keeps the losses. */
+static dg_status collect_losses(const pass *p, int lane, int64_t item) {
+    dg_status status = DG_OK;
+    dg_stepper *s = p->stepper;
+    DG_TRY(s->options.backend->synchronise(dg_net_lane(s->net, lane)->exec));
+    memcpy(s->losses + item * s->options.micro_batch, s->lanes[lane].loss,
+           (size_t)images_in(p, item) * sizeof *s->losses);
 done:
     return status;
 }
@@ -220,6 +290,7 @@ static dg_status train_item(void *user, int lane, int64_t item) {
     const dg_param_grad mode = {.mode = DG_GRAD_SUM};
     DG_TRY(forward_and_loss(p, lane, item));
     DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &mode, s->lanes[lane].grad));
+    DG_TRY(collect_losses(p, lane, item));
 done:
     return status;
 }
@@ -228,17 +299,18 @@ done:
 static dg_status commit_item(void *user, int lane, int64_t item) {
     const pass *p = user;
     dg_stepper *s = p->stepper;
+    const dg_ops *ops = s->options.backend->ops;
+    dg_exec *exec = dg_net_lane(s->net, lane)->exec;
     const int64_t total = s->optimiser.total;
-    if (item == 0) {
-        memcpy(s->optimiser.grad, s->lanes[lane].grad, (size_t)total * sizeof(float));
-        return DG_OK;
-    }
-    return s->options.backend->ops->accumulate(dg_net_lane(s->net, lane)->exec, total, s->lanes[lane].grad,
-                                               s->optimiser.grad);
+    const dg_tensor from = {s->lanes[lane].grad, DG_F32, {1, 1, 1, total}};
+    const dg_tensor sum = {s->optimiser.grad, DG_F32, {1, 1, 1, total}};
+    return item == 0 ? ops->axpby(exec, 1, &from, 0, 0, &sum)
+                     : ops->accumulate(exec, total, s->lanes[lane].grad, s->optimiser.grad);
 }
 
 static dg_status evaluate_item(void *user, int lane, int64_t item) {
-    return forward_and_loss(user, lane, item);
+    const dg_status status = forward_and_loss(user, lane, item);
+    return status == DG_OK ? collect_losses(user, lane, item) : status;
 }
 
 static dg_status run_pass(pass *p, const dg_lanes_job *job, double *loss) {

@@ -1,8 +1,8 @@
 /* One optimiser step: a batch of pixels in, updated weights out. The batch is cut into micro-batches that run on lanes;
  * their gradients are added up in order, so that the result depends on the micro-batch size in rounding only, and on
  * the number of threads not at all.
- * Order: dg_stepper_create (plans) -> dg_stepper_allocate -> fill dg_stepper_state -> dg_stepper_pack -> dg_stepper_run
- * ... -> dg_stepper_free. */
+ * Order: dg_stepper_create (plans) -> dg_stepper_allocate -> dg_stepper_pull, fill the arrays, dg_stepper_push ->
+ * dg_stepper_pack -> dg_stepper_run ... -> dg_stepper_free. */
 #ifndef DG_TRAIN_STEP_H
 #define DG_TRAIN_STEP_H
 
@@ -17,6 +17,7 @@ typedef struct dg_stepper_options {
     int64_t batch;       /* images per optimiser step */
     int64_t micro_batch; /* images per lane and pass; need not divide batch */
     int lanes;
+    dg_precision precision;
     int pixel_bits; /* 8 or 16 */
     bool ema;
     dg_training_config training;
@@ -32,7 +33,7 @@ typedef struct dg_step_batch {
     int64_t count; /* at most options.batch */
 } dg_step_batch;
 
-/* The arrays a checkpoint holds; ema is NULL without EMA. */
+/* The arrays a checkpoint holds, [total] each; ema is NULL without EMA. */
 typedef struct dg_stepper_state {
     float *weights, *ema, *m, *v;
     int64_t total;
@@ -44,7 +45,12 @@ DG_MUST_CHECK dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *con
 void dg_stepper_free(dg_stepper *stepper);
 size_t dg_stepper_bytes(const dg_stepper *stepper); /* what dg_stepper_allocate will take */
 DG_MUST_CHECK dg_status dg_stepper_allocate(dg_stepper *stepper);
+/* The arrays as they are, in the backend's memory. */
 dg_stepper_state dg_stepper_get_state(const dg_stepper *stepper);
+/* The arrays for the host to read and to fill: themselves where the backend's memory is the host's, else a copy, which
+ * pull brings up to date and push writes back. err DG_ENOMEM, DG_EDEVICE */
+DG_MUST_CHECK dg_status dg_stepper_pull(dg_stepper *stepper, dg_stepper_state *host);
+DG_MUST_CHECK dg_status dg_stepper_push(dg_stepper *stepper);
 const dg_params *dg_stepper_params(const dg_stepper *stepper);
 dg_net *dg_stepper_net(const dg_stepper *stepper);
 /* Must follow every change of the weights from outside. */

@@ -155,7 +155,7 @@ done:
 static void announce(const dg_trainer *t) {
     const dg_train_plan *plan = &t->plan;
     char device[64];
-    snprintf(device, sizeof device, "%s (%s)", plan->backend->name, plan->backend->instruction_set);
+    snprintf(device, sizeof device, "%s (%s)", plan->compute.backend->name, plan->compute.backend->instruction_set);
     const dg_train_start start = {.run_folder = plan->run_path,
                                   .preset = plan->preset.name,
                                   .device = device,
@@ -186,7 +186,7 @@ static dg_status open_loader(dg_trainer *t) {
                                        .seed = (uint64_t)t->options->seed,
                                        .first_sample = t->step * t->plan.batch,
                                        .hflip = t->options->hflip,
-                                       .threads = dg_dataset_is_cached(t->plan.dataset) ? 0 : t->plan.threads};
+                                       .threads = dg_dataset_is_cached(t->plan.dataset) ? 0 : t->plan.compute.threads};
     return dg_loader_create(t->ctx, t->plan.dataset, &options, &t->loader);
 }
 

@@ -323,7 +323,14 @@ static const dg_option options[] = {
      .fallback = "auto",
      .choices = "auto|cpu|cuda",
      .group = machine,
-     .help = "Where to compute."},
+     .help = "Where to compute. auto: a GPU if there is one; `diffgen devices` says which."},
+    {.name = "precision",
+     DG_OPT_CHOICE(S, precision),
+     .fallback = "auto",
+     .choices = "auto|fp32|tf32|bf16",
+     .group = machine,
+     .help = "Numbers to compute with; weights are kept in fp32. auto: bf16 on a GPU, fp32 on the CPU, which has no "
+             "other."},
     {.name = "threads",
      DG_OPT_COUNT(S, threads),
      .flags = DG_OPTION_MUTABLE,
@@ -369,8 +376,6 @@ static dg_status check(dg_ctx *ctx, const void *filled) {
         return dg_fail(ctx, DG_EUSAGE,
                        "--zero-snr leaves no signal to tell epsilon from at the last timestep; use "
                        "--prediction v or sample with it");
-    if (o->device == DG_TRAIN_DEVICE_CUDA)
-        return dg_fail(ctx, DG_EDEVICE, "--device cuda: this build has no CUDA backend; use --device cpu");
     return DG_OK;
 }
 

@@ -4,12 +4,12 @@
 #define DG_TRAIN_TRAIN_OPTIONS_H
 
 #include "core/options.h"
+#include "nn/compute.h"
 
 #include <diffgen/train.h>
 
 typedef enum dg_train_channels { DG_TRAIN_CHANNELS_AUTO, DG_TRAIN_CHANNELS_1, DG_TRAIN_CHANNELS_3 } dg_train_channels;
 typedef enum dg_train_resume { DG_TRAIN_RESUME_AUTO, DG_TRAIN_RESUME_NEVER, DG_TRAIN_RESUME_MUST } dg_train_resume;
-typedef enum dg_train_device { DG_TRAIN_DEVICE_AUTO, DG_TRAIN_DEVICE_CPU, DG_TRAIN_DEVICE_CUDA } dg_train_device;
 typedef enum dg_train_lr_schedule {
     DG_TRAIN_LR_AUTO,
     DG_TRAIN_LR_CONSTANT,
@@ -72,7 +72,8 @@ struct dg_train_options {
     dg_every grid_every;
     int64_t log_every; /* steps */
     /* machine */
-    dg_train_device device;
+    dg_device_choice device;
+    dg_precision_choice precision;
     int64_t threads; /* 0 = auto */
     /* this call */
     bool dry_run;

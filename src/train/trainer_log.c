@@ -25,8 +25,8 @@ dg_status dg_trainer_log_start(dg_trainer *t) {
                           (long long)plan->holdout_count, (long long)plan->num_classes));
     DG_TRY(dg_trainer_log(t, "%lld of %lld steps done; batch %lld, %lld at a time; %s (%s), %d lanes; %lld MiB planned",
                           (long long)t->step, (long long)plan->total_steps, (long long)plan->batch,
-                          (long long)plan->micro_batch, plan->backend->name, plan->backend->instruction_set,
-                          plan->lanes, (long long)(t->planned_bytes >> 20)));
+                          (long long)plan->micro_batch, plan->compute.backend->name,
+                          plan->compute.backend->instruction_set, plan->lanes, (long long)(t->planned_bytes >> 20)));
     for (size_t i = 0; i < report->note_count; i++)
         DG_TRY(dg_trainer_log(t, "%s", report->notes[i]));
     if (report->skipped)

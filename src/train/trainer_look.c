@@ -18,8 +18,12 @@ dg_status dg_trainer_create_generator(dg_trainer *t) {
     const int64_t steps = plan->schedule.count < GRID_STEPS ? plan->schedule.count : GRID_STEPS;
     DG_TRY(dg_sampler_create(t->ctx, DG_SAMPLER_DDIM, &plan->preset.scheduler, &plan->schedule, steps, 0,
                              &t->grid_sampler));
-    DG_TRY(dg_generator_create(t->ctx, plan->backend, &plan->preset.unet, plan->size, plan->size, plan->lanes,
-                               &t->generator));
+    const dg_generator_options options = {.backend = plan->compute.backend,
+                                          .h = plan->size,
+                                          .w = plan->size,
+                                          .lanes = plan->lanes,
+                                          .precision = plan->compute.precision};
+    DG_TRY(dg_generator_create(t->ctx, &plan->preset.unet, &options, &t->generator));
 done:
     return status;
 }
@@ -33,11 +37,7 @@ typedef struct sheet {
 
 static dg_status keep_pixels(void *user, int lane, int64_t index, const dg_tensor *x) {
     const sheet *s = user;
-    dg_tensor pixels = *x;
-    pixels.dtype = DG_U8;
-    pixels.data = s->pixels + (size_t)index * s->image_bytes;
-    const dg_trainer *t = s->trainer;
-    return t->plan.backend->ops->to_pixels(dg_generator_exec(t->generator, lane), x, &pixels);
+    return dg_generator_pixels(s->trainer->generator, lane, x, 8, s->pixels + (size_t)index * s->image_bytes);
 }
 
 static dg_status write_sheet(sheet *s) {

@@ -88,12 +88,13 @@ done:
 
 /* ---- weights ---- */
 
-static int64_t checkpoint_arrays(const dg_trainer *t, dg_checkpoint_array out[4]) {
-    const dg_stepper_state s = dg_stepper_get_state(t->stepper);
-    const dg_checkpoint_array all[4] = {
-        {"weights", s.weights, s.total}, {"adam_m", s.m, s.total}, {"adam_v", s.v, s.total}, {"ema", s.ema, s.total}};
+static int64_t checkpoint_arrays(const dg_stepper_state *s, dg_checkpoint_array out[4]) {
+    const dg_checkpoint_array all[4] = {{"weights", s->weights, s->total},
+                                        {"adam_m", s->m, s->total},
+                                        {"adam_v", s->v, s->total},
+                                        {"ema", s->ema, s->total}};
     memcpy(out, all, sizeof all);
-    return s.ema ? 4 : 3;
+    return s->ema ? 4 : 3;
 }
 
 /* --init: the weights of another model of the same architecture; the class table may have other classes. */
@@ -129,10 +130,11 @@ done:
 
 dg_status dg_trainer_load_weights(dg_trainer *t, const char *checkpoint) {
     dg_status status = DG_OK;
-    const dg_stepper_state s = dg_stepper_get_state(t->stepper);
+    dg_stepper_state s;
+    DG_TRY(dg_stepper_pull(t->stepper, &s));
     if (checkpoint) {
         dg_checkpoint_array arrays[4];
-        DG_TRY(dg_checkpoint_read_arrays(t->ctx, checkpoint, arrays, checkpoint_arrays(t, arrays)));
+        DG_TRY(dg_checkpoint_read_arrays(t->ctx, checkpoint, arrays, checkpoint_arrays(&s, arrays)));
     } else {
         dg_params_init(dg_stepper_params(t->stepper), (uint64_t)t->options->seed, s.weights);
         if (t->options->init)
@@ -140,6 +142,7 @@ dg_status dg_trainer_load_weights(dg_trainer *t, const char *checkpoint) {
         if (s.ema)
             memcpy(s.ema, s.weights, (size_t)s.total * sizeof(float));
     }
+    DG_TRY(dg_stepper_push(t->stepper));
     DG_TRY(dg_stepper_pack(t->stepper));
 done:
     return status;
@@ -150,7 +153,7 @@ done:
 dg_status dg_trainer_checkpoint(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_checkpoint_array arrays[4];
-    const int64_t count = checkpoint_arrays(t, arrays);
+    dg_stepper_state s;
     char *path = NULL;
     json_t *state = NULL;
     t->checkpoint_time = dg_clock_seconds();
@@ -164,7 +167,8 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
                   (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
-    DG_TRY(dg_checkpoint_write(t->ctx, path, arrays, count, state));
+    DG_TRY(dg_stepper_pull(t->stepper, &s));
+    DG_TRY(dg_checkpoint_write(t->ctx, path, arrays, checkpoint_arrays(&s, arrays), state));
     t->checkpoint_step = t->step;
     DG_TRY(dg_run_prune_checkpoints(t->ctx, t->run, t->options->keep));
     if (t->events->on_checkpoint)
@@ -177,13 +181,16 @@ done:
 
 dg_status dg_trainer_write_model(dg_trainer *t) {
     dg_status status = DG_OK;
-    const dg_stepper_state s = dg_stepper_get_state(t->stepper);
-    json_t *scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
-    json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
-                                 t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
-                                 (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
-                                 (json_int_t)t->options->seed, "ema", s.ema != NULL);
-    char *path = dg_run_path(t->run, "model");
+    dg_stepper_state s;
+    json_t *scheduler = NULL, *training = NULL;
+    char *path = NULL;
+    DG_TRY(dg_stepper_pull(t->stepper, &s));
+    scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
+    training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
+                         t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
+                         (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
+                         (json_int_t)t->options->seed, "ema", s.ema != NULL);
+    path = dg_run_path(t->run, "model");
     const dg_model_contents contents = {.config = &t->plan.preset.unet,
                                         .params = dg_stepper_params(t->stepper),
                                         .weights = s.ema ? s.ema : s.weights,

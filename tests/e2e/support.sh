@@ -7,6 +7,7 @@ source=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
+export CUDA_VISIBLE_DEVICES= # the CPU, also where there is a GPU
 failures=0
 
 fail() {

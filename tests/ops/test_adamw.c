@@ -34,16 +34,14 @@ static void check_adamw(dg_op_env *env, const void *item) {
             want[k] = dg_op_to_double(state[k], count);
         for (int64_t i = 0; i < count; i++)
             dg_ref_adamw(&desc, (double)grad[i], &want[0][i], &want[1][i], &want[2][i], &want[3][i]);
-        DG_CK(env->ctx,
-              env->backend->ops->adamw(&env->exec, &desc, count, grad, state[0], state[1], state[2], state[3]));
+        DG_OP(env, adamw(&env->exec, &desc, count, grad, state[0], state[1], state[2], state[3]));
         static const char *const names[4] = {"param", "m", "v", "ema"};
         for (int k = 0; k < 4; k++) {
             dg_op_expect_close(env, names[k], state[k], want[k], count, DG_TOL_ELEMENTWISE);
             free(want[k]);
         }
         for (int64_t i = count - 1; i >= 0; i--) /* one by one and without an average: the same bits */
-            DG_CK(env->ctx, env->backend->ops->adamw(&env->exec, &desc, 1, grad + i, single[0] + i, single[1] + i,
-                                                     single[2] + i, NULL));
+            DG_OP(env, adamw(&env->exec, &desc, 1, grad + i, single[0] + i, single[1] + i, single[2] + i, NULL));
         for (int k = 0; k < 3; k++)
             dg_op_expect_same(env, names[k], single[k], state[k], (size_t)count * sizeof(float));
     }
@@ -68,7 +66,7 @@ static void check_first_step(dg_op_env *env, const void *item) {
                                 .ema_decay = 0.75f};
     const float grad[2] = {0.02f, -40.0f};
     float param[2] = {1.0f, -2.0f}, m[2] = {0}, v[2] = {0}, ema[2] = {1.0f, -2.0f};
-    DG_CK(env->ctx, env->backend->ops->adamw(&env->exec, &desc, 2, grad, param, m, v, ema));
+    DG_OP(env, adamw(&env->exec, &desc, 2, grad, param, m, v, ema));
     const double want[2] = {0.95 - 0.1, -1.9 + 0.1}, average[2] = {1.0 + 0.25 * -0.15, -2.0 + 0.25 * 0.2};
     dg_op_expect_close(env, "param", param, want, 2, DG_TOL_ELEMENTWISE);
     dg_op_expect_close(env, "ema", ema, average, 2, DG_TOL_ELEMENTWISE);
@@ -85,15 +83,15 @@ static void check_sum_squares(dg_op_env *env, const void *item) {
     double want = 0.0, got = -1.0, again = -1.0;
     for (int64_t i = 0; i < count; i++)
         want += (double)x[i] * (double)x[i];
-    DG_CK(env->ctx, env->backend->ops->sum_squares(&env->exec, count, x, &got));
-    DG_CK(env->ctx, env->backend->ops->sum_squares(&env->exec, count, x, &again));
+    DG_OP(env, sum_squares(&env->exec, count, x, &got));
+    DG_OP(env, sum_squares(&env->exec, count, x, &again));
     ck_assert_double_eq_tol(got, want, 1e-12 * want);
     dg_op_expect_same(env, "sum", &got, &again, sizeof got);
     x[count / 2] = NAN;
-    DG_CK(env->ctx, env->backend->ops->sum_squares(&env->exec, count, x, &got));
+    DG_OP(env, sum_squares(&env->exec, count, x, &got));
     ck_assert(isnan(got));
     x[count / 2] = 1e30f; /* its square is no float */
-    DG_CK(env->ctx, env->backend->ops->sum_squares(&env->exec, count, x, &got));
+    DG_OP(env, sum_squares(&env->exec, count, x, &got));
     ck_assert_double_eq_tol(got / 1e60, 1.0, 1e-6);
 }
 

@@ -42,9 +42,8 @@ static dg_tensor tensor(const problem *p, float *data) {
 static void run(dg_op_env *env, problem *p) {
     const dg_tensor q = tensor(p, p->q), k = tensor(p, p->k), v = tensor(p, p->v), o = tensor(p, p->o);
     const dg_tensor d_o = tensor(p, p->d_o), dq = tensor(p, p->dq), dk = tensor(p, p->dk), dv = tensor(p, p->dv);
-    DG_CK(env->ctx, env->backend->ops->attention_fwd(&env->exec, &p->desc, &q, &k, &v, &o, p->lse));
-    DG_CK(env->ctx,
-          env->backend->ops->attention_bwd_data(&env->exec, &p->desc, &q, &k, &v, &o, p->lse, &d_o, &dq, &dk, &dv));
+    DG_OP(env, attention_fwd(&env->exec, &p->desc, &q, &k, &v, &o, p->lse));
+    DG_OP(env, attention_bwd_data(&env->exec, &p->desc, &q, &k, &v, &o, p->lse, &d_o, &dq, &dk, &dv));
 }
 
 static void check_against_reference(dg_op_env *env, problem *p) {
@@ -96,7 +95,7 @@ static void check_large_scores(dg_op_env *env, const void *item) {
         p.q[i] = rintf(p.q[i]);
     }
     const dg_tensor q = tensor(&p, p.q), k = tensor(&p, p.k), v = tensor(&p, p.v), o = tensor(&p, p.o);
-    DG_CK(env->ctx, env->backend->ops->attention_fwd(&env->exec, &p.desc, &q, &k, &v, &o, p.lse));
+    DG_OP(env, attention_fwd(&env->exec, &p.desc, &q, &k, &v, &o, p.lse));
     double *qd = dg_op_to_double(p.q, p.count), *kd = dg_op_to_double(p.k, p.count);
     double *vd = dg_op_to_double(p.v, p.count), *od = malloc((size_t)p.count * sizeof *od);
     double *lse = malloc((size_t)p.rows * sizeof *lse), most = 0.0;

@@ -78,7 +78,7 @@ static problem problem_make(dg_op_env *env, const dg_conv2d_desc *desc, bool tra
     p.in = desc->h * desc->w * desc->in_c;
     p.out = p.out_h * p.out_w * desc->out_c;
     p.weights = desc->out_c * desc->in_c * desc->kernel * desc->kernel;
-    DG_CK(env->ctx, env->backend->ops->conv2d_plan(&env->exec, &p.desc, &p.plan));
+    DG_OP(env, conv2d_plan(&env->exec, &p.desc, &p.plan));
     ck_assert_ptr_nonnull(p.plan->implementation);
     dg_op_workspace(env, p.plan->workspace_bytes);
     p.x = dg_op_random(env, in_all(&p), 1.0);
@@ -88,24 +88,23 @@ static problem problem_make(dg_op_env *env, const dg_conv2d_desc *desc, bool tra
     p.dy = dg_op_random(env, out_all(&p), 1.0);
     p.y = dg_op_floats(env, out_all(&p));
     p.packed = dg_op_bytes(env, p.plan->packed_bytes);
-    DG_CK(env->ctx, env->backend->ops->conv2d_pack(&env->exec, p.plan, p.weight, p.packed));
+    DG_OP(env, conv2d_pack(&env->exec, p.plan, p.weight, p.packed));
     return p;
 }
 
 static void forward(dg_op_env *env, const problem *p, float *x, float *y) {
     const dg_tensor xt = x_tensor(p, x), yt = y_tensor(p, y), rt = y_tensor(p, p->residual);
-    DG_CK(env->ctx,
-          env->backend->ops->conv2d_fwd(&env->exec, p->plan, &xt, p->packed, p->bias, p->residual ? &rt : NULL, &yt));
+    DG_OP(env, conv2d_fwd(&env->exec, p->plan, &xt, p->packed, p->bias, p->residual ? &rt : NULL, &yt));
 }
 
 static void backward_data(dg_op_env *env, const problem *p, float *dx, bool accumulate) {
     const dg_tensor dyt = y_tensor(p, p->dy), dxt = x_tensor(p, dx);
-    DG_CK(env->ctx, env->backend->ops->conv2d_bwd_data(&env->exec, p->plan, &dyt, p->packed, &dxt, accumulate));
+    DG_OP(env, conv2d_bwd_data(&env->exec, p->plan, &dyt, p->packed, &dxt, accumulate));
 }
 
 static void backward_params(dg_op_env *env, const problem *p, const dg_param_grad *mode, float *dweight, float *dbias) {
     const dg_tensor xt = x_tensor(p, p->x), dyt = y_tensor(p, p->dy);
-    DG_CK(env->ctx, env->backend->ops->conv2d_bwd_params(&env->exec, p->plan, mode, &xt, &dyt, dweight, dbias));
+    DG_OP(env, conv2d_bwd_params(&env->exec, p->plan, mode, &xt, &dyt, dweight, dbias));
 }
 
 static void check_fwd(dg_op_env *env, const void *item) {
@@ -246,10 +245,10 @@ static void check_slots(dg_op_env *env, const void *item) {
     }
     problem one = p;
     one.desc.n = 1;
-    DG_CK(env->ctx, env->backend->ops->conv2d_plan(&env->exec, &one.desc, &one.plan));
+    DG_OP(env, conv2d_plan(&env->exec, &one.desc, &one.plan));
     ck_assert_uint_le(one.plan->workspace_bytes, p.plan->workspace_bytes);
     one.packed = dg_op_bytes(env, one.plan->packed_bytes);
-    DG_CK(env->ctx, env->backend->ops->conv2d_pack(&env->exec, one.plan, p.weight, one.packed));
+    DG_OP(env, conv2d_pack(&env->exec, one.plan, p.weight, one.packed));
     float *alone = dg_op_floats(env, p.out);
     forward(env, &one, p.x, alone);
     dg_op_expect_same(env, "y in a batch of one", p.y, alone, out_bytes);

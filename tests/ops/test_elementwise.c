@@ -17,7 +17,7 @@ static void check_axpby(dg_op_env *env, const void *item) {
             want[i] = (double)alpha * want[i] + (double)beta * (double)y[i] + (double)gamma;
             y[i] = beta == 0.0f ? NAN : y[i]; /* must not be read */
         }
-        DG_CK(env->ctx, env->backend->ops->axpby(&env->exec, alpha, &tx, beta, gamma, &ty));
+        DG_OP(env, axpby(&env->exec, alpha, &tx, beta, gamma, &ty));
         dg_op_expect_close(env, "y", y, want, count, DG_TOL_ELEMENTWISE);
         free(want);
     }
@@ -36,9 +36,9 @@ static void check_guidance(dg_op_env *env, const void *item) {
     double *want = dg_op_to_double(cond, count);
     for (int64_t i = 0; i < count; i++)
         want[i] = (double)uncond[i] + 2.5 * (want[i] - (double)uncond[i]);
-    DG_CK(env->ctx, env->backend->ops->guidance(&env->exec, 2.5f, &tc, &tu, &to));
+    DG_OP(env, guidance(&env->exec, 2.5f, &tc, &tu, &to));
     dg_op_expect_close(env, "o", o, want, count, DG_TOL_ELEMENTWISE);
-    DG_CK(env->ctx, env->backend->ops->guidance(&env->exec, 2.5f, &tc, &tu, &tc));
+    DG_OP(env, guidance(&env->exec, 2.5f, &tc, &tu, &tc));
     dg_op_expect_same(env, "o in cond", cond, o, (size_t)count * sizeof(float));
     free(want);
 }
@@ -52,7 +52,7 @@ static void check_accumulate(dg_op_env *env, const void *item) {
     const int64_t count = *(const int64_t *)item;
     float *src = dg_op_random(env, count, 1.0), *dst = dg_op_random(env, count, 1.0);
     float *before = dg_op_copy(env, dst, count);
-    DG_CK(env->ctx, env->backend->ops->accumulate(&env->exec, count, src, dst));
+    DG_OP(env, accumulate(&env->exec, count, src, dst));
     for (int64_t i = 0; i < count; i++)
         ck_assert_float_eq(dst[i], before[i] + src[i]);
 }

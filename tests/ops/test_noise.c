@@ -31,10 +31,10 @@ static void check_fill_normal(dg_op_env *env, const void *item) {
         random[i] = stream_of(i);
     float *want = normals(env, random, s->n, one), *x = dg_op_floats(env, count);
     const dg_tensor tx = dg_op_tensor(x, s->n, s->h, s->w, s->c);
-    DG_CK(env->ctx, env->backend->ops->fill_normal(&env->exec, random, &tx));
+    DG_OP(env, fill_normal(&env->exec, random, &tx));
     dg_op_expect_same(env, "normals", x, want, (size_t)count * sizeof(float));
     const dg_tensor last = dg_op_tensor(x, 1, s->h, s->w, s->c); /* the last image alone, in slot 0 */
-    DG_CK(env->ctx, env->backend->ops->fill_normal(&env->exec, &random[s->n - 1], &last));
+    DG_OP(env, fill_normal(&env->exec, &random[s->n - 1], &last));
     dg_op_expect_same(env, "normals", x, want + count - one, (size_t)one * sizeof(float));
 }
 
@@ -86,6 +86,8 @@ START_TEST(test_q_sample) {
 }
 END_TEST
 
+enum { LAYER = 77 };
+
 /* The mask is that of dg_random_uniform: element e from lane e%4 of block e/4. */
 static void check_dropout(dg_op_env *env, const void *item) {
     const shape *s = item;
@@ -93,6 +95,11 @@ static void check_dropout(dg_op_env *env, const void *item) {
     dg_random random[MAX_N];
     for (int i = 0; i < s->n; i++)
         random[i] = stream_of(i);
+    dg_random *own = dg_op_put(env, random, sizeof random); /* whatever its purpose and step, the op sets them */
+    for (int i = 0; i < s->n; i++) {
+        random[i].purpose = DG_PURPOSE_DROPOUT;
+        random[i].step = LAYER;
+    }
     /* the last rate is the first element's own number, which is kept */
     const float rates[] = {0.0f, 0.1f, 0.5f, 1.0f, dg_random_uniform(&random[0], 0, 0)};
     float *x = dg_op_random(env, count, 1.0), *y = dg_op_floats(env, count);
@@ -100,7 +107,7 @@ static void check_dropout(dg_op_env *env, const void *item) {
     for (size_t r = 0; r < sizeof rates / sizeof *rates; r++) {
         const float p = rates[r];
         int64_t kept = 0;
-        DG_CK(env->ctx, env->backend->ops->dropout(&env->exec, p, random, &tx, &ty));
+        DG_OP(env, dropout(&env->exec, p, LAYER, own, &tx, &ty));
         for (int64_t i = 0; i < count; i++) {
             const int64_t e = i % one;
             const bool keep = dg_random_uniform(&random[i / one], (uint32_t)(e / 4), (int)(e % 4)) >= p;
@@ -110,11 +117,11 @@ static void check_dropout(dg_op_env *env, const void *item) {
         }
         const double expected = (double)count * (1.0 - (double)p), deviation = sqrt(expected * (double)p);
         ck_assert(fabs((double)kept - expected) <= 4.0 * deviation + 1.0);
-        DG_CK(env->ctx, env->backend->ops->dropout(&env->exec, 0.0f, random, &tx, &ty));
+        DG_OP(env, dropout(&env->exec, 0.0f, LAYER, own, &tx, &ty));
         dg_op_expect_same(env, "y without dropout", y, x, (size_t)count * sizeof(float));
     }
-    DG_CK(env->ctx, env->backend->ops->dropout(&env->exec, 0.5f, random, &tx, &ty));
-    DG_CK(env->ctx, env->backend->ops->dropout(&env->exec, 0.5f, random, &tx, &tx));
+    DG_OP(env, dropout(&env->exec, 0.5f, LAYER, own, &tx, &ty));
+    DG_OP(env, dropout(&env->exec, 0.5f, LAYER, own, &tx, &tx));
     dg_op_expect_same(env, "y in x", x, y, (size_t)count * sizeof(float));
 }
 

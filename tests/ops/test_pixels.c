@@ -69,8 +69,8 @@ static void check_all_values(dg_op_env *env, const void *item) {
     tp.data = pixels, tp.dtype = DG_U16, tb.data = back, tb.dtype = DG_U16;
     for (int i = 0; i < VALUES; i++)
         pixels[i] = (uint16_t)i;
-    DG_CK(env->ctx, env->backend->ops->normalise(&env->exec, &tp, &flip, &tx));
-    DG_CK(env->ctx, env->backend->ops->to_pixels(&env->exec, &tx, &tb));
+    DG_OP(env, normalise(&env->exec, &tp, &flip, &tx));
+    DG_OP(env, to_pixels(&env->exec, &tx, &tb));
     dg_op_expect_same(env, "pixels", back, pixels, VALUES * sizeof(uint16_t));
     ck_assert_float_eq(x[0], -1.0f);
     ck_assert_float_eq(x[VALUES - 1], 1.0f);
@@ -96,8 +96,8 @@ static void check_to_pixels(dg_op_env *env, const void *item) {
     const dg_tensor tx = dg_op_tensor(x, 1, 1, COUNT, 1);
     dg_tensor tb = tx, tw = tx;
     tb.data = bytes, tb.dtype = DG_U8, tw.data = words, tw.dtype = DG_U16;
-    DG_CK(env->ctx, env->backend->ops->to_pixels(&env->exec, &tx, &tb));
-    DG_CK(env->ctx, env->backend->ops->to_pixels(&env->exec, &tx, &tw));
+    DG_OP(env, to_pixels(&env->exec, &tx, &tb));
+    DG_OP(env, to_pixels(&env->exec, &tx, &tw));
     for (int i = 0; i < COUNT; i++) {
         if (i % 11 == 0) {
             ck_assert_int_eq(bytes[i], bytes_of[i / 11 % SPECIALS]);

@@ -80,16 +80,16 @@ static void check_concat(dg_op_env *env, const void *item) {
     const dg_tensor ta = dg_op_tensor(a, s->n, s->h, s->w, s->c), tb = dg_op_tensor(b, s->n, s->h, s->w, other);
     const dg_tensor ty = dg_op_tensor(y, s->n, s->h, s->w, c), tda = dg_op_tensor(da, s->n, s->h, s->w, s->c);
     const dg_tensor tdb = dg_op_tensor(db, s->n, s->h, s->w, other);
-    DG_CK(env->ctx, env->backend->ops->concat_fwd(&env->exec, &ta, &tb, &ty));
+    DG_OP(env, concat_fwd(&env->exec, &ta, &tb, &ty));
     for (int64_t p = 0; p < pixels; p++) {
         dg_op_expect_same(env, "a", y + p * c, a + p * s->c, (size_t)s->c * sizeof(float));
         dg_op_expect_same(env, "b", y + p * c + s->c, b + p * other, (size_t)other * sizeof(float));
     }
-    DG_CK(env->ctx, env->backend->ops->concat_bwd_data(&env->exec, &ty, &tda, false, &tdb, true));
+    DG_OP(env, concat_bwd_data(&env->exec, &ty, &tda, false, &tdb, true));
     dg_op_expect_same(env, "da", da, a, (size_t)(pixels * s->c) * sizeof(float));
     for (int64_t i = 0; i < pixels * other; i++)
         ck_assert_float_eq(db[i], db_before[i] + b[i]);
-    DG_CK(env->ctx, env->backend->ops->concat_bwd_data(&env->exec, &ty, &tda, true, &tdb, false));
+    DG_OP(env, concat_bwd_data(&env->exec, &ty, &tda, true, &tdb, false));
     dg_op_expect_same(env, "db", db, b, (size_t)(pixels * other) * sizeof(float));
     for (int64_t i = 0; i < pixels * s->c; i++)
         ck_assert_float_eq(da[i], 2.0f * a[i]);

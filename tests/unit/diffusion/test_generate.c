@@ -68,7 +68,10 @@ static dg_status draw(fixture *f, const request *r, float *out) {
     dg_sampler sampler = {0};
     dg_generator *generator = NULL;
     DG_CK(f->ctx, dg_sampler_create(f->ctx, r->kind, &f->scheduler, &f->schedule, 4, r->eta, &sampler));
-    DG_CK(f->ctx, dg_generator_create(f->ctx, dg_backend_cpu(), &f->config, SIZE, SIZE, r->lanes, &generator));
+    DG_CK(f->ctx, dg_generator_create(
+                      f->ctx, &f->config,
+                      &(dg_generator_options){.backend = dg_backend_cpu(), .h = SIZE, .w = SIZE, .lanes = r->lanes},
+                      &generator));
     DG_CK(f->ctx, dg_generator_allocate(generator));
     DG_CK(f->ctx, dg_generator_set_weights(generator, f->weights));
     const dg_generate_job job = {.sampler = &sampler,

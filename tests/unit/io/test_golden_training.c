@@ -50,17 +50,16 @@ static training open_training(dg_ctx *ctx, int lanes) {
     DG_CK(ctx, dg_unet_config_from_json(ctx, "train.json", json_object_get(t.golden, "config"), &config));
     t.net =
         net_fixture_open(ctx, &config, &(dg_net_options){.n = BATCH, .h = 8, .w = 8, .training = true, .lanes = lanes});
-    t.optimiser =
-        (dg_optimiser){.backend = dg_backend_cpu(),
-                       .net = t.net.net,
-                       .lanes = lanes,
-                       .total = t.net.params->total,
-                       .weights = t.net.weights,
-                       .grad = t.net.grad,
-                       .ema = copy_weights(&t.net, false),
-                       .m = copy_weights(&t.net, true),
-                       .v = copy_weights(&t.net, true),
-                       .block_sums = calloc((size_t)dg_optimiser_blocks(t.net.params->total), sizeof(double))};
+    t.optimiser = (dg_optimiser){.backend = dg_backend_cpu(),
+                                 .net = t.net.net,
+                                 .lanes = lanes,
+                                 .total = t.net.params->total,
+                                 .weights = t.net.weights,
+                                 .grad = t.net.grad,
+                                 .ema = copy_weights(&t.net, false),
+                                 .m = copy_weights(&t.net, true),
+                                 .v = copy_weights(&t.net, true)};
+    DG_CK(ctx, dg_optimiser_create_scratch(ctx, &t.optimiser));
     dg_safetensors *st = NULL;
     DG_CK(ctx, dg_safetensors_open(ctx, DG_SOURCE_DIR "/tests/golden/schedulers.safetensors", &st));
     DG_CK(ctx, dg_safetensors_read_f32(ctx, st, "alphas_cumprod.linear", 1, (int64_t[]){1000}, t.alphas_cumprod));
@@ -73,7 +72,7 @@ static void close_training(training *t) {
     free(t->optimiser.ema);
     free(t->optimiser.m);
     free(t->optimiser.v);
-    free(t->optimiser.block_sums);
+    dg_optimiser_free_scratch(&t->optimiser);
     json_decref(t->golden);
 }
 

@@ -157,8 +157,6 @@ START_TEST(sample_rules) {
     rule("--all-classes and --class", DG_EUSAGE);
     set("no-all-classes", NULL);
     DG_CK(ctx, dg_options_check(ctx, &dg_sample_option_table, &o));
-    set("device", "cuda");
-    rule("no CUDA backend", DG_EDEVICE);
 }
 END_TEST
 
