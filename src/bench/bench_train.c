@@ -2,14 +2,14 @@
 
 #include "core/fs.h"
 #include "data/loader.h"
-#include "train/step.h"
+#include "train/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { FILES = 128, MICRO_BATCH = 8, MAX_STEPS = 100000, WARM_UP = 2 };
+enum { FILES = 128, MAX_STEPS = 100000, WARM_UP = 2 };
 #define WINDOW_EVERY 0.5 /* seconds of steps between two looks at the peak */
 
 /* A folder of random images in two classes, so that the loader is measured on its real path. */
@@ -154,8 +154,7 @@ dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
     dg_stepper *stepper = NULL;
     timing *t = NULL;
     dg_bench_profile profile = {0};
-    const int64_t largest = b->backend->host_memory ? MICRO_BATCH : b->batch;
-    const int64_t micro = b->batch < largest ? b->batch : largest, pieces = (b->batch + micro - 1) / micro;
+    const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch), pieces = (b->batch + micro - 1) / micro;
     const int lanes = pieces < b->lanes ? (int)pieces : b->lanes;
     DG_TRY(open_images(b, &dataset, &loader));
     DG_TRY(create_stepper(b, lanes, micro, &stepper));

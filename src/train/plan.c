@@ -183,10 +183,9 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
-/* A GPU wants all it can hold at once, the CPU's cores a piece each. */
-static int64_t auto_micro_batch(const dg_train_plan *plan) {
-    const int64_t batch = plan->batch, piece = (batch + PIECES - 1) / PIECES;
-    if (!plan->compute.backend->host_memory)
+int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch) {
+    const int64_t piece = (batch + PIECES - 1) / PIECES;
+    if (!backend->host_memory)
         return batch;
     return piece < MICRO_BATCH ? piece : MICRO_BATCH;
 }
@@ -194,7 +193,7 @@ static int64_t auto_micro_batch(const dg_train_plan *plan) {
 dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
-    int64_t micro = asked ? asked : auto_micro_batch(plan);
+    int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch);
     const int64_t available = plan->compute.backend->available_bytes();
     char need[32], have[32];
     if (micro > plan->batch)

@@ -31,6 +31,9 @@ typedef struct dg_train_plan {
 DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, const dg_train_options *options, dg_train_plan *plan);
 void dg_train_plan_free(dg_train_plan *plan);
 
+/* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. */
+int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch);
+
 /* Plans the training step. recorded_micro_batch: what an interrupted run used, 0 = none. With --micro-batch auto the
  * largest that fits in memory according to the plan is taken, nothing is tried out.
  * err   DG_ENOMEM not even one image fits: the text has the numbers */
