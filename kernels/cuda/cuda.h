@@ -14,6 +14,7 @@
 #include "kernels/cuda/gpu.h"
 
 #include <stddef.h>
+#include <type_traits>
 
 extern "C" {
 #include "kernels/backend.h"

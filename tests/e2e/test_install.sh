@@ -34,7 +34,7 @@ try "cmake --install" cmake --install "$build" --prefix "$prefix"
 version=$("$prefix/bin/diffgen" --version)
 version=${version#diffgen }
 [ -n "$version" ] || fail "the installed program does not run"
-for page in diffgen diffgen-train diffgen-sample diffgen-info diffgen-bench; do
+for page in diffgen diffgen-train diffgen-sample diffgen-info diffgen-bench diffgen-devices; do
     grep -q '^\.TH DIFFGEN' "$prefix/share/man/man1/$page.1" || fail "no manual page $page"
 done
 [ -s "$prefix/share/doc/diffgen/LICENSE" ] || fail "no licence"

@@ -60,7 +60,7 @@ typedef struct dg_op_env {
     dg_precision precision;
     dg_exec exec; /* its workspace is set by dg_op_workspace */
     struct {
-        char *base;
+        void *base;
         size_t bytes;
     } buffers[DG_OP_MAX_BUFFERS];
     int count;
@@ -81,12 +81,10 @@ static const unsigned char dg_op_guard_byte = 0xa5;
 static inline void *dg_op_bytes(dg_op_env *env, size_t bytes) {
     ck_assert_int_lt(env->count, DG_OP_MAX_BUFFERS);
     const size_t size = (bytes + 2 * DG_OP_GUARD_BYTES + 63) / 64 * 64;
-    void *memory = NULL;
-    DG_CK(env->ctx, env->backend->alloc_shared(env->ctx, size, "a test's buffer", &memory));
-    char *base = memory;
+    DG_CK(env->ctx, env->backend->alloc_shared(env->ctx, size, "a test's buffer", &env->buffers[env->count].base));
+    char *base = env->buffers[env->count].base;
     memset(base, dg_op_guard_byte, size);
     memset(base + DG_OP_GUARD_BYTES, 0xff, bytes);
-    env->buffers[env->count].base = base;
     env->buffers[env->count++].bytes = bytes;
     return base + DG_OP_GUARD_BYTES;
 }
@@ -112,6 +110,11 @@ static inline float dg_op_from_bf16(uint16_t half) {
     return value;
 }
 
+/* A float as the variant's activations hold it. */
+static inline float dg_op_rounded(const dg_op_env *env, float value) {
+    return env->precision == DG_PRECISION_BF16 ? dg_op_from_bf16(dg_op_to_bf16(value)) : value;
+}
+
 /* A copy of something in memory that the op can read: descriptions, arrays of dg_random. */
 static inline void *dg_op_put(dg_op_env *env, const void *data, size_t bytes) {
     return memcpy(dg_op_bytes(env, bytes), data, bytes);
@@ -122,9 +125,7 @@ static inline void *dg_op_put(dg_op_env *env, const void *data, size_t bytes) {
 static inline void dg_op_fill(dg_op_env *env, float *data, int64_t count, double scale) {
     for (int64_t i = 0; i < count; i++) {
         env->seed = env->seed * 6364136223846793005u + 1442695040888963407u;
-        data[i] = (float)(((double)(env->seed >> 40) / (double)(1 << 23) - 1.0) * scale);
-        if (env->precision == DG_PRECISION_BF16)
-            data[i] = dg_op_from_bf16(dg_op_to_bf16(data[i]));
+        data[i] = dg_op_rounded(env, (float)(((double)(env->seed >> 40) / (double)(1 << 23) - 1.0) * scale));
     }
 }
 
@@ -160,11 +161,19 @@ static inline uint16_t *dg_op_shadow(dg_op_env *env, float *data, int64_t count)
     return bf16;
 }
 
+/* A tensor of floats in every variant, for ops that take tensors of different dtypes. */
+static inline dg_tensor dg_op_float_tensor(void *data, int64_t n, int64_t h, int64_t w, int64_t c) {
+    return (dg_tensor){.data = data, .dtype = DG_F32, .dims = {n, h, w, c}};
+}
+
 /* An activation. What an op aliases is made a tensor once, or at least not in overlapping pieces. */
 static inline dg_tensor dg_op_tensor(void *data, int64_t n, int64_t h, int64_t w, int64_t c) {
-    if (dg_op_current->precision == DG_PRECISION_BF16)
-        return (dg_tensor){dg_op_shadow(dg_op_current, data, n * h * w * c), DG_BF16, {n, h, w, c}};
-    return (dg_tensor){.data = data, .dtype = DG_F32, .dims = {n, h, w, c}};
+    dg_tensor tensor = dg_op_float_tensor(data, n, h, w, c);
+    if (dg_op_current->precision == DG_PRECISION_BF16) {
+        tensor.data = dg_op_shadow(dg_op_current, data, n * h * w * c);
+        tensor.dtype = DG_BF16;
+    }
+    return tensor;
 }
 
 static inline bool dg_op_shadow_differs(const dg_op_env *env, int s, int64_t i) {

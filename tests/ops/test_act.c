@@ -1,4 +1,4 @@
-/* Activations on every CPU variant against tests/ref, which is itself held against central differences. */
+/* Activations on every variant against tests/ref, which is itself held against central differences. */
 #include "ops/op_testing.h"
 #include "ref/act_ref.h"
 
@@ -9,10 +9,12 @@ static const float extremes[EXTREMES] = {0.0f,  -0.0f, 1e-30f,  -1e-30f, 19.99f,
                                          88.0f, 89.0f, -104.0f, 1e4f,    -88.0f, -1e4f};
 
 /* -30 .. 30 evenly, then values where an exponential or a polynomial could break. */
-static void fill(float *x, int64_t count) {
-    for (int64_t i = 0; i < count; i++)
-        x[i] = i >= count - EXTREMES && count > 2 * EXTREMES ? extremes[count - 1 - i]
-                                                             : (float)(i - count / 2) * 60.0f / (float)count + 0.37f;
+static void fill(const dg_op_env *env, float *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        const bool extreme = i >= count - EXTREMES && count > 2 * EXTREMES;
+        const float even = (float)(i - count / 2) * 60.0f / (float)count + 0.37f;
+        x[i] = dg_op_rounded(env, extreme ? extremes[count - 1 - i] : even);
+    }
 }
 
 typedef struct act_case {
@@ -24,7 +26,7 @@ static void check(dg_op_env *env, const void *of) {
     const act_case *it = of;
     float *x = dg_op_floats(env, it->count), *y = dg_op_floats(env, it->count), *dx = dg_op_floats(env, it->count);
     float *dy = dg_op_random(env, it->count, 1.0);
-    fill(x, it->count);
+    fill(env, x, it->count);
     double *want = dg_op_to_double(x, it->count), *slope = dg_op_to_double(x, it->count);
     for (int64_t i = 0; i < it->count; i++) {
         want[i] = dg_ref_act(it->act, (double)x[i]);
@@ -32,27 +34,26 @@ static void check(dg_op_env *env, const void *of) {
     }
     const dg_tensor tx = dg_op_tensor(x, 1, 1, 1, it->count), ty = dg_op_tensor(y, 1, 1, 1, it->count);
     const dg_tensor tdy = dg_op_tensor(dy, 1, 1, 1, it->count), tdx = dg_op_tensor(dx, 1, 1, 1, it->count);
-    const dg_ops *ops = env->backend->ops;
-    DG_CK(env->ctx, ops->act_fwd(&env->exec, it->act, &tx, &ty));
+    DG_OP(env, act_fwd(&env->exec, it->act, &tx, &ty));
     dg_op_expect_close(env, "y", y, want, it->count, DG_TOL_ACTIVATION);
-    DG_CK(env->ctx, ops->act_bwd_data(&env->exec, it->act, &tx, &tdy, &tdx, false));
+    DG_OP(env, act_bwd_data(&env->exec, it->act, &tx, &tdy, &tdx, false));
     dg_op_expect_close(env, "dx", dx, slope, it->count, DG_TOL_ACTIVATION);
     for (int64_t i = 0; i < it->count; i++) {
         slope[i] += 0.75;
         dx[i] = 0.75f;
     }
-    DG_CK(env->ctx, ops->act_bwd_data(&env->exec, it->act, &tx, &tdy, &tdx, true));
+    DG_OP(env, act_bwd_data(&env->exec, it->act, &tx, &tdy, &tdx, true));
     dg_op_expect_close(env, "dx, added", dx, slope, it->count, DG_TOL_ACTIVATION);
     /* The same value in another place of the vector has the same bits. */
     for (int64_t i = it->count - 1; i > 0; i = i / 2) {
         const dg_tensor from = dg_op_tensor(x + i, 1, 1, 1, it->count - i),
                         to = dg_op_tensor(dx, 1, 1, 1, it->count - i);
-        DG_CK(env->ctx, ops->act_fwd(&env->exec, it->act, &from, &to));
+        DG_OP(env, act_fwd(&env->exec, it->act, &from, &to));
         dg_op_expect_same(env, "y", dx, y + i, (size_t)(it->count - i) * sizeof(float));
     }
     for (int64_t i = 0; i < it->count; i++)
         x[i] = NAN;
-    DG_CK(env->ctx, ops->act_fwd(&env->exec, it->act, &tx, &ty));
+    DG_OP(env, act_fwd(&env->exec, it->act, &tx, &ty));
     for (int64_t i = 0; i < it->count; i++)
         ck_assert(isnan(y[i]));
     free(want);

@@ -1,4 +1,4 @@
-/* axpby, guidance, accumulate and mse_loss on every CPU variant. */
+/* axpby, guidance, accumulate and mse_loss on every variant. */
 #include "ops/op_testing.h"
 
 static const int64_t counts[] = {1, 3, 16, 33, 100, 4099};
@@ -66,10 +66,12 @@ END_TEST
 static void check_mse_loss(dg_op_env *env, const void *item) {
     enum { N = 3 };
     const int64_t count = *(const int64_t *)item;
-    const float grad_scale = 0.25f, weight[N] = {1.0f, 0.5f, 3.0f};
+    static const float weights[N] = {1.0f, 0.5f, 3.0f};
+    const float grad_scale = 0.25f, *weight = dg_op_copy(env, weights, N);
     float *out = dg_op_random(env, N * count, 1.0), *target = dg_op_random(env, N * count, 1.0);
     float *dout = dg_op_floats(env, N * count);
-    double *loss = dg_op_bytes(env, N * sizeof(double)), *gradient = dg_op_to_double(out, N * count), want[N], alone;
+    double *loss = dg_op_bytes(env, N * sizeof(double)), *alone = dg_op_bytes(env, sizeof *alone);
+    double *gradient = dg_op_to_double(out, N * count), want[N];
     const dg_tensor to = dg_op_tensor(out, N, 1, 1, count), tt = dg_op_tensor(target, N, 1, 1, count);
     const dg_tensor td = dg_op_tensor(dout, N, 1, 1, count);
     for (int n = 0; n < N; n++) {
@@ -80,8 +82,7 @@ static void check_mse_loss(dg_op_env *env, const void *item) {
             gradient[i] = (double)grad_scale * (double)weight[n] * 2.0 * difference / (double)count;
         }
     }
-    const dg_ops *ops = env->backend->ops;
-    DG_CK(env->ctx, ops->mse_loss(&env->exec, weight, grad_scale, &to, &tt, loss, &td));
+    DG_OP(env, mse_loss(&env->exec, weight, grad_scale, &to, &tt, loss, &td));
     for (int n = 0; n < N; n++)
         dg_op_expect_close_double(env, "loss", loss[n], want[n], DG_TOL_ELEMENTWISE);
     for (int64_t i = 0; i < N * count; i++) { /* scaled to order one */
@@ -92,17 +93,51 @@ static void check_mse_loss(dg_op_env *env, const void *item) {
     const dg_tensor last_target = dg_op_tensor(target + 2 * count, 1, 1, 1, count);
     float *last_dout = dg_op_floats(env, count);
     const dg_tensor tl = dg_op_tensor(last_dout, 1, 1, 1, count);
-    DG_CK(env->ctx, ops->mse_loss(&env->exec, weight + 2, grad_scale, &last, &last_target, &alone, &tl));
-    dg_op_expect_same(env, "loss of one image", &alone, &loss[2], sizeof alone);
+    DG_OP(env, mse_loss(&env->exec, weight + 2, grad_scale, &last, &last_target, alone, &tl));
+    dg_op_expect_same(env, "loss of one image", alone, &loss[2], sizeof *alone);
     dg_op_expect_same(env, "dout of one image", last_dout, dout + 2 * count, (size_t)count * sizeof(float));
     out[count + count / 2] = NAN;
-    DG_CK(env->ctx, ops->mse_loss(&env->exec, weight, grad_scale, &to, &tt, loss, &td));
+    DG_OP(env, mse_loss(&env->exec, weight, grad_scale, &to, &tt, loss, &td));
     ck_assert(isfinite(loss[0]) && isnan(loss[1]) && isfinite(loss[2]));
     free(gradient);
 }
 
 START_TEST(test_mse_loss) {
     dg_op_on_every_variant(check_mse_loss, &counts[_i]);
+}
+END_TEST
+
+/* Tensors of different dtypes: the conversions, guidance on floats from what a network of BF16 gives, and a loss
+ * against a target in floats. */
+static void check_mixed(dg_op_env *env, const void *item) {
+    const int64_t count = *(const int64_t *)item;
+    float *x = dg_op_floats(env, count), *y = dg_op_floats(env, count), *z = dg_op_floats(env, count);
+    float *weight = dg_op_copy(env, &(float){1.0f}, 1);
+    double *want = dg_op_to_double(x, count), *loss = dg_op_bytes(env, sizeof *loss), sum = 0.0;
+    const dg_tensor fx = dg_op_float_tensor(x, 1, 1, 1, count), fz = dg_op_float_tensor(z, 1, 1, 1, count);
+    const dg_tensor ty = dg_op_tensor(y, 1, 1, 1, count);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)sin(1.7 * (double)i) * 1.001f; /* not BF16 numbers */
+    DG_OP(env, axpby(&env->exec, 1.0f, &fx, 0.0f, 0.0f, &ty));
+    for (int64_t i = 0; i < count; i++)
+        ck_assert_float_eq(y[i], dg_op_rounded(env, x[i]));
+    DG_OP(env, axpby(&env->exec, 1.0f, &ty, 0.0f, 0.0f, &fz));
+    dg_op_expect_same(env, "there and back", z, y, (size_t)count * sizeof(float));
+    DG_OP(env, guidance(&env->exec, 3.0f, &fx, &ty, &fz));
+    for (int64_t i = 0; i < count; i++)
+        ck_assert_double_eq_tol((double)z[i], (double)y[i] + 3.0 * ((double)x[i] - (double)y[i]), 1e-6);
+    DG_OP(env, mse_loss(&env->exec, weight, 1.0f, &ty, &fz, loss, &ty));
+    for (int64_t i = 0; i < count; i++) {
+        want[i] = 2.0 * (dg_op_rounded(env, x[i]) - z[i]) / (double)count;
+        sum += ((double)dg_op_rounded(env, x[i]) - (double)z[i]) * ((double)dg_op_rounded(env, x[i]) - (double)z[i]);
+    }
+    dg_op_expect_close_double(env, "loss", *loss, sum / (double)count, DG_TOL_ELEMENTWISE);
+    dg_op_expect_close(env, "dout", y, want, count, DG_TOL_ELEMENTWISE);
+    free(want);
+}
+
+START_TEST(test_mixed) {
+    dg_op_on_every_variant(check_mixed, &counts[_i]);
 }
 END_TEST
 
@@ -114,6 +149,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tests, test_guidance, 0, CASES);
     tcase_add_loop_test(tests, test_accumulate, 0, CASES);
     tcase_add_loop_test(tests, test_mse_loss, 0, CASES);
+    tcase_add_loop_test(tests, test_mixed, 0, CASES);
     suite_add_tcase(suite, tests);
     return suite;
 }

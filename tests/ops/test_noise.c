@@ -1,4 +1,4 @@
-/* fill_normal, q_sample and dropout on every CPU variant: the bits of core/philox.h, in any slot. */
+/* fill_normal, q_sample and dropout on every variant: the bits of core/philox.h, in any slot. */
 #include "ops/op_testing.h"
 
 typedef struct shape {
@@ -23,19 +23,31 @@ static float *normals(dg_op_env *env, const dg_random *random, int64_t n, int64_
     return z;
 }
 
+/* The same as the variant's activations hold them. */
+static float *rounded(dg_op_env *env, const float *z, int64_t count) {
+    float *out = dg_op_floats(env, count);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = dg_op_rounded(env, z[i]);
+    return out;
+}
+
 static void check_fill_normal(dg_op_env *env, const void *item) {
     const shape *s = item;
     const int64_t one = s->h * s->w * s->c, count = s->n * one;
-    dg_random random[MAX_N];
+    dg_random *random = dg_op_bytes(env, MAX_N * sizeof *random);
     for (int i = 0; i < s->n; i++)
         random[i] = stream_of(i);
-    float *want = normals(env, random, s->n, one), *x = dg_op_floats(env, count);
+    float *z = normals(env, random, s->n, one), *want = rounded(env, z, count), *x = dg_op_floats(env, count);
+    float *in_float = dg_op_floats(env, count);
     const dg_tensor tx = dg_op_tensor(x, s->n, s->h, s->w, s->c);
+    const dg_tensor fx = dg_op_float_tensor(in_float, s->n, s->h, s->w, s->c);
     DG_OP(env, fill_normal(&env->exec, random, &tx));
     dg_op_expect_same(env, "normals", x, want, (size_t)count * sizeof(float));
     const dg_tensor last = dg_op_tensor(x, 1, s->h, s->w, s->c); /* the last image alone, in slot 0 */
     DG_OP(env, fill_normal(&env->exec, &random[s->n - 1], &last));
     dg_op_expect_same(env, "normals", x, want + count - one, (size_t)one * sizeof(float));
+    DG_OP(env, fill_normal(&env->exec, random, &fx));
+    dg_op_expect_same(env, "normals in float", in_float, z, (size_t)count * sizeof(float));
 }
 
 START_TEST(test_fill_normal) {
@@ -43,10 +55,12 @@ START_TEST(test_fill_normal) {
 }
 END_TEST
 
-static void check_q_sample(dg_op_env *env, const void *item) {
-    const shape *s = item;
+/* Images and targets: the variant's activations, or (mixed) floats while xt is an activation. */
+static void check_q_sample_of(dg_op_env *env, const shape *s, bool mixed) {
     const int64_t one = s->h * s->w * s->c, count = s->n * one;
-    dg_noise_desc noise[MAX_N];
+    dg_tensor (*const image)(void *data, int64_t n, int64_t h, int64_t w, int64_t c) =
+        mixed ? dg_op_float_tensor : dg_op_tensor;
+    dg_noise_desc *noise = dg_op_bytes(env, MAX_N * sizeof *noise);
     dg_random random[MAX_N];
     for (int i = 0; i < s->n; i++) {
         random[i] = stream_of(i);
@@ -54,31 +68,37 @@ static void check_q_sample(dg_op_env *env, const void *item) {
     }
     float *eps = normals(env, random, s->n, one), *x0 = dg_op_random(env, count, 1.0), *xt = dg_op_floats(env, count);
     float *target = dg_op_floats(env, count), *alone = dg_op_floats(env, one), *alone_target = dg_op_floats(env, one);
-    const dg_tensor t0 = dg_op_tensor(x0, s->n, s->h, s->w, s->c), tt = dg_op_tensor(xt, s->n, s->h, s->w, s->c);
-    const dg_tensor tg = dg_op_tensor(target, s->n, s->h, s->w, s->c);
+    const float *kept_eps = mixed ? eps : rounded(env, eps, count);
+    const dg_tensor t0 = image(x0, s->n, s->h, s->w, s->c), tt = dg_op_tensor(xt, s->n, s->h, s->w, s->c);
+    const dg_tensor tg = image(target, s->n, s->h, s->w, s->c);
     double *want = dg_op_to_double(x0, count), *v = dg_op_to_double(x0, count);
     for (int64_t i = 0; i < count; i++) {
         const double a = (double)noise[i / one].sqrt_abar, b = (double)noise[i / one].sqrt_one_minus_abar;
         want[i] = a * (double)x0[i] + b * (double)eps[i];
         v[i] = a * (double)eps[i] - b * (double)x0[i];
     }
-    const dg_ops *ops = env->backend->ops;
     for (int p = DG_PREDICT_EPSILON; p <= DG_PREDICT_SAMPLE; p++) {
-        DG_CK(env->ctx, ops->q_sample(&env->exec, (dg_prediction)p, noise, &t0, &tt, &tg));
+        DG_OP(env, q_sample(&env->exec, (dg_prediction)p, noise, &t0, &tt, &tg));
         dg_op_expect_close(env, "xt", xt, want, count, DG_TOL_ELEMENTWISE);
         if (p == DG_PREDICT_V)
             dg_op_expect_close(env, "v", target, v, count, DG_TOL_ELEMENTWISE);
         else
-            dg_op_expect_same(env, "target", target, p == DG_PREDICT_EPSILON ? eps : x0, (size_t)count * sizeof(float));
-        const dg_tensor last = dg_op_tensor(x0 + count - one, 1, s->h, s->w, s->c);
+            dg_op_expect_same(env, "target", target, p == DG_PREDICT_EPSILON ? kept_eps : x0,
+                              (size_t)count * sizeof(float));
+        const dg_tensor last = image(x0 + count - one, 1, s->h, s->w, s->c);
         const dg_tensor to = dg_op_tensor(alone, 1, s->h, s->w, s->c);
-        const dg_tensor target_to = dg_op_tensor(alone_target, 1, s->h, s->w, s->c);
-        DG_CK(env->ctx, ops->q_sample(&env->exec, (dg_prediction)p, &noise[s->n - 1], &last, &to, &target_to));
+        const dg_tensor target_to = image(alone_target, 1, s->h, s->w, s->c);
+        DG_OP(env, q_sample(&env->exec, (dg_prediction)p, &noise[s->n - 1], &last, &to, &target_to));
         dg_op_expect_same(env, "xt alone", alone, xt + count - one, (size_t)one * sizeof(float));
         dg_op_expect_same(env, "target alone", alone_target, target + count - one, (size_t)one * sizeof(float));
     }
     free(want);
     free(v);
+}
+
+static void check_q_sample(dg_op_env *env, const void *item) {
+    check_q_sample_of(env, item, false);
+    check_q_sample_of(env, item, true);
 }
 
 START_TEST(test_q_sample) {

@@ -1,4 +1,4 @@
-/* sampler_step on every CPU variant against tests/ref. */
+/* sampler_step on every variant against tests/ref. */
 #include "ops/op_testing.h"
 #include "ref/sampler_step_ref.h"
 
@@ -31,9 +31,16 @@ static dg_tensor view(const step_case *it, float *data) {
     return dg_op_tensor(data, it->n, it->h, it->w, it->c);
 }
 
+/* The sampler's own tensors: activations, or with float_images floats beside a network's output that is one. */
+static bool float_images;
+
+static dg_tensor own(const step_case *it, float *data) {
+    return float_images ? dg_op_float_tensor(data, it->n, it->h, it->w, it->c) : view(it, data);
+}
+
 static void check(dg_op_env *env, const void *of) {
     const step_case *it = of;
-    const dg_sampler_desc *d = &it->desc;
+    const dg_sampler_desc *d = dg_op_put(env, &it->desc, sizeof it->desc);
     const dg_ops *ops = env->backend->ops;
     const int64_t one = it->h * it->w * it->c, count = it->n * one;
     float *x = dg_op_random(env, count, it->scale), *o = dg_op_random(env, count, it->scale);
@@ -42,7 +49,7 @@ static void check(dg_op_env *env, const void *of) {
     double *x_ref = dg_op_to_double(x, count), *o_ref = dg_op_to_double(o, count), *m1_ref = dg_op_to_double(m1, count);
     double *m2_ref = dg_op_to_double(m2, count), *x0_ref = dg_op_to_double(x, count);
     double *scratch = dg_op_to_double(x, one);
-    dg_random random[MAX_N];
+    dg_random *random = dg_op_bytes(env, MAX_N * sizeof *random);
     for (int64_t n = 0; n < it->n; n++) {
         random[n] = (dg_random){.seed = 11, .image = 100u + (uint64_t)n, .purpose = DG_PURPOSE_SAMPLER, .step = 7};
         dg_random_normal(&random[n], 0, one, z + n * one);
@@ -54,9 +61,9 @@ static void check(dg_op_env *env, const void *of) {
                             d->cz != 0.0f ? z_ref + at : NULL, x0_ref + at, x_ref + at, scratch);
     }
     dg_op_workspace(env, ops->sampler_step_workspace_bytes(one));
-    const dg_tensor tx = view(it, x), to = view(it, o), t1 = view(it, m1), t2 = view(it, m2), t0 = view(it, x0);
-    DG_CK(env->ctx, ops->sampler_step(&env->exec, d, d->cz != 0.0f ? random : NULL, &to, d->c1 != 0.0f ? &t1 : NULL,
-                                      d->c2 != 0.0f ? &t2 : NULL, &t0, &tx));
+    const dg_tensor tx = own(it, x), to = view(it, o), t1 = own(it, m1), t2 = own(it, m2), t0 = own(it, x0);
+    DG_OP(env, sampler_step(&env->exec, d, d->cz != 0.0f ? random : NULL, &to, d->c1 != 0.0f ? &t1 : NULL,
+                            d->c2 != 0.0f ? &t2 : NULL, &t0, &tx));
     dg_op_expect_close(env, "x0", x0, x0_ref, count, DG_TOL_ELEMENTWISE);
     dg_op_expect_close(env, "x", x, x_ref, count, DG_TOL_ELEMENTWISE);
 
@@ -65,9 +72,9 @@ static void check(dg_op_env *env, const void *of) {
     step_case alone = *it;
     alone.n = 1;
     float *x_alone = dg_op_copy(env, start + last, one), *x0_alone = dg_op_floats(env, one);
-    const dg_tensor ax = view(&alone, x_alone), ao = view(&alone, o + last), a1 = view(&alone, m1 + last);
-    const dg_tensor a2 = view(&alone, m2 + last), a0 = view(&alone, x0_alone);
-    DG_CK(env->ctx, ops->sampler_step(&env->exec, d, &random[it->n - 1], &ao, &a1, &a2, &a0, &ax));
+    const dg_tensor ax = own(&alone, x_alone), ao = view(&alone, o + last), a1 = own(&alone, m1 + last);
+    const dg_tensor a2 = own(&alone, m2 + last), a0 = own(&alone, x0_alone);
+    DG_OP(env, sampler_step(&env->exec, d, &random[it->n - 1], &ao, &a1, &a2, &a0, &ax));
     dg_op_expect_same(env, "x0 alone", x0_alone, x0 + last, (size_t)one * sizeof(float));
     dg_op_expect_same(env, "x alone", x_alone, x + last, (size_t)one * sizeof(float));
 
@@ -77,6 +84,12 @@ static void check(dg_op_env *env, const void *of) {
 }
 
 START_TEST(test_against_reference) {
+    dg_op_on_every_variant(check, &table[_i]);
+}
+END_TEST
+
+START_TEST(test_float_images) {
+    float_images = true;
     dg_op_on_every_variant(check, &table[_i]);
 }
 END_TEST
@@ -101,20 +114,21 @@ static void check_quantile(dg_op_env *env, const void *item) {
         {0.5f, {2, 2, 2, INFINITY, 2, 2, 2, -INFINITY, 2}, 2},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        const dg_sampler_desc desc = {
+        const dg_sampler_desc here = {
             .kx = 1.0f, .c0 = 1.0f, .threshold_ratio = cases[k].ratio, .threshold_max = 100.0f};
+        const dg_sampler_desc *desc = dg_op_put(env, &here, sizeof here);
         float *x = dg_op_copy(env, cases[k].x, COUNT), *x0 = dg_op_floats(env, COUNT), *o = dg_op_floats(env, COUNT);
         memset(o, 0, COUNT * sizeof(float));
         const dg_tensor tx = dg_op_tensor(x, 1, 3, 3, 1), t0 = dg_op_tensor(x0, 1, 3, 3, 1);
         const dg_tensor to = dg_op_tensor(o, 1, 3, 3, 1);
-        DG_OP(env, sampler_step(&env->exec, &desc, NULL, &to, NULL, NULL, &t0, &tx));
+        DG_OP(env, sampler_step(&env->exec, desc, NULL, &to, NULL, NULL, &t0, &tx));
         for (int i = 0; i < COUNT; i++) {
             const double v = (double)cases[k].x[i];
             const double want = (v < -cases[k].s ? -cases[k].s : v > cases[k].s ? cases[k].s : v) / cases[k].s;
             dg_op_expect_close_double(env, "x0", (double)x0[i], want, DG_TOL_ELEMENTWISE);
         }
         x[4] = NAN;
-        DG_OP(env, sampler_step(&env->exec, &desc, NULL, &to, NULL, NULL, &t0, &tx));
+        DG_OP(env, sampler_step(&env->exec, desc, NULL, &to, NULL, NULL, &t0, &tx));
         ck_assert(isnan(x0[4]) && isnan(x[4]));
     }
 }
@@ -129,6 +143,7 @@ Suite *dg_test_suite(void) {
     TCase *tests = tcase_create("sampler_step");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, test_against_reference, 0, CASES);
+    tcase_add_loop_test(tests, test_float_images, 0, CASES);
     tcase_add_test(tests, test_quantile);
     suite_add_tcase(suite, tests);
     return suite;

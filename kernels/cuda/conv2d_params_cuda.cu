@@ -1,0 +1,430 @@
+/* conv2d: parameter gradients, as the product of conv2d.h seen from the weights:
+ *     dW[o][tap, c] = sum over the pixels of a phase's grid of dy[pixel, o] * x[pixel under tap, c]
+ * M = output channels, N = taps * in_c, K = pixels. A step of K never crosses an image, so that a block knows whose
+ * gradient it is adding up. The sum over pixels is cut into `splits`; each writes its part, as float, to the workspace
+ * in the packed layout, and a second kernel adds the parts in order and puts them where PyTorch has its weights.
+ *
+ * Moves x and dy once per tile of the other operand, mostly from the L2 cache, and splits * weights floats twice. */
+#include "kernels/cuda/conv2d.h"
+#include "kernels/cuda/conv2d_tile.h"
+
+namespace {
+
+enum { THREADS = 256, STEPS_PER_SPLIT = 4, BLOCKS_PER_PROCESSOR = 2 };
+
+struct params_job {
+    conv_gather g;
+    int grid_h, grid_w; /* of every phase */
+    /* How many rows and columns of the grid on the next k-step is, and the next pass over the tile of dy and of x. */
+    int step_rows, step_columns, pass_rows[2], pass_columns[2];
+    int steps;  /* of an image */
+    int splits; /* images, for the squared norms */
+    bool bias;
+    const float *example_weight; /* or NULL */
+    float *parts;                /* [splits][packed weights, then [phases][out_c] of the bias] */
+    int64_t part_count, bias_first;
+    double *squares; /* [images][tiles] */
+};
+
+/* A pixel of the grid, and how far the next pass and the next step are from it. */
+struct cursor {
+    int y, x;
+
+    __device__ __forceinline__ void advance(const params_job &job, int rows, int columns) {
+        y += rows;
+        x += columns;
+        if (x >= job.grid_w) {
+            x -= job.grid_w;
+            y++;
+        }
+    }
+};
+
+/* One operand's copies of a step by this thread: chunk i % CHUNKS of rows i / CHUNKS, + ROWS, ... of a tile that has a
+ * pixel a row. The chunk, and with it the channels, are the same in all steps. */
+template <class T, int WIDTH, int OPERAND> struct pixel_rows {
+    static constexpr int CHUNKS = WIDTH / conv_chunk<T>, ROWS = CONV_THREADS / CHUNKS, K = conv_step<T>;
+    static constexpr int PASSES = (K + ROWS - 1) / ROWS;
+    cursor at; /* this thread's first row of the next step */
+
+    static __device__ __forceinline__ int chunk() {
+        return (int)threadIdx.x % CHUNKS;
+    }
+    static __device__ __forceinline__ int row() {
+        return (int)threadIdx.x / CHUNKS;
+    }
+    __device__ __forceinline__ void seek(const params_job &job, int step_of_image) {
+        const int pixel = step_of_image * K + row();
+        at.y = pixel / job.grid_w;
+        at.x = pixel % job.grid_w;
+    }
+    /* copy(place in the tile, pixel, whether the pixel exists) for every pass; then goes on to the next step. */
+    template <class F> __device__ __forceinline__ void each(const params_job &job, F copy) {
+        cursor p = at;
+#pragma unroll 2 /* more would cost registers that the sums need */
+        for (int i = 0; i < PASSES; i++) {
+            if (K % ROWS == 0 || row() + i * ROWS < K)
+                copy(conv_column_chunk<T, WIDTH>(row() + i * ROWS, chunk()), p, p.y < job.grid_h);
+            p.advance(job, job.pass_rows[OPERAND], job.pass_columns[OPERAND]);
+        }
+        at.advance(job, job.step_rows, job.step_columns);
+    }
+};
+
+/* dy: pixels of the phase, channels from first_m on. */
+template <class T, class TILE> struct dy_rows : pixel_rows<T, TILE::BM, 0> {
+    int m, to_y, to_x;
+
+    __device__ __forceinline__ void open(const conv_phase &phase, int first_m) {
+        m = first_m + this->chunk() * conv_chunk<T>;
+        to_y = phase.to_y, to_x = phase.to_x;
+    }
+    __device__ __forceinline__ void load(const params_job &job, const T *dy, int image, bool chunks, T *tile) {
+        const conv_gather &g = job.g;
+        this->each(job, [&](int place, const cursor &p, bool exists) {
+            const int64_t pixel = ((int64_t)image * g.to_h + p.y * g.to_step + to_y) * g.to_w + p.x * g.to_step + to_x;
+            const T *from = dy + pixel * g.to_c + m;
+            if (chunks) {
+                const bool read = exists && m < g.to_c;
+                cp_async16(tile + place, read ? from : dy, read ? CONV_CHUNK_BYTES : 0);
+            } else {
+                for (int e = 0; e < conv_chunk<T>; e++)
+                    dg_store(tile + place + e, exists && m + e < g.to_c ? dg_load(from + e) : 0.0f);
+            }
+        });
+    }
+};
+
+/* x: the pixels under one tap (with whole chunks), channels of the tap. */
+template <class T, class TILE> struct x_rows : pixel_rows<T, TILE::BN, 1> {
+    int first, taps; /* column of the tile's first element of this thread; first of the phase's taps and their number */
+    int first_tap;
+
+    __device__ __forceinline__ void open(const conv_phase &phase, int first_n) {
+        first = first_n + this->chunk() * conv_chunk<T>;
+        first_tap = phase.first_tap, taps = phase.taps;
+    }
+    /* The element of x at column n of the product, or -1. */
+    static __device__ __forceinline__ int64_t element(const conv_gather &g, int image, const cursor &p, conv_tap t,
+                                                      int c) {
+        const int y = p.y * g.step + t.dy, x = p.x * g.step + t.dx;
+        if ((unsigned)y >= (unsigned)(g.from_h << g.enlarged) || (unsigned)x >= (unsigned)(g.from_w << g.enlarged))
+            return -1;
+        return (((int64_t)image * g.from_h + (y >> g.enlarged)) * g.from_w + (x >> g.enlarged)) * g.from_c + c;
+    }
+    __device__ __forceinline__ void load_chunks(const params_job &job, const T *x, int image, T *tile) {
+        const conv_gather &g = job.g;
+        const int tap = first / g.from_c, c = first % g.from_c;
+        const conv_tap t = g.tap[first_tap + (tap < taps ? tap : 0)];
+        this->each(job, [&](int place, const cursor &p, bool exists) {
+            const int64_t at = exists && tap < taps ? element(g, image, p, t, c) : -1;
+            cp_async16(tile + place, at >= 0 ? x + at : x, at >= 0 ? CONV_CHUNK_BYTES : 0);
+        });
+    }
+    __device__ void load_elements(const params_job &job, const T *x, int image, T *tile) {
+        const conv_gather &g = job.g;
+        this->each(job, [&](int place, const cursor &p, bool exists) {
+            for (int e = 0; e < conv_chunk<T>; e++) {
+                const int tap = (first + e) / g.from_c, c = (first + e) % g.from_c;
+                const int64_t at = exists && tap < taps ? element(g, image, p, g.tap[first_tap + tap], c) : -1;
+                dg_store(tile + place + e, at >= 0 ? dg_load(x + at) : 0.0f);
+            }
+        });
+    }
+};
+
+/* ---- what becomes of a block's sums ---- */
+
+template <class TILE> struct accumulators {
+    float acc[TILE::MI][TILE::NI][4], sums[TILE::MI][2];
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int i = 0; i < 2 * TILE::MI; i++) {
+            sums[i / 2][i % 2] = 0.0f;
+#pragma unroll
+            for (int j = 0; j < 2 * TILE::NI; j++)
+                acc[i / 2][j / 2][i % 2 * 2 + j % 2] = 0.0f;
+        }
+    }
+    /* A weight of 0 leaves an example out whatever its gradient is. */
+    __device__ __forceinline__ void add(const accumulators &other, float weight) {
+        if (weight == 0.0f)
+            return;
+#pragma unroll
+        for (int i = 0; i < 2 * TILE::MI; i++) {
+            sums[i / 2][i % 2] += weight * other.sums[i / 2][i % 2];
+#pragma unroll
+            for (int j = 0; j < 2 * TILE::NI; j++)
+                acc[i / 2][j / 2][i % 2 * 2 + j % 2] += weight * other.acc[i / 2][j / 2][i % 2 * 2 + j % 2];
+        }
+    }
+};
+
+template <class TILE>
+__device__ __forceinline__ void write_part(const params_job &job, const accumulators<TILE> &a, int split, int first_m,
+                                           int first_n, bool bias) {
+    const conv_phase phase = job.g.phase[blockIdx.z];
+    const int lane = threadIdx.x & 31, pitch = conv_pitch(job.g, (int)blockIdx.z);
+    const int n = first_n + conv_warp_n<TILE>() + 2 * (lane & 3);
+    float *part = job.parts + split * job.part_count;
+    float *bias_part = part + job.bias_first + (int)blockIdx.z * job.g.to_c;
+#pragma unroll
+    for (int i = 0; i < 2 * TILE::MI; i++) {
+        const int m = first_m + conv_warp_m<TILE>() + i * 8 + (lane >> 2);
+        if (m >= job.g.to_c)
+            continue;
+        float *row = part + phase.weights + (int64_t)m * pitch;
+#pragma unroll
+        for (int j = 0; j < TILE::NI; j++) {
+            const float pair[2] = {a.acc[i / 2][j][i % 2 * 2], a.acc[i / 2][j][i % 2 * 2 + 1]};
+            if (n + j * 8 < pitch)
+                dg_store_vec(row + n + j * 8, pair);
+        }
+        if (bias && conv_warp_n<TILE>() == 0 && (lane & 3) == 0)
+            bias_part[m] = a.sums[i / 2][i % 2];
+    }
+}
+
+template <class TILE>
+__device__ __forceinline__ void write_squares(const params_job &job, const accumulators<TILE> &a, int image,
+                                              bool bias) {
+    const int tiles = gridDim.x / job.splits, tile = blockIdx.x % tiles;
+    double sum = 0.0;
+#pragma unroll
+    for (int i = 0; i < 2 * TILE::MI; i++) {
+#pragma unroll
+        for (int j = 0; j < 2 * TILE::NI; j++) {
+            const double v = (double)a.acc[i / 2][j / 2][i % 2 * 2 + j % 2];
+            sum += v * v;
+        }
+        const double row = (double)a.sums[i / 2][i % 2];
+        if (bias && conv_warp_n<TILE>() == 0 && (threadIdx.x & 3) == 0)
+            sum += row * row;
+    }
+    sum = dg_block_sum(sum);
+    if (threadIdx.x == 0)
+        job.squares[(int64_t)image * tiles + tile] = sum;
+}
+
+/* Grid x: tiles of weights within splits of the pixels; z: the phase. The blocks of the first column of tiles have the
+ * bias as well. MODE: weights need two sets of sums, of the image and of all; squared norms have an image per split. */
+template <class P, class TILE, dg_grad_mode MODE>
+__global__ void __launch_bounds__(CONV_THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : TILE::RESIDENT)
+    params_kernel(params_job job, const typename P::element *x, const typename P::element *dy, bool x_chunks,
+                  bool dy_chunks) {
+    typedef typename P::element T;
+    DYN_SHARED(T, slots);
+    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * conv_step<T>;
+    const conv_phase phase = job.g.phase[blockIdx.z];
+    const int columns = (phase.taps * job.g.from_c + TILE::BN - 1) / TILE::BN;
+    const int tiles = gridDim.x / job.splits, tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
+    const int first_m = tile / columns * TILE::BM, first_n = tile % columns * TILE::BN;
+    const int64_t all = (int64_t)job.g.n * job.steps;
+    const int first = (int)(all * split / job.splits), steps = (int)(all * (split + 1) / job.splits) - first;
+    const bool bias = job.bias && first_n == 0;
+    dy_rows<T, TILE> a;
+    x_rows<T, TILE> b;
+    accumulators<TILE> own, total;
+    int fetch_image = first / job.steps, fetch_step = first % job.steps;
+    int image = fetch_image, step_of_image = fetch_step;
+    a.open(phase, first_m);
+    b.open(phase, first_n);
+    a.seek(job, fetch_step);
+    b.seek(job, fetch_step);
+    const auto fetch = [&](int step) {
+        T *slot = slots + step % CONV_STAGES * SLOT;
+        if (step < steps) {
+            a.load(job, dy, fetch_image, dy_chunks, slot);
+            if (x_chunks)
+                b.load_chunks(job, x, fetch_image, slot + A_COUNT);
+            else
+                b.load_elements(job, x, fetch_image, slot + A_COUNT);
+            if (++fetch_step == job.steps) {
+                fetch_step = 0, fetch_image++;
+                a.seek(job, 0);
+                b.seek(job, 0);
+            }
+        }
+        cp_async_commit_group();
+    };
+    own.clear();
+    if (MODE == DG_GRAD_WEIGHTED)
+        total.clear();
+    for (int step = 0; step < CONV_STAGES - 1; step++)
+        fetch(step);
+    for (int step = 0; step < steps; step++) {
+        const T *slot = slots + step % CONV_STAGES * SLOT;
+        cp_async_wait_group<CONV_STAGES - 2>();
+        __syncthreads(); /* the step has arrived for all, and all have done with the slot that is filled next */
+        fetch(step + CONV_STAGES - 1);
+        conv_product<P, TILE, true>::step(slot, slot + A_COUNT, own.acc, own.sums, bias);
+        if (++step_of_image == job.steps || step == steps - 1) {
+            if (MODE == DG_GRAD_WEIGHTED) {
+                total.add(own, job.example_weight[image]);
+                own.clear();
+            }
+            step_of_image = 0, image++;
+        }
+    }
+    cp_async_wait_group<0>();
+    if (MODE == DG_GRAD_SQNORMS)
+        write_squares<TILE>(job, own, split, bias);
+    else
+        write_part<TILE>(job, MODE == DG_GRAD_WEIGHTED ? total : own, split, first_m, first_n, bias);
+}
+
+/* ---- adding up the parts ---- */
+
+/* Thread = one weight in PyTorch's order, or one bias after them: the sum over splits, phases and the taps that the
+ * weight is part of, always in this order. */
+__global__ void __launch_bounds__(THREADS)
+    add_parts_kernel(params_job job, bool accumulate, float *dweight, float *dbias) {
+    const conv_gather &g = job.g;
+    const int kk = g.kernel * g.kernel;
+    const int64_t weights = (int64_t)g.to_c * g.from_c * kk;
+    const int64_t e = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (e >= weights + (job.bias ? g.to_c : 0))
+        return;
+    const int k = (int)(e % kk), c = (int)(e / kk % g.from_c), o = (int)(e / kk / g.from_c);
+    float sum = 0.0f;
+    for (int phase = 0; phase < g.phases; phase++) {
+        const conv_phase &f = g.phase[phase];
+        const float *row = job.parts + f.weights + (int64_t)o * conv_pitch(g, phase) + c;
+        if (e >= weights)
+            row = job.parts + job.bias_first + phase * g.to_c + (e - weights);
+        for (int tap = 0; tap < (e < weights ? f.taps : 1); tap++)
+            if (e >= weights || g.tap[f.first_tap + tap].sum >> k & 1)
+                for (int split = 0; split < job.splits; split++)
+                    sum += row[split * job.part_count + tap * g.from_c];
+    }
+    float *to = e < weights ? dweight + e : dbias + (e - weights);
+    *to = accumulate ? *to + sum : sum;
+}
+
+/* Warp = one image: lanes take every 32nd tile. */
+__global__ void __launch_bounds__(THREADS) add_squares_kernel(params_job job, int tiles, double *sqnorms) {
+    const int image = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32);
+    double sum = 0.0;
+    for (int tile = threadIdx.x & 31; image < job.g.n && tile < tiles; tile += 32)
+        sum += job.squares[(int64_t)image * tiles + tile];
+    sum = dg_warp_sum(sum);
+    if (image < job.g.n && (threadIdx.x & 31) == 0)
+        sqnorms[image] += sum;
+}
+
+/* ---- launching ---- */
+
+template <class TILE> int64_t tiles_of(const conv_gather &g) {
+    return conv_blocks(g.to_c, TILE::BM) * conv_blocks((int64_t)g.phase[0].taps * g.from_c, TILE::BN);
+}
+
+int64_t part_count(const conv_gather &g) {
+    return conv_round_up(dg_cuda_conv2d_packed_count(&g) + (int64_t)g.phases * g.to_c, 4);
+}
+
+params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, int k) {
+    params_job job = {};
+    if (mode->mode == DG_GRAD_SQNORMS)
+        dg_cuda_conv2d_gather_whole(p, &job.g);
+    else
+        (void)dg_cuda_conv2d_gather(p, false, 0, &job.g);
+    job.grid_h = job.g.phase[0].grid_h, job.grid_w = job.g.phase[0].grid_w;
+    job.steps = (int)conv_blocks((int64_t)job.grid_h * job.grid_w, k);
+    job.splits = mode->mode == DG_GRAD_SQNORMS ? job.g.n : p->splits;
+    job.bias = p->desc.bias;
+    job.example_weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight : NULL;
+    job.bias_first = dg_cuda_conv2d_packed_count(&job.g);
+    job.part_count = part_count(job.g);
+    job.parts = (float *)exec->workspace;
+    job.squares = (double *)exec->workspace;
+    return job;
+}
+
+template <class P, class TILE, dg_grad_mode MODE>
+void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) {
+    typedef typename P::element T;
+    const int rows[2] = {pixel_rows<T, TILE::BM, 0>::ROWS, pixel_rows<T, TILE::BN, 1>::ROWS};
+    job.step_rows = conv_step<T> / job.grid_w, job.step_columns = conv_step<T> % job.grid_w;
+    for (int i = 0; i < 2; i++)
+        job.pass_rows[i] = rows[i] / job.grid_w, job.pass_columns[i] = rows[i] % job.grid_w;
+    const auto whole = [](int channels, const void *data) {
+        return channels % conv_chunk<T> == 0 && (uintptr_t)data % CONV_CHUNK_BYTES == 0;
+    };
+    conv_allow_shared(params_kernel<P, TILE, MODE>, TILE::SHARED_BYTES);
+    LAUNCH((params_kernel<P, TILE, MODE>), dim3((unsigned)(tiles_of<TILE>(job.g) * job.splits), 1, job.g.phases),
+           CONV_THREADS, TILE::SHARED_BYTES, dg_cuda_stream(exec), job, (const T *)x, (const T *)dy,
+           whole(job.g.from_c, x), whole(job.g.to_c, dy));
+}
+
+template <class P, class TILE>
+void run_squares(const dg_exec *exec, const params_job &job, const void *x, const void *dy, double *sqnorms) {
+    launch<P, TILE, DG_GRAD_SQNORMS>(exec, job, x, dy);
+    LAUNCH(add_squares_kernel, dg_cuda_blocks(job.g.n, THREADS / 32), THREADS, 0, dg_cuda_stream(exec), job,
+           (int)tiles_of<TILE>(job.g), sqnorms);
+}
+
+/* WIDE: 128 output channels a block. */
+template <class P, bool WIDE>
+void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const void *x, const void *dy,
+         float *dweight, float *dbias) {
+    typedef conv_tile<WIDE ? 128 : 64, WIDE ? 128 : 64, 2> tile;
+    typedef conv_tile<WIDE ? 128 : 64, 64, 2> example_tile; /* sums of one image need registers of their own */
+    const params_job job = job_of(exec, p, mode, conv_step<typename P::element>);
+    if (mode->mode == DG_GRAD_SQNORMS) {
+        run_squares<P, example_tile>(exec, job, x, dy, mode->sqnorms);
+        return;
+    }
+    if (mode->mode == DG_GRAD_WEIGHTED)
+        launch<P, example_tile, DG_GRAD_WEIGHTED>(exec, job, x, dy);
+    else
+        launch<P, tile, DG_GRAD_SUM>(exec, job, x, dy);
+    const int64_t count =
+        (int64_t)job.g.to_c * job.g.from_c * job.g.kernel * job.g.kernel + (job.bias ? job.g.to_c : 0);
+    LAUNCH(add_parts_kernel, dg_cuda_blocks(count, THREADS, INT32_MAX), THREADS, 0, dg_cuda_stream(exec), job,
+           mode->accumulate, dweight, dbias);
+}
+
+bool is_wide(const conv_plan *p) {
+    return p->desc.out_c > 64 && p->desc.precision != DG_PRECISION_FP32;
+}
+
+} // namespace
+
+/* The splits do not depend on the mode, nor on what runs beside it: at most BLOCKS_PER_PROCESSOR blocks for each, and
+ * STEPS_PER_SPLIT steps or more for a block. */
+size_t dg_cuda_conv2d_params_plan(conv_plan *p) {
+    conv_gather g;
+    if (p->vectors)
+        return 0;
+    (void)dg_cuda_conv2d_gather(p, false, 0, &g);
+    const int k = p->desc.precision == DG_PRECISION_BF16 ? conv_step<__nv_bfloat16> : conv_step<float>;
+    const int64_t steps = g.n * conv_blocks((int64_t)g.phase[0].grid_h * g.phase[0].grid_w, k);
+    const int64_t tiles =
+        g.phases * (is_wide(p) ? tiles_of<conv_tile<128, 128, 2>>(g) : tiles_of<conv_tile<64, 64, 2>>(g));
+    const int64_t wanted = conv_blocks((int64_t)BLOCKS_PER_PROCESSOR * p->processors, tiles);
+    const int64_t most = conv_blocks(steps, STEPS_PER_SPLIT);
+    p->splits = (int)(wanted < most ? wanted : most);
+    const int64_t parts = p->splits * part_count(g);
+    dg_cuda_conv2d_gather_whole(p, &g);
+    const int64_t squares = g.n * tiles_of<conv_tile<64, 64, 2>>(g);
+    const size_t bytes = (size_t)parts * sizeof(float), square_bytes = (size_t)squares * sizeof(double);
+    return bytes > square_bytes ? bytes : square_bytes;
+}
+
+dg_status DG_CUDA(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const dg_param_grad *mode, const dg_tensor *x,
+                                     const dg_tensor *dy, float *dweight, float *dbias) {
+    const conv_plan *p = conv_plan_of(plan);
+    if (exec->workspace_bytes < p->base.workspace_bytes)
+        return dg_fail(exec->ctx, DG_EINVAL, "conv2d_bwd_params: a workspace of %zu bytes is too small, it takes %zu",
+                       exec->workspace_bytes, p->base.workspace_bytes);
+    if (p->vectors)
+        dg_cuda_conv2d_vectors_bwd_params(exec, p, mode, x, dy, dweight, dbias);
+    else if (p->desc.precision == DG_PRECISION_FP32)
+        run<conv_fp32, false>(exec, p, mode, x->data, dy->data, dweight, dbias);
+    else if (p->desc.precision == DG_PRECISION_TF32)
+        (is_wide(p) ? run<conv_tf32, true> : run<conv_tf32, false>)(exec, p, mode, x->data, dy->data, dweight, dbias);
+    else
+        (is_wide(p) ? run<conv_bf16, true> : run<conv_bf16, false>)(exec, p, mode, x->data, dy->data, dweight, dbias);
+    return dg_cuda_launched(exec, "conv2d_bwd_params");
+}

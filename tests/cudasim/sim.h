@@ -1,0 +1,127 @@
+/* The simulator's insides, shared by its parts. Kernel sources see cudasim.h only.
+ *
+ *   fiber.cpp     a CUDA thread's stack and the switch between two of them
+ *   block.cpp     the threads of a block: who runs next, __syncthreads, divergence
+ *   warp.cpp      meetings of a warp's lanes (shuffles, votes, matrix products), cp.async
+ *   shared.cpp    shared memory, fresh and poisoned for every block
+ *   memory.cpp    the device's memory: allocation map, copies, what the host must not touch
+ *   stream.cpp    streams, events, capture and graphs, launches
+ *   device.cpp    device properties, errors, attributes
+ *   options.cpp   what the environment asks for
+ *
+ * One host thread drives it; there are no locks. */
+#ifndef CUDASIM_SIM_H
+#define CUDASIM_SIM_H
+
+#include "cudasim.h"
+
+#include <cstddef>
+#include <vector>
+
+#ifdef CUDASIM_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace cudasim {
+
+/* ---- options.cpp ---- */
+
+enum class Order { ascending, descending, random };
+
+struct Options {
+    Order order;   /* CUDASIM_ORDER=asc|desc|random:SEED: in which threads and blocks run */
+    bool lazy;     /* CUDASIM_STREAMS=eager|lazy:SEED: stream work runs only when something waits for it */
+    bool guard;    /* CUDASIM_GUARD=1: the host may not touch device memory (AddressSanitizer builds) */
+    uint64_t seed; /* of order */
+    uint64_t lazy_seed;
+};
+const Options &options();
+
+/* Numbers for shuffling, not for statistics: xorshift64*. */
+struct Random {
+    uint64_t state;
+    uint32_t below(uint32_t n);
+};
+
+/* ---- fiber.cpp ---- */
+
+struct Fiber {
+    void *stack_pointer;
+    const void *low; /* of its stack; unknown for the host's own until it has been left once */
+    size_t bytes;
+    void *fake_stack; /* AddressSanitizer's */
+};
+
+/* Makes a fiber that starts in entry() on [low, low + bytes). */
+void fiber_prepare(Fiber &fiber, char *low, size_t bytes, void (*entry)());
+/* Goes on in `to`; returns when somebody switches back. dies: nobody will. */
+void fiber_switch(Fiber &from, Fiber &to, bool dies);
+/* The first thing that entry() does. host: filled in with the bounds of the stack that was left, if they are unknown.
+ */
+void fiber_started(Fiber *host);
+
+/* ---- block.cpp ---- */
+
+struct PendingCopy {
+    void *to;
+    const void *from;
+    int bytes, valid, group;
+};
+
+enum class State : uint8_t { unstarted, ready, running, at_barrier, at_meeting, done };
+
+struct Thread {
+    Fiber fiber;
+    uint3 index;
+    int linear, stack;
+    State state;
+    int predicate;    /* of __syncthreads_count and its like */
+    const char *file; /* where it waits */
+    int line;
+    int copy_group;
+    std::vector<PendingCopy> copies; /* cp.async that nobody has waited for */
+};
+
+Thread &current_thread();
+/* The block that runs, counted over all launches; 0 between blocks. */
+uint64_t block_serial();
+/* Lets others run until somebody makes the current thread ready again. */
+void block_current(State why, const char *file, int line);
+void make_ready(int linear, bool soon);
+int threads_in_block();
+Random &schedule_random();
+void run_grid(const Launch &launch);
+
+/* ---- warp.cpp ---- */
+
+void warps_begin_block(int threads);
+
+/* ---- shared.cpp ---- */
+
+void shared_begin_block(size_t dynamic_bytes);
+void shared_end_block();
+
+/* ---- memory.cpp ---- */
+
+/* Lifts the guard while device code or a copy runs. */
+struct DeviceScope {
+    DeviceScope();
+    ~DeviceScope();
+};
+size_t allocated_bytes();
+
+/* ---- stream.cpp ---- */
+
+void run_all_streams();
+bool capturing();
+
+/* ---- device.cpp ---- */
+
+/* Remembers an error for cudaGetLastError and says what it was about on stderr. */
+cudaError_t failed(cudaError_t error, const char *what);
+size_t dynamic_shared_limit(const void *kernel);
+
+} // namespace cudasim
+
+#endif
