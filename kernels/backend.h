@@ -30,6 +30,21 @@ typedef struct dg_backend {
     dg_status (*download)(dg_exec *exec, void *host, const void *device, size_t bytes);
     /* Waits for everything called on the lane. err DG_EDEVICE a pass failed while it ran */
     dg_status (*synchronise)(dg_exec *exec);
+    /* Marks in a lane's queue, for who must not wait for all of it: event_wait returns when everything has been done
+     * that was called on the lane before the last event_record, and at once if there was none. err DG_EDEVICE,
+     * DG_ENOMEM */
+    dg_status (*event_create)(dg_ctx *ctx, void **out);
+    void (*event_free)(void *event);
+    dg_status (*event_record)(dg_exec *exec, void *event);
+    dg_status (*event_wait)(dg_ctx *ctx, void *event);
+    /* Recordings, NULL where there is no queue: what is called on the lane between begin and end is not run but kept,
+     * and runs at every replay, with the arguments of then and the contents of memory of now. In between no memory may
+     * be allocated or freed and nothing waited for. After a failure in between, end is called all the same.
+     * err DG_EDEVICE (*out is then NULL) */
+    dg_status (*record_begin)(dg_exec *exec);
+    dg_status (*record_end)(dg_exec *exec, void **out);
+    dg_status (*replay)(dg_exec *exec, void *recording);
+    void (*recording_free)(void *recording);
     /* A lane with its workspace; its number `lane` is 0: who makes several numbers them before use.
      * out *out; free with exec_free, which a zeroed exec may be given to */
     dg_status (*exec_create)(dg_ctx *ctx, size_t workspace_bytes, dg_exec *out);

@@ -56,12 +56,32 @@ static dg_status cpu_synchronise(dg_exec *exec) {
     return DG_OK;
 }
 
+/* Everything has been done by the time its call returns. */
+static dg_status cpu_event_create(dg_ctx *ctx, void **out) {
+    (void)ctx;
+    *out = NULL;
+    return DG_OK;
+}
+static void cpu_event_free(void *event) {
+    (void)event;
+}
+static dg_status cpu_event_record(dg_exec *exec, void *event) {
+    (void)exec, (void)event;
+    return DG_OK;
+}
+static dg_status cpu_event_wait(dg_ctx *ctx, void *event) {
+    (void)ctx, (void)event;
+    return DG_OK;
+}
+
 #define BACKEND(variant)                                                                                               \
     {                                                                                                                  \
         .name = "cpu", .instruction_set = #variant, .ops = &DG_CPU_PASTE(variant, ops), .host_memory = true,           \
         .generate_chunk = 4, .available_bytes = dg_system_available_bytes, .alloc = cpu_alloc, .free = cpu_free,       \
         .alloc_shared = cpu_alloc, .free_shared = cpu_free, .upload = cpu_copy, .download = cpu_copy,                  \
-        .synchronise = cpu_synchronise, .exec_create = cpu_exec_create, .exec_free = cpu_exec_free,                    \
+        .synchronise = cpu_synchronise, .event_create = cpu_event_create, .event_free = cpu_event_free,                \
+        .event_record = cpu_event_record, .event_wait = cpu_event_wait, .exec_create = cpu_exec_create,                \
+        .exec_free = cpu_exec_free,                                                                                    \
     }
 
 extern const dg_ops dg_cpu_baseline_ops;

@@ -90,6 +90,63 @@ static dg_status cuda_synchronise(dg_exec *exec) {
     return error == cudaSuccess ? DG_OK : failed(exec->ctx, "a kernel failed while it ran", error);
 }
 
+/* ---- events and recordings ---- */
+
+static dg_status cuda_event_create(dg_ctx *ctx, void **out) {
+    dg_status status = DG_OK;
+    cudaEvent_t event = NULL;
+    DG_CUDA_TRY(ctx, cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync));
+done:
+    *out = event;
+    return status;
+}
+
+static void cuda_event_free(void *event) {
+    if (event)
+        cudaEventDestroy((cudaEvent_t)event);
+}
+
+static dg_status cuda_event_record(dg_exec *exec, void *event) {
+    const cudaError_t error = cudaEventRecord((cudaEvent_t)event, (cudaStream_t)exec->queue);
+    return error == cudaSuccess ? DG_OK : failed(exec->ctx, "recording an event", error);
+}
+
+static dg_status cuda_event_wait(dg_ctx *ctx, void *event) {
+    const cudaError_t error = cudaEventSynchronize((cudaEvent_t)event);
+    return error == cudaSuccess ? DG_OK : failed(ctx, "a kernel failed while it ran", error);
+}
+
+static dg_status cuda_record_begin(dg_exec *exec) {
+    const cudaError_t error = cudaStreamBeginCapture((cudaStream_t)exec->queue, cudaStreamCaptureModeThreadLocal);
+    return error == cudaSuccess ? DG_OK : failed(exec->ctx, "recording a graph", error);
+}
+
+static dg_status cuda_record_end(dg_exec *exec, void **out) {
+    dg_status status = DG_OK;
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t recording = NULL;
+    *out = NULL;
+    DG_CUDA_TRY(exec->ctx, cudaStreamEndCapture((cudaStream_t)exec->queue, &graph));
+    DG_CUDA_TRY(exec->ctx, cudaGraphInstantiate(&recording, graph, 0));
+    *out = recording;
+done:
+    if (graph)
+        cudaGraphDestroy(graph);
+    return status;
+}
+
+static dg_status cuda_replay(dg_exec *exec, void *recording) {
+    const cudaError_t error = cudaGraphLaunch((cudaGraphExec_t)recording, (cudaStream_t)exec->queue);
+    return error == cudaSuccess ? DG_OK : failed(exec->ctx, "launching a graph", error);
+}
+
+static void cuda_recording_free(void *recording) {
+    if (recording)
+        cudaGraphExecDestroy((cudaGraphExec_t)recording);
+}
+
+/* ---- lanes ---- */
+
 static void cuda_exec_free(dg_exec *exec) {
     if (!exec || !exec->queue)
         return;
@@ -118,7 +175,10 @@ done:
         .workspace_bytes = WORKSPACE_BYTES, .generate_chunk = GENERATE_CHUNK, .available_bytes = cuda_available_bytes, \
         .alloc = cuda_alloc, .free = cuda_free, .alloc_shared = cuda_alloc_shared, .free_shared = cuda_free_shared,    \
         .upload = cuda_upload, .download = cuda_download, .synchronise = cuda_synchronise,                             \
-        .exec_create = cuda_exec_create, .exec_free = cuda_exec_free,                                                  \
+        .event_create = cuda_event_create, .event_free = cuda_event_free, .event_record = cuda_event_record,           \
+        .event_wait = cuda_event_wait, .record_begin = cuda_record_begin, .record_end = cuda_record_end,               \
+        .replay = cuda_replay, .recording_free = cuda_recording_free, .exec_create = cuda_exec_create,                 \
+        .exec_free = cuda_exec_free,                                                                                   \
     }
 
 /* One for each architecture that is built for; the last stands for all later ones. */

@@ -129,8 +129,8 @@ static __device__ __forceinline__ void cp_async16(void *shared, const void *glob
 template <int Bytes> static __device__ __forceinline__ void cp_async(void *shared, const void *global, int valid) {
     static_assert(Bytes == 4 || Bytes == 8, "16 bytes have cp_async16");
 #ifdef __CUDACC__
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global),
-                 "n"(Bytes), "r"(valid)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(Bytes),
+                 "r"(valid)
                  : "memory");
 #else
     cudasim::copy_async(shared, global, Bytes, valid);

@@ -65,14 +65,15 @@ dg_sample_request dg_sample_request_defaults(void) {
 
 /* Where the finished images of a call go. */
 typedef struct sink {
-    const dg_sample_model *model;
     uint8_t *pixels; /* of the slice's first image */
     int64_t image_elements;
 } sink;
 
-static dg_status finished_image(void *user, int lane, int64_t index, const dg_tensor *x) {
+static dg_status finished_image(void *user, int thread, int64_t index, const void *pixels) {
     const sink *to = user;
-    return dg_generator_pixels(to->model->generator, lane, x, 8, to->pixels + index * to->image_elements);
+    (void)thread;
+    memcpy(to->pixels + index * to->image_elements, pixels, (size_t)to->image_elements);
+    return DG_OK;
 }
 
 static dg_status find_sampler(dg_ctx *ctx, const char *name, dg_sample_sampler *out) {
@@ -131,7 +132,7 @@ dg_status dg_model_sample(dg_model *model, const dg_sample_request *request, uin
     dg_sample_sampler kind = DG_SAMPLE_SAMPLER_DPMSOLVER;
     dg_generate_image *images = NULL;
     const dg_unet_config *config = &model->sample.folder.config;
-    sink to = {.model = &model->sample, .image_elements = model->sample.h * model->sample.w * config->out_channels};
+    sink to = {.image_elements = model->sample.h * model->sample.w * config->out_channels};
     const int64_t slice = request->batch > 0 && request->batch < request->count ? request->batch : request->count;
     DG_TRY(find_sampler(model->ctx, request->sampler, &kind));
     DG_TRY(check_numbers(model, request, kind));
@@ -145,6 +146,7 @@ dg_status dg_model_sample(dg_model *model, const dg_sample_request *request, uin
                                      .seed = request->seed,
                                      .images = images + first,
                                      .count = request->count - first < slice ? request->count - first : slice,
+                                     .dtype = DG_U8,
                                      .done = finished_image,
                                      .user = &to};
         DG_TRY(dg_generate(model->sample.generator, &job));

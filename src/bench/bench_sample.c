@@ -7,8 +7,8 @@
 
 enum { STEPS = 50 };
 
-static dg_status drop(void *user, int lane, int64_t index, const dg_tensor *x) {
-    (void)user, (void)lane, (void)index, (void)x;
+static dg_status drop(void *user, int thread, int64_t index, const void *pixels) {
+    (void)user, (void)thread, (void)index, (void)pixels;
     return DG_OK;
 }
 
@@ -20,7 +20,8 @@ static dg_status time_batches(dg_bench *b, dg_generator *generator, const dg_sam
     DG_TRY(dg_alloc(b->ctx, &images, (size_t)b->batch, sizeof *images, "the images to draw"));
     for (int64_t i = 0; i < b->batch; i++)
         images[i].number = (uint64_t)i;
-    const dg_generate_job job = {.sampler = sampler, .guidance = 1, .images = images, .count = b->batch, .done = drop};
+    const dg_generate_job job = {
+        .sampler = sampler, .guidance = 1, .images = images, .count = b->batch, .dtype = DG_U8, .done = drop};
     dg_bench_peak_begin_phase(b);
     DG_TRY(dg_bench_peak_window(b));
     do {

@@ -17,6 +17,7 @@ typedef struct dg_generator_options {
     const dg_backend *backend; /* backend->generate_chunk images go through the network at once */
     int64_t h, w;
     int lanes;
+    int threads; /* that take finished images where one lane draws them all; else each lane does */
     dg_precision precision;
 } dg_generator_options;
 
@@ -37,7 +38,7 @@ DG_MUST_CHECK dg_status dg_generator_load_weights(dg_ctx *ctx, dg_generator *gen
 typedef struct dg_generate_image {
     uint64_t number;    /* keys the image's noise */
     int32_t label;      /* row of the class table; ignored by an unconditional model */
-    const float *noise; /* x_T, (C, H, W) as in PyTorch; NULL = drawn from the seed */
+    const float *noise; /* x_T, (C, H, W) as in PyTorch; NULL = drawn from the seed. All of a job or none */
 } dg_generate_image;
 
 typedef struct dg_generate_job {
@@ -46,17 +47,15 @@ typedef struct dg_generate_job {
     uint64_t seed;
     const dg_generate_image *images;
     int64_t count;
-    /* Receives every finished image, x (1, h, w, c) F32 in the backend's memory, in [-1,1] or beyond, on the lane that
-     * made it; several lanes at once. */
-    dg_status (*done)(void *user, int lane, int64_t index, const dg_tensor *x);
+    dg_dtype dtype; /* of the finished images: DG_U8 or DG_U16 pixels, or DG_F32 as they are, in [-1,1] or beyond */
+    /* Receives every finished image, (h, w, c) of dtype, in the host's memory; several threads at once, of which 0 is
+     * the one that called dg_generate. The network may be drawing the next ones by then. */
+    dg_status (*done)(void *user, int thread, int64_t index, const void *pixels);
     void *user;
 } dg_generate_job;
 
-/* err   DG_EINVAL guidance without a null class, a label out of range; DG_EINTERRUPTED; what done returns */
+/* err   DG_EINVAL guidance without a null class, noise for some images only; DG_EINTERRUPTED; what done returns */
 DG_MUST_CHECK dg_status dg_generate(dg_generator *generator, const dg_generate_job *job);
 dg_net *dg_generator_net(const dg_generator *generator); /* for profiles */
-/* For done: the image as uint8_t (bits 8) or uint16_t (16) in the host's memory, pixels (h, w, c). err DG_EDEVICE */
-DG_MUST_CHECK dg_status dg_generator_pixels(const dg_generator *generator, int lane, const dg_tensor *x, int bits,
-                                            void *pixels);
 
 #endif

@@ -193,3 +193,7 @@ dg_status dg_net_clock(const dg_net *net, int lane, double *seconds) {
     *seconds = dg_clock_seconds();
     return status;
 }
+
+bool dg_net_is_profiled(const dg_net *net, int lane) {
+    return net->lanes[lane].profile.forward_seconds || net->lanes[lane].profile.backward_seconds;
+}

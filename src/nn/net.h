@@ -68,6 +68,7 @@ typedef struct dg_net_profile {
     double *forward_seconds, *backward_seconds; /* [nodes of the graph] */
 } dg_net_profile;
 void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile);
+bool dg_net_is_profiled(const dg_net *net, int lane);
 
 /* y from x. dropout: false switches dropout layers off (always so when not training). */
 DG_MUST_CHECK dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropout);

@@ -80,6 +80,7 @@ dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights 
                                           .h = model->h,
                                           .w = model->w,
                                           .lanes = model->compute.lanes,
+                                          .threads = compute->threads,
                                           .precision = compute->precision};
     DG_TRY(dg_generator_create(ctx, &model->folder.config, &options, &model->generator));
 done:

@@ -230,10 +230,10 @@ static double speed(const sampling *s) {
     return spent > 0 ? (double)s->done / spent : 0;
 }
 
-/* Lane 0 is the thread that called dg_sample_run: the only one to report. */
-static void report(sampling *s, int lane) {
+/* Thread 0 is the one that called dg_sample_run: the only one to report. */
+static void report(sampling *s, int thread) {
     const int64_t done = s->done;
-    if (lane != 0 || !s->events->on_progress || done == s->reported)
+    if (thread != 0 || !s->events->on_progress || done == s->reported)
         return;
     const double rate = speed(s);
     const dg_sample_progress progress = {.done = done,
@@ -244,23 +244,26 @@ static void report(sampling *s, int lane) {
     s->events->on_progress(s->events->user, &progress);
 }
 
-static dg_status finished_image(void *user, int lane, int64_t index, const dg_tensor *x) {
+/* On the sheet an image has 8 bits a channel. */
+static void put_on_sheet(const sampling *s, const planned *image, const void *pixels) {
+    uint8_t *cell = s->grid + (size_t)image->grid_cell * image_elements(s);
+    if (s->bits == 8)
+        memcpy(cell, pixels, image_elements(s));
+    for (size_t i = 0; s->bits == 16 && i < image_elements(s); i++)
+        cell[i] = (uint8_t)((((const uint16_t *)pixels)[i] + 128u) / 257u);
+}
+
+static dg_status finished_image(void *user, int thread, int64_t index, const void *pixels) {
     dg_status status = DG_OK;
     sampling *s = user;
     const planned *image = s->todo[index];
-    const dg_generator *generator = s->model.generator;
-    void *buffer = NULL;
-    if (!image->there) {
-        DG_TRY(dg_alloc(s->ctx, &buffer, image_elements(s), sizeof(uint16_t), "an image"));
-        DG_TRY(dg_generator_pixels(generator, lane, x, s->bits, buffer));
-        DG_TRY(write_png(s, image, buffer));
-    }
+    if (!image->there)
+        DG_TRY(write_png(s, image, pixels));
     if (image->grid_cell >= 0)
-        DG_TRY(dg_generator_pixels(generator, lane, x, 8, s->grid + (size_t)image->grid_cell * image_elements(s)));
+        put_on_sheet(s, image, pixels);
     s->done++;
-    report(s, lane);
+    report(s, thread);
 done:
-    free(buffer);
     return status;
 }
 
@@ -363,6 +366,7 @@ static dg_status draw(sampling *s) {
                                  .seed = (uint64_t)s->options->seed,
                                  .images = s->requests,
                                  .count = s->todo_count,
+                                 .dtype = s->bits == 16 ? DG_U16 : DG_U8,
                                  .done = finished_image,
                                  .user = s};
     dg_status status = DG_OK;

@@ -22,6 +22,7 @@ dg_status dg_trainer_create_generator(dg_trainer *t) {
                                           .h = plan->size,
                                           .w = plan->size,
                                           .lanes = plan->lanes,
+                                          .threads = plan->compute.threads,
                                           .precision = plan->compute.precision};
     DG_TRY(dg_generator_create(t->ctx, &plan->preset.unet, &options, &t->generator));
 done:
@@ -35,9 +36,11 @@ typedef struct sheet {
     uint8_t *pixels;
 } sheet;
 
-static dg_status keep_pixels(void *user, int lane, int64_t index, const dg_tensor *x) {
+static dg_status keep_pixels(void *user, int thread, int64_t index, const void *pixels) {
     const sheet *s = user;
-    return dg_generator_pixels(s->trainer->generator, lane, x, 8, s->pixels + (size_t)index * s->image_bytes);
+    (void)thread;
+    memcpy(s->pixels + (size_t)index * s->image_bytes, pixels, s->image_bytes);
+    return DG_OK;
 }
 
 static dg_status write_sheet(sheet *s) {
@@ -89,6 +92,7 @@ static dg_status draw_grid(dg_trainer *t) {
                                  .seed = (uint64_t)t->options->seed,
                                  .images = images,
                                  .count = count,
+                                 .dtype = DG_U8,
                                  .done = keep_pixels,
                                  .user = &s};
     DG_TRY(dg_generator_set_weights(t->generator, state.ema ? state.ema : state.weights));

@@ -50,9 +50,9 @@ static void close_fixture(fixture *f) {
     dg_ctx_free(f->ctx);
 }
 
-static dg_status keep(void *user, int lane, int64_t index, const dg_tensor *x) {
-    (void)lane;
-    memcpy((float *)user + index * ELEMENTS, x->data, ELEMENTS * sizeof(float));
+static dg_status keep(void *user, int thread, int64_t index, const void *image) {
+    (void)thread;
+    memcpy((float *)user + index * ELEMENTS, image, ELEMENTS * sizeof(float));
     return DG_OK;
 }
 
