@@ -39,6 +39,7 @@ typedef struct dg_train_start {
     int64_t planned_bytes; /* peak memory the planner announces, image cache included */
     int64_t first_step;    /* steps already done by an earlier, interrupted run of the same folder */
     int64_t total_steps;   /* 0 = unknown: a time limit decides */
+    int64_t ranks;         /* processes that train together; threads are those of the first */
 } dg_train_start;
 
 typedef struct dg_train_status {

@@ -76,7 +76,11 @@ static dg_status one_step(dg_stepper *stepper, dg_loader *loader, int64_t step, 
     dg_batch batch;
     double loss, norm;
     DG_TRY(dg_loader_next(loader, &batch));
-    const dg_step_batch in = {batch.pixels, batch.labels, batch.flip, batch.first_sample, count};
+    const dg_step_batch in = {.pixels = batch.pixels,
+                              .labels = batch.labels,
+                              .flip = batch.flip,
+                              .first_sample = batch.first_sample,
+                              .count = count};
     const dg_optimiser_step update = {.lr = 1e-5,
                                       .beta1 = 0.9,
                                       .beta2 = 0.999,

@@ -6,6 +6,7 @@
 #ifndef DG_CLI_CLI_H
 #define DG_CLI_CLI_H
 
+#include "comm/comm.h"
 #include "core/options.h"
 
 #include <stdio.h>
@@ -13,6 +14,8 @@
 /* How one call of the program prints. */
 typedef struct dg_cli {
     dg_ctx *ctx;
+    dg_comm *comm;   /* NULL: started alone, or a command that does not work in ranks */
+    bool silent;     /* another rank prints */
     bool json;       /* results and events as JSON lines on stdout */
     bool quiet;      /* nothing but warnings and errors on stderr */
     bool terminal;   /* stderr is one: a status line that is redrawn */
@@ -23,6 +26,7 @@ typedef struct dg_command {
     const char *name;
     const dg_option_table *table;
     int (*run)(dg_cli *cli, int argc, char *const *argv);
+    bool in_ranks; /* works together with the other processes that mpirun, srun or torchrun started */
 } dg_command;
 
 /* main.c: every subcommand; the last one has name NULL. */
@@ -40,6 +44,12 @@ int dg_cmd_man(dg_cli *cli, int argc, char *const *argv);
 
 /* Sets cli->terminal and sends the context's log to stderr. `cli` must outlive cli->ctx. */
 void dg_cli_attach(dg_cli *cli);
+/* Joins the ranks that this process was started with; all but rank 0 fall silent. false: leave with *exit_code. */
+bool dg_cli_join(dg_cli *cli, int *exit_code);
+/* After everything has been printed. Where ranks have lost each other it ends them all with this code. */
+void dg_cli_leave(dg_cli *cli, int exit_code);
+/* --json and --quiet, as far as this rank has anything to say. */
+void dg_cli_set_output(dg_cli *cli, bool json, bool quiet);
 /* Options from argv, help, check. true: go on; false: leave with *exit_code (the text has been printed). */
 bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *const *argv, void *options, int *exit_code);
 /* Prints `diffgen: error: ...` for the failure and returns its exit code; DG_OK gives 0 and prints nothing. */

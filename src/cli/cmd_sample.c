@@ -1,4 +1,4 @@
-/* diffgen sample: options in, dg_sample_run, events out as text or JSON lines. */
+/* diffgen sample: options in, dg_sample_run_rank, events out as text or JSON lines. */
 #include "cli/cli.h"
 #include "sample/sample.h"
 
@@ -78,13 +78,12 @@ int dg_cmd_sample(dg_cli *cli, int argc, char *const *argv) {
     int code = 0;
     if (!dg_cli_read(cli, &dg_sample_option_table, argc, argv, &options, &code))
         return code;
-    cli->json = options.json;
-    cli->quiet = options.quiet;
+    dg_cli_set_output(cli, options.json, options.quiet);
     printer p = {.cli = cli};
     const dg_sample_events events = {&p, on_start, on_progress};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
-    dg_status status = dg_sample_run(cli->ctx, &options, &events, &result);
+    dg_status status = dg_sample_run_rank(cli->ctx, cli->comm, &options, &events, &result);
     dg_signals_remove();
     print_result(cli, &result, status);
     code = dg_cli_finish(cli, status);

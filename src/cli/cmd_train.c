@@ -1,4 +1,4 @@
-/* diffgen train: options in, dg_train_run, events out as text or JSON lines. */
+/* diffgen train: options in, dg_train_run_rank, events out as text or JSON lines. */
 #include "cli/cli.h"
 #include "train/train.h"
 
@@ -24,7 +24,7 @@ static json_t *classes_to_json(const dg_train_start *start) {
 }
 
 static json_t *start_to_json(const dg_train_start *s) {
-    return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+    return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
                      "event", "start", "run_folder", dg_cli_text(s->run_folder), "preset", dg_cli_text(s->preset),
                      "device", s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels",
                      (json_int_t)s->channels, "classes", classes_to_json(s), "train_images",
@@ -32,7 +32,7 @@ static json_t *start_to_json(const dg_train_start *s) {
                      (json_int_t)s->skipped_files, "parameters", (json_int_t)s->parameters, "batch",
                      (json_int_t)s->batch, "micro_batch", (json_int_t)s->micro_batch, "threads", (json_int_t)s->threads,
                      "planned_bytes", (json_int_t)s->planned_bytes, "first_step", (json_int_t)s->first_step,
-                     "total_steps", (json_int_t)s->total_steps);
+                     "total_steps", (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks);
 }
 
 /* "10 classes: Ankle boot 500, Bag 500, ... and 3 more" */
@@ -63,6 +63,9 @@ static void on_start(void *user, const dg_train_start *s) {
     dg_cli_say(p->cli, "model       %s, %s parameters", s->preset, dg_render_count(parameters, (double)s->parameters));
     dg_cli_say(p->cli, "batch       %lld, %lld at a time, on %s with %lld threads", (long long)s->batch,
                (long long)s->micro_batch, s->device, (long long)s->threads);
+    if (s->ranks > 1)
+        dg_cli_say(p->cli, "ranks       %lld over %s; this is rank 0", (long long)s->ranks,
+                   dg_comm_transport(p->cli->comm));
     dg_cli_say(p->cli, "memory      %s", dg_format_bytes(memory, (double)s->planned_bytes));
     dg_cli_say(p->cli, "run folder  %s", s->run_folder);
     if (s->first_step > 0)
@@ -144,13 +147,12 @@ int dg_cmd_train(dg_cli *cli, int argc, char *const *argv) {
     int code = 0;
     if (!dg_cli_read(cli, &dg_train_option_table, argc, argv, &options, &code))
         return code;
-    cli->json = options.json;
-    cli->quiet = options.quiet;
+    dg_cli_set_output(cli, options.json, options.quiet);
     printer p = {.cli = cli, .dry_run = options.dry_run};
     const dg_train_events events = {&p, on_start, on_status, on_grid, on_checkpoint};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
-    dg_status status = dg_train_run(cli->ctx, &options, &events, &result);
+    dg_status status = dg_train_run_rank(cli->ctx, cli->comm, &options, &events, &result);
     dg_signals_remove();
     print_result(&p, &result, status);
     code = dg_cli_finish(cli, status);

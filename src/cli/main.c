@@ -10,9 +10,12 @@
 #include <string.h>
 
 const dg_command dg_commands[] = {
-    {"train", &dg_train_option_table, dg_cmd_train},       {"sample", &dg_sample_option_table, dg_cmd_sample},
-    {"info", &dg_info_option_table, dg_cmd_info},          {"bench", &dg_bench_option_table, dg_cmd_bench},
-    {"devices", &dg_devices_option_table, dg_cmd_devices}, {NULL, NULL, NULL},
+    {"train", &dg_train_option_table, dg_cmd_train, true},
+    {"sample", &dg_sample_option_table, dg_cmd_sample, true},
+    {"info", &dg_info_option_table, dg_cmd_info, false},
+    {"bench", &dg_bench_option_table, dg_cmd_bench, false},
+    {"devices", &dg_devices_option_table, dg_cmd_devices, false},
+    {NULL, NULL, NULL, false},
 };
 
 static void print_usage(FILE *to) {
@@ -48,16 +51,18 @@ static int unknown_command(const char *name) {
 static int run_command(const dg_command *command, int (*run)(dg_cli *, int, char *const *), int argc,
                        char *const *argv) {
     dg_cli cli = {0};
-    (void)command;
+    int code = 0;
     if (dg_ctx_create(&cli.ctx) != DG_OK) {
         fputs("diffgen: error: out of memory\n", stderr);
         return dg_status_exit_code(DG_ENOMEM);
     }
     dg_cli_attach(&cli);
-    int code = run(&cli, argc, argv);
+    if (!command || !command->in_ranks || dg_cli_join(&cli, &code))
+        code = run(&cli, argc, argv);
     dg_progress_clear(&cli);
     if (!dg_cli_flush(&cli) && code == 0)
         code = dg_status_exit_code(DG_EIO);
+    dg_cli_leave(&cli, code);
     dg_ctx_free(cli.ctx);
     return code;
 }

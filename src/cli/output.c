@@ -30,6 +30,30 @@ void dg_cli_attach(dg_cli *cli) {
     dg_ctx_set_log(cli->ctx, print_log, cli);
 }
 
+bool dg_cli_join(dg_cli *cli, int *exit_code) {
+    const dg_status status = dg_comm_open(cli->ctx, &cli->comm);
+    *exit_code = dg_cli_finish(cli, status);
+    cli->silent = !dg_comm_leads(cli->comm);
+    if (cli->silent)
+        dg_ctx_set_log(cli->ctx, NULL, NULL);
+    dg_cli_set_output(cli, false, false);
+    return status == DG_OK;
+}
+
+void dg_cli_leave(dg_cli *cli, int exit_code) {
+    if (dg_comm_is_broken(cli->comm)) {
+        fflush(stderr);
+        dg_comm_abort(cli->comm, exit_code);
+    }
+    dg_comm_close(cli->comm);
+    cli->comm = NULL;
+}
+
+void dg_cli_set_output(dg_cli *cli, bool json, bool quiet) {
+    cli->json = json && !cli->silent;
+    cli->quiet = quiet || cli->silent;
+}
+
 bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *const *argv, void *options,
                  int *exit_code) {
     bool help_wanted = false;
@@ -41,7 +65,8 @@ bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *cons
         dg_options_help(table, &text);
         if (!dg_str_ok(&text))
             DG_TRY(dg_fail(cli->ctx, DG_ENOMEM, "--help: out of memory"));
-        fputs(text.data, stdout);
+        if (!cli->silent)
+            fputs(text.data, stdout);
     } else {
         DG_TRY(dg_options_check(cli->ctx, table, options));
     }
@@ -66,7 +91,8 @@ int dg_cli_finish(dg_cli *cli, dg_status status) {
     if (signal_name)
         snprintf(prefix, sizeof prefix, "diffgen: stopped by %s: ", signal_name);
     dg_progress_clear(cli);
-    print_clean(prefix, dg_cli_error(cli, status));
+    if (!cli->silent || dg_comm_lost(cli->comm) == 0) /* one message; that of rank 0, while there is one */
+        print_clean(prefix, dg_cli_error(cli, status));
     return dg_status_exit_code(status);
 }
 

@@ -36,6 +36,7 @@ typedef struct dg_dataset_options {
     bool strict;              /* the first bad file fails instead of being skipped */
     int threads;              /* for decoding; 0: one per processor */
     int64_t cache_bytes;      /* decoded images are kept in memory if they all fit; 0: a quarter of the memory */
+    int processes;            /* that open it on this machine, each with its share of that quarter; 0: 1 */
     bool probe_only;          /* find, label, hash and check headers, decode nothing: counts, not pixels */
     dg_dataset_progress_fn progress;
     void *progress_user;

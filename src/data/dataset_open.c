@@ -168,8 +168,9 @@ static dg_status settle_spec(opening *o) {
 static int64_t memory_limit(const dg_dataset_options *options) {
     if (options->cache_bytes > 0)
         return options->cache_bytes;
+    const int processes = options->processes > 1 ? options->processes : 1;
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page > 0 ? (int64_t)pages * page / 4 : (int64_t)1 << 30;
+    return pages > 0 && page > 0 ? (int64_t)pages * page / 4 / processes : (int64_t)1 << 30;
 }
 
 /* Closes the gaps that bad images left and, where every image turned out grey, goes from three channels to one: all
@@ -217,7 +218,7 @@ static dg_status begin(opening *o) {
     dg_dataset *dataset = o->dataset;
     const dg_dataset_options *options = o->options;
     /* Archive members and IDX pixels have no other place to be, however small the cache is to be. */
-    dg_dataset_options automatic = {0};
+    dg_dataset_options automatic = {.processes = options->processes};
     int64_t held_limit = memory_limit(&automatic);
     held_limit = options->cache_bytes > held_limit ? options->cache_bytes : held_limit;
     DG_TRY(dg_tree_open(o->ctx, options->path, held_limit, &dataset->tree));

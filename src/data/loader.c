@@ -36,6 +36,7 @@ struct dg_loader {
     int64_t *indices;
     int64_t count;
     int batch;
+    int64_t stride;
     uint64_t seed;
     int64_t first_sample;
     bool hflip;
@@ -73,7 +74,7 @@ static dg_status fill(worker *w, slot *s, int64_t number) {
     dg_loader *loader = w->loader;
     size_t bytes = dg_dataset_image_bytes(loader->dataset);
     for (int64_t i = 0; i < loader->batch; i++) {
-        int64_t sample = loader->first_sample + number * loader->batch + i;
+        int64_t sample = loader->first_sample + number * loader->stride + i;
         int64_t epoch = sample / loader->count;
         if (epoch != w->epoch) {
             shuffle(loader->seed, epoch, loader->count, w->permutation);
@@ -142,7 +143,7 @@ dg_status dg_loader_next(dg_loader *loader, dg_batch *batch) {
                             .labels = s->labels,
                             .flip = s->flip,
                             .images = s->images,
-                            .first_sample = loader->first_sample + number * loader->batch};
+                            .first_sample = loader->first_sample + number * loader->stride};
     }
     pthread_mutex_unlock(&loader->mutex);
     return status;
@@ -228,6 +229,7 @@ dg_status dg_loader_create(dg_ctx *ctx, const dg_dataset *dataset, const dg_load
     loader->ctx = ctx;
     loader->dataset = dataset;
     loader->batch = options->batch;
+    loader->stride = options->stride ? options->stride : options->batch;
     loader->seed = options->seed;
     loader->first_sample = options->first_sample;
     loader->hflip = options->hflip;

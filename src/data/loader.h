@@ -15,6 +15,7 @@ typedef struct dg_loader_options {
     const int64_t *indices; /* images to draw from (dg_dataset_split), copied; NULL: all */
     int64_t count;          /* of indices */
     int batch;              /* images per batch */
+    int64_t stride;         /* samples from a batch's first to the next one's, at least batch; 0: batch */
     uint64_t seed;
     int64_t first_sample; /* global number of the first sample delivered: 0, or where a run stopped */
     bool hflip;           /* draw a coin per sample (DG_PURPOSE_FLIP, keyed by the sample number) */

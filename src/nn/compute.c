@@ -2,16 +2,28 @@
 
 #include "nn/lanes.h"
 
+#include <stdlib.h>
+
 const char *dg_precision_name(dg_precision precision) {
     static const char *const names[] = {"fp32", "tf32", "bf16"};
     return names[precision];
 }
 
-static dg_status choose_backend(dg_ctx *ctx, dg_device_choice device, const dg_backend **out) {
+/* The GPU of a rank. Where each rank is shown one GPU, as Slurm can do it, it is number 0 for all of them. */
+static dg_status open_gpu(dg_ctx *ctx, const dg_comm *comm, const dg_backend **out) {
+    char why[160];
+    const int gpus = dg_cuda_devices(why, sizeof why), rank = dg_comm_local_rank(comm);
+    if (gpus > 1 && rank >= gpus)
+        return dg_fail(ctx, DG_EDEVICE, "%d ranks on this machine, but it has %d GPUs; start at most a rank for each",
+                       dg_comm_local_size(comm), gpus);
+    return dg_backend_cuda(ctx, gpus > 1 ? rank : 0, out);
+}
+
+static dg_status choose_backend(dg_ctx *ctx, const dg_comm *comm, dg_device_choice device, const dg_backend **out) {
     *out = dg_backend_cpu();
     if (device == DG_DEVICE_CPU)
         return DG_OK;
-    const dg_status status = dg_backend_cuda(ctx, 0, out);
+    const dg_status status = open_gpu(ctx, comm, out);
     if (status == DG_EDEVICE && device == DG_DEVICE_AUTO) {
         dg_ctx_clear_error(ctx);
         *out = dg_backend_cpu();
@@ -20,12 +32,26 @@ static dg_status choose_backend(dg_ctx *ctx, dg_device_choice device, const dg_b
     return status;
 }
 
+/* OMP_NUM_THREADS speaks of one rank; the processors are those of all ranks that the launcher did not bind. */
+static int threads_of(const dg_comm *comm, int requested) {
+    const int threads = dg_lanes_default(requested);
+    if (requested > 0 || getenv("OMP_NUM_THREADS"))
+        return threads;
+    const int share = threads / dg_comm_sharers(comm);
+    return share > 0 ? share : 1;
+}
+
 dg_status dg_compute_open(dg_ctx *ctx, dg_device_choice device, dg_precision_choice precision, int threads,
                           dg_compute *out) {
+    return dg_compute_open_rank(ctx, NULL, device, precision, threads, out);
+}
+
+dg_status dg_compute_open_rank(dg_ctx *ctx, const dg_comm *comm, dg_device_choice device, dg_precision_choice precision,
+                               int threads, dg_compute *out) {
     dg_status status = DG_OK;
     *out = (dg_compute){0};
-    DG_TRY(choose_backend(ctx, device, &out->backend));
-    out->threads = dg_lanes_default(threads);
+    DG_TRY(choose_backend(ctx, comm, device, &out->backend));
+    out->threads = threads_of(comm, threads);
     out->lanes = out->backend->host_memory ? out->threads : 1;
     if (precision == DG_PRECISION_CHOICE_AUTO)
         out->precision = out->backend->has_bf16 ? DG_PRECISION_BF16 : DG_PRECISION_FP32;

@@ -2,6 +2,7 @@
 #ifndef DG_NN_COMPUTE_H
 #define DG_NN_COMPUTE_H
 
+#include "comm/comm.h"
 #include "kernels/backend.h"
 
 /* In the order of the words that the options take: auto|cpu|cuda and auto|fp32|tf32|bf16. */
@@ -25,6 +26,10 @@ typedef struct dg_compute {
  * err   DG_EDEVICE --device cuda and no GPU to be had (the text says why); a precision that the device lacks */
 DG_MUST_CHECK dg_status dg_compute_open(dg_ctx *ctx, dg_device_choice device, dg_precision_choice precision,
                                         int threads, dg_compute *out);
+/* The same for one of several ranks: ranks on one machine take a GPU each, and share its processors.
+ * err   also DG_EDEVICE more ranks on this machine than GPUs that it shows them */
+DG_MUST_CHECK dg_status dg_compute_open_rank(dg_ctx *ctx, const dg_comm *comm, dg_device_choice device,
+                                             dg_precision_choice precision, int threads, dg_compute *out);
 const char *dg_precision_name(dg_precision precision);
 
 #endif

@@ -184,6 +184,10 @@ const dg_net_io *dg_net_lane(const dg_net *net, int lane) {
     return &net->lanes[lane].io;
 }
 
+void dg_net_set_watch(dg_net *net, int lane, dg_net_watch watch) {
+    net->lanes[lane].watch = watch;
+}
+
 void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile) {
     net->lanes[lane].profile = profile;
 }

@@ -70,6 +70,14 @@ typedef struct dg_net_profile {
 void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile);
 bool dg_net_is_profiled(const dg_net *net, int lane);
 
+/* Tells how far a lane's backward passes have come: fn(user, from) after the pass that makes grad[from..] final has
+ * been called, with ever smaller `from`, the last time 0. The lane waits for fn. fn NULL: nobody is told. */
+typedef struct dg_net_watch {
+    dg_status (*fn)(void *user, int64_t from);
+    void *user;
+} dg_net_watch;
+void dg_net_set_watch(dg_net *net, int lane, dg_net_watch watch);
+
 /* y from x. dropout: false switches dropout layers off (always so when not training). */
 DG_MUST_CHECK dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropout);
 /* Parameter gradients of <dy, y> after a forward of the same lane. grad [params.total]; mode.accumulate false

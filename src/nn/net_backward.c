@@ -130,6 +130,8 @@ static dg_status node_backward(const pass *p, int i) {
 dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_param_grad *mode, float *grad) {
     dg_status status = DG_OK;
     const pass p = {.net = net, .lane = lane, .weights = weights, .mode = mode, .grad = grad};
+    const dg_net_watch watch = net->lanes[lane].watch;
+    int64_t told = net->graph->params.total;
     double *seconds = net->lanes[lane].profile.backward_seconds;
     for (int i = net->graph->node_count - 1; i >= 0; i--) {
         double start = 0, end = 0;
@@ -139,6 +141,10 @@ dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_
         if (seconds) {
             DG_TRY(dg_net_clock(net, lane, &end));
             seconds[i] += end - start;
+        }
+        if (watch.fn && net->nodes[i].final_from < told) {
+            told = net->nodes[i].final_from;
+            DG_TRY(watch.fn(watch.user, told));
         }
     }
 done:

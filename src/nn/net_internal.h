@@ -20,6 +20,7 @@ typedef struct dg_node_state {
     /* Whether the gradient of x, x2, x3 already holds other consumers' contributions when this node's backward runs. */
     bool accumulate[3];
     bool residual_aliased; /* the gradient of x2 lives in the gradient of y: nothing to add */
+    int64_t final_from;    /* parameters from here on have their gradient once this node's backward is through */
 } dg_node_state;
 
 typedef struct dg_lane {
@@ -28,6 +29,7 @@ typedef struct dg_lane {
     char *inputs; /* dg_net_memory.input_bytes */
     dg_net_io io;
     dg_net_profile profile;
+    dg_net_watch watch;
     bool dropout; /* whether the last forward dropped: the backward must do the same */
 } dg_lane;
 

@@ -127,6 +127,23 @@ static void schedule_gradients(dg_net *net) {
     }
 }
 
+static int64_t param_end(const dg_net *net, int index) {
+    const dg_param *param = index < 0 ? NULL : &net->graph->params.list[index];
+    return param ? param->offset + param->count : 0;
+}
+
+/* Parameters lie in the order of the forward pass, so the backward finishes their gradients from the end on. */
+static void schedule_final(dg_net *net) {
+    int64_t from = 0;
+    for (int i = 0; i < net->graph->node_count; i++) {
+        const dg_node *node = &net->graph->nodes[i];
+        const int64_t weight = param_end(net, node->weight), bias = param_end(net, node->bias);
+        net->nodes[i].final_from = from;
+        from = from > weight ? from : weight;
+        from = from > bias ? from : bias;
+    }
+}
+
 dg_status dg_net_schedule(dg_net *net) {
     dg_status status = DG_OK;
     const dg_graph *graph = net->graph;
@@ -140,6 +157,7 @@ dg_status dg_net_schedule(dg_net *net) {
     schedule_extras(net);
     if (net->options.training)
         schedule_gradients(net);
+    schedule_final(net);
     DG_TRY(dg_memory_plan(net->ctx, net->slots, net->slot_count, &net->memory.activation_bytes));
 done:
     return status;

@@ -29,6 +29,7 @@ static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     d.unconditional = o->uncond;
     d.strict = o->strict;
     d.threads = plan->compute.threads;
+    d.processes = dg_comm_local_size(plan->comm);
     d.cache_bytes = o->cache_bytes < 0 ? 0 : o->cache_bytes == 0 ? 1 : o->cache_bytes;
     DG_TRY(dg_dataset_open(ctx, &d, &plan->dataset));
     plan->size = dg_dataset_resolution(plan->dataset);
@@ -133,11 +134,12 @@ static void choose_length(dg_train_plan *plan) {
         plan->total_steps = o->time_limit > 0 ? 0 : plan->preset.steps;
 }
 
-dg_status dg_train_plan_create(dg_ctx *ctx, const dg_train_options *options, dg_train_plan *plan) {
+dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_options *options, dg_train_plan *plan) {
     dg_status status = DG_OK;
     plan->options = options;
+    plan->comm = comm;
     DG_TRY(dg_options_check(ctx, &dg_train_option_table, options));
-    DG_TRY(dg_compute_open(ctx, options->device, options->precision, (int)options->threads, &plan->compute));
+    DG_TRY(dg_compute_open_rank(ctx, comm, options->device, options->precision, (int)options->threads, &plan->compute));
     DG_TRY(choose_run_path(ctx, plan));
     DG_TRY(open_images(ctx, plan));
     DG_TRY(count_classes(ctx, plan));
@@ -161,9 +163,10 @@ void dg_train_plan_free(dg_train_plan *plan) {
 
 static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_batch, dg_stepper **out) {
     const dg_train_options *o = plan->options;
-    const int64_t micro_batches = (plan->batch + micro_batch - 1) / micro_batch;
+    const dg_share share = dg_train_share(plan->batch, micro_batch, dg_comm_rank(plan->comm), dg_comm_size(plan->comm));
+    const int64_t items = (share.images + micro_batch - 1) / micro_batch;
     plan->micro_batch = micro_batch;
-    plan->lanes = micro_batches < plan->compute.lanes ? (int)micro_batches : plan->compute.lanes;
+    plan->lanes = items < 1 ? 1 : items < plan->compute.lanes ? (int)items : plan->compute.lanes;
     const dg_stepper_options options = {
         .backend = plan->compute.backend,
         .precision = plan->compute.precision,
@@ -179,7 +182,8 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
                      .label_dropout = plan->preset.unet.null_class < 0 ? 0 : o->label_dropout,
                      .null_class = (int32_t)plan->preset.unet.null_class,
                      .seed = (uint64_t)o->seed},
-        .schedule = &plan->schedule};
+        .schedule = &plan->schedule,
+        .comm = plan->comm};
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
@@ -190,28 +194,58 @@ int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch) {
     return piece < MICRO_BATCH ? piece : MICRO_BATCH;
 }
 
+/* Memory for one rank; -1: unknown. */
+static int64_t available_bytes(const dg_train_plan *plan) {
+    const int64_t bytes = plan->compute.backend->available_bytes();
+    return bytes < 0 || !plan->compute.backend->host_memory ? bytes : bytes / dg_comm_local_size(plan->comm);
+}
+
+static dg_status does_not_fit(dg_ctx *ctx, const dg_train_plan *plan, size_t bytes, int64_t available) {
+    char need[32], have[32];
+    return dg_fail(ctx, DG_ENOMEM,
+                   "training %s at %lldx%lld with %lld images at a time on %d threads needs %s, and %s are free; "
+                   "lower --micro-batch, --threads or --resolution, or take a smaller --preset",
+                   plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)plan->micro_batch,
+                   plan->lanes, dg_format_bytes(need, (double)bytes), dg_format_bytes(have, (double)available));
+}
+
+/* Whether it fits on every rank. */
+static dg_status try_micro_batch(dg_ctx *ctx, dg_train_plan *plan, int64_t micro, int64_t available, dg_stepper **out,
+                                 bool *fits, bool *all_fit) {
+    dg_status status = create_stepper(ctx, plan, micro, out);
+    const int size = dg_comm_size(plan->comm);
+    char *all = NULL;
+    *fits = *all_fit = status == DG_OK && (available < 0 || dg_stepper_bytes(*out) <= (size_t)available);
+    if (status == DG_OK)
+        status = dg_alloc(ctx, &all, (size_t)size, 1, "the plan");
+    const char mine = *fits;
+    DG_TRY(dg_comm_agree_with(plan->comm, status, &mine, 1, all));
+    for (int i = 0; i < size; i++)
+        *all_fit &= all[i] != 0;
+done:
+    free(all);
+    return status;
+}
+
 dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
     int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch);
-    const int64_t available = plan->compute.backend->available_bytes();
-    char need[32], have[32];
+    const int64_t available = available_bytes(plan);
     if (micro > plan->batch)
         micro = plan->batch;
+    if (!asked)
+        micro = dg_train_share_micro_batch(plan->batch, micro, dg_comm_size(plan->comm));
     for (;; micro /= 2) {
-        DG_TRY(create_stepper(ctx, plan, micro, out));
-        const size_t bytes = dg_stepper_bytes(*out);
-        if (available < 0 || bytes <= (size_t)available)
+        bool fits, all_fit;
+        DG_TRY(try_micro_batch(ctx, plan, micro, available, out, &fits, &all_fit));
+        if (all_fit)
             return DG_OK;
+        const size_t bytes = dg_stepper_bytes(*out);
         dg_stepper_free(*out);
         *out = NULL;
         if (asked || micro == 1)
-            return dg_fail(
-                ctx, DG_ENOMEM,
-                "training %s at %lldx%lld with %lld images at a time on %d threads needs %s, and %s are free; "
-                "lower --micro-batch, --threads or --resolution, or take a smaller --preset",
-                plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)micro, plan->lanes,
-                dg_format_bytes(need, (double)bytes), dg_format_bytes(have, (double)available));
+            return dg_comm_agree(plan->comm, fits ? DG_OK : does_not_fit(ctx, plan, bytes, available));
     }
 done:
     return status;

@@ -10,6 +10,7 @@
 /* Zero-initialise; free with dg_train_plan_free. */
 typedef struct dg_train_plan {
     const dg_train_options *options;
+    dg_comm *comm; /* NULL = one rank */
     dg_compute compute;
     dg_dataset *dataset;
     int64_t *train_indices, *holdout_indices;
@@ -23,20 +24,22 @@ typedef struct dg_train_plan {
     int64_t *class_counts;    /* [num_classes] training images */
     int64_t batch, micro_batch;
     int64_t total_steps; /* 0 = the time limit decides */
-    int lanes;           /* how many of them a step can use */
+    int lanes;           /* how many of them a step of this rank can use */
 } dg_train_plan;
 
 /* Opens the images and settles everything but the micro-batch (that needs the network: dg_train_plan_stepper).
- * err   as dg_train_run */
-DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, const dg_train_options *options, dg_train_plan *plan);
+ * err   as dg_train_run, on this rank alone */
+DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_options *options,
+                                             dg_train_plan *plan);
 void dg_train_plan_free(dg_train_plan *plan);
 
 /* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. */
 int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch);
 
-/* Plans the training step. recorded_micro_batch: what an interrupted run used, 0 = none. With --micro-batch auto the
- * largest that fits in memory according to the plan is taken, nothing is tried out.
- * err   DG_ENOMEM not even one image fits: the text has the numbers */
+/* Plans the training step; a collective. recorded_micro_batch: what an interrupted run used, 0 = none. With
+ * --micro-batch auto the largest that fits in every rank's memory according to the plan is taken, nothing is tried out;
+ * with several ranks one that gives all of them as equal a part as can be. err   DG_ENOMEM not even one image fits: the
+ * text has the numbers */
 DG_MUST_CHECK dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch,
                                               dg_stepper **out);
 

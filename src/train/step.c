@@ -1,6 +1,7 @@
 #include "train/step.h"
 
 #include "nn/lanes.h"
+#include "train/grad_sum.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 /* Parts of a lane's memory, on the device and shared with the host. */
 typedef struct step_lane {
     void *memory, *shared;
-    float *x0, *target, *grad;
+    float *x0, *target;
     void *pixels; /* NULL where the backend reads the batch as it comes */
     double *loss; /* [micro_batch] and the following */
     dg_noise_desc *noise;
@@ -23,14 +24,21 @@ struct dg_stepper {
     dg_unet_config config;
     dg_net *net;
     dg_optimiser optimiser;
-    float *state;      /* weights, grad, m, v, ema */
+    dg_grad_sum *grad;
+    dg_share share;
+    float *state;      /* weights, m, v, ema */
     float *host_state; /* the copy that pull and push deal in; NULL where it is the state itself */
     step_lane *lanes;
-    double *losses; /* [batch] */
+    double *losses;     /* [batch], of this rank's images */
+    double *all_losses; /* [ranks * share.block_images]; the images of a batch come first, in order */
 };
 
 static const dg_params *params_of(const dg_stepper *stepper) {
     return &dg_net_graph(stepper->net)->params;
+}
+
+static int64_t items_of(const dg_stepper *stepper, int64_t images) {
+    return (images + stepper->options.micro_batch - 1) / stepper->options.micro_batch;
 }
 
 dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_stepper_options *options,
@@ -41,6 +49,8 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
     stepper->ctx = ctx;
     stepper->options = *options;
     stepper->config = *config;
+    stepper->share =
+        dg_train_share(options->batch, options->micro_batch, dg_comm_rank(options->comm), dg_comm_size(options->comm));
     const dg_net_options net = {.backend = options->backend,
                                 .n = options->micro_batch,
                                 .h = options->h,
@@ -49,6 +59,8 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
                                 .precision = options->precision,
                                 .lanes = options->lanes};
     DG_TRY(dg_net_create(ctx, config, &net, &stepper->net));
+    DG_TRY(dg_grad_sum_create(ctx, options->comm, options->backend, stepper->net, options->lanes,
+                              items_of(stepper, stepper->share.images), &stepper->grad));
     *out = stepper;
     stepper = NULL;
 done:
@@ -68,6 +80,8 @@ void dg_stepper_free(dg_stepper *stepper) {
     free(stepper->host_state);
     free(stepper->lanes);
     free(stepper->losses);
+    free(stepper->all_losses);
+    dg_grad_sum_free(stepper->grad);
     dg_optimiser_free_scratch(&stepper->optimiser);
     dg_net_free(stepper->net);
     free(stepper);
@@ -84,7 +98,7 @@ static size_t pixel_bytes(const dg_stepper *s) {
 }
 
 static size_t lane_bytes(const dg_stepper *s) {
-    return (size_t)(2 * micro_elements(s) + params_of(s)->total) * sizeof(float) + pixel_bytes(s);
+    return (size_t)(2 * micro_elements(s)) * sizeof(float) + pixel_bytes(s);
 }
 
 static size_t shared_bytes(const dg_stepper *s) {
@@ -92,11 +106,11 @@ static size_t shared_bytes(const dg_stepper *s) {
 }
 
 static size_t state_bytes(const dg_stepper *s) {
-    return (size_t)params_of(s)->total * (s->options.ema ? 5 : 4) * sizeof(float);
+    return (size_t)params_of(s)->total * (s->options.ema ? 4 : 3) * sizeof(float);
 }
 
 size_t dg_stepper_bytes(const dg_stepper *s) {
-    return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) +
+    return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) + dg_grad_sum_bytes(s->grad) +
            (size_t)s->options.lanes * (lane_bytes(s) + shared_bytes(s));
 }
 
@@ -104,9 +118,8 @@ static dg_status allocate_lane(dg_stepper *s, step_lane *lane) {
     dg_status status = DG_OK;
     const dg_backend *backend = s->options.backend;
     const int64_t n = s->options.micro_batch;
-    DG_TRY(backend->alloc(s->ctx, lane_bytes(s), "a lane's gradient and targets", &lane->memory));
-    lane->grad = lane->memory;
-    lane->x0 = lane->grad + params_of(s)->total;
+    DG_TRY(backend->alloc(s->ctx, lane_bytes(s), "a lane's images", &lane->memory));
+    lane->x0 = lane->memory;
     lane->target = lane->x0 + micro_elements(s);
     lane->pixels = pixel_bytes(s) ? lane->target + micro_elements(s) : NULL;
     DG_TRY(backend->alloc_shared(s->ctx, shared_bytes(s), "the training step", &lane->shared));
@@ -121,21 +134,23 @@ done:
 dg_status dg_stepper_allocate(dg_stepper *s) {
     dg_status status = DG_OK;
     const int64_t total = params_of(s)->total;
+    const size_t slots = (size_t)(s->share.block_images * dg_comm_size(s->options.comm));
     void *memory;
     DG_TRY(dg_net_allocate(s->net));
-    DG_TRY(s->options.backend->alloc(s->ctx, state_bytes(s), "weights, gradient and optimiser state", &memory));
+    DG_TRY(dg_grad_sum_allocate(s->grad));
+    DG_TRY(s->options.backend->alloc(s->ctx, state_bytes(s), "weights and optimiser state", &memory));
     s->state = memory;
     s->optimiser = (dg_optimiser){.backend = s->options.backend,
                                   .net = s->net,
                                   .lanes = s->options.lanes,
                                   .total = total,
                                   .weights = s->state,
-                                  .grad = s->state + total,
-                                  .m = s->state + 2 * total,
-                                  .v = s->state + 3 * total,
-                                  .ema = s->options.ema ? s->state + 4 * total : NULL};
+                                  .m = s->state + total,
+                                  .v = s->state + 2 * total,
+                                  .ema = s->options.ema ? s->state + 3 * total : NULL};
     DG_TRY(dg_optimiser_create_scratch(s->ctx, &s->optimiser));
-    DG_TRY(dg_alloc(s->ctx, &s->losses, (size_t)s->options.batch, sizeof *s->losses, "the training step"));
+    DG_TRY(dg_alloc(s->ctx, &s->losses, slots, sizeof *s->losses, "the training step"));
+    DG_TRY(dg_alloc(s->ctx, &s->all_losses, slots, sizeof *s->all_losses, "the training step"));
     DG_TRY(dg_alloc(s->ctx, &s->lanes, (size_t)s->options.lanes, sizeof *s->lanes, "the training step"));
     for (int i = 0; i < s->options.lanes; i++)
         DG_TRY(allocate_lane(s, &s->lanes[i]));
@@ -143,13 +158,12 @@ done:
     return status;
 }
 
-/* The gradient lies between the weights and the moments. */
 static dg_stepper_state state_in(const dg_stepper *s, float *first) {
     const int64_t total = params_of(s)->total;
     return (dg_stepper_state){.weights = first,
-                              .ema = s->options.ema ? first + 4 * total : NULL,
-                              .m = first + 2 * total,
-                              .v = first + 3 * total,
+                              .ema = s->options.ema ? first + 3 * total : NULL,
+                              .m = first + total,
+                              .v = first + 2 * total,
                               .total = total};
 }
 
@@ -192,6 +206,10 @@ dg_net *dg_stepper_net(const dg_stepper *s) {
     return s->net;
 }
 
+dg_share dg_stepper_share(const dg_stepper *s) {
+    return s->share;
+}
+
 dg_status dg_stepper_pack(dg_stepper *s) {
     return dg_optimiser_pack(s->net, s->options.lanes, s->optimiser.weights);
 }
@@ -202,6 +220,11 @@ typedef struct pass {
     const dg_step_batch *batch;
     dg_purpose purpose;
 } pass;
+
+/* Images of the batch on all ranks. */
+static int64_t total_images(const pass *p) {
+    return p->batch->total ? p->batch->total : p->batch->count;
+}
 
 /* Images of a micro-batch that exist; the rest of its slots are computed with weight 0. */
 static int64_t images_in(const pass *p, int64_t item) {
@@ -267,7 +290,7 @@ static dg_status forward_and_loss(const pass *p, int lane, int64_t item) {
     DG_TRY(ops->normalise(io->exec, &pixels, flip, &present));
     DG_TRY(ops->q_sample(io->exec, s->options.training.prediction, l->noise, &x0, &io->x, &target));
     DG_TRY(dg_net_forward(s->net, lane, s->optimiser.weights, training));
-    DG_TRY(ops->mse_loss(io->exec, l->weight, 1.0f / (float)p->batch->count, &io->y, &target, l->loss, &io->dy));
+    DG_TRY(ops->mse_loss(io->exec, l->weight, 1.0f / (float)total_images(p), &io->y, &target, l->loss, &io->dy));
 done:
     return status;
 }
@@ -286,26 +309,16 @@ done:
 static dg_status train_item(void *user, int lane, int64_t item) {
     dg_status status = DG_OK;
     const pass *p = user;
-    dg_stepper *s = p->stepper;
-    const dg_param_grad mode = {.mode = DG_GRAD_SUM};
     DG_TRY(forward_and_loss(p, lane, item));
-    DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &mode, s->lanes[lane].grad));
+    DG_TRY(dg_grad_sum_backward(p->stepper->grad, lane, item, p->stepper->optimiser.weights));
     DG_TRY(collect_losses(p, lane, item));
 done:
     return status;
 }
 
-/* Adds a micro-batch's gradient; the first one starts the sum. */
 static dg_status commit_item(void *user, int lane, int64_t item) {
     const pass *p = user;
-    dg_stepper *s = p->stepper;
-    const dg_ops *ops = s->options.backend->ops;
-    dg_exec *exec = dg_net_lane(s->net, lane)->exec;
-    const int64_t total = s->optimiser.total;
-    const dg_tensor from = {s->lanes[lane].grad, DG_F32, {1, 1, 1, total}};
-    const dg_tensor sum = {s->optimiser.grad, DG_F32, {1, 1, 1, total}};
-    return item == 0 ? ops->axpby(exec, 1, &from, 0, 0, &sum)
-                     : ops->accumulate(exec, total, s->lanes[lane].grad, s->optimiser.grad);
+    return dg_grad_sum_commit(p->stepper->grad, lane, item);
 }
 
 static dg_status evaluate_item(void *user, int lane, int64_t item) {
@@ -313,24 +326,36 @@ static dg_status evaluate_item(void *user, int lane, int64_t item) {
     return status == DG_OK ? collect_losses(user, lane, item) : status;
 }
 
-static dg_status run_pass(pass *p, const dg_lanes_job *job, double *loss) {
-    dg_status status = DG_OK;
-    const int64_t micro = p->stepper->options.micro_batch;
+/* Added up one after the other: the same bits however many ranks computed them. */
+static double mean(const double *losses, int64_t count) {
     double sum = 0;
-    DG_TRY(dg_lanes_run(p->stepper->options.lanes, (p->batch->count + micro - 1) / micro, job));
-    for (int64_t i = 0; i < p->batch->count; i++)
-        sum += p->stepper->losses[i];
-    *loss = sum / (double)p->batch->count;
-done:
-    return status;
+    for (int64_t i = 0; i < count; i++)
+        sum += losses[i];
+    return sum / (double)count;
+}
+
+/* Every rank's part of the gradient and of the losses. A failure on one rank is only told when all have what they would
+ * else wait for. */
+static dg_status gradient(pass *p, float **grad) {
+    dg_stepper *s = p->stepper;
+    const dg_lanes_job job = {.work = train_item, .commit = commit_item, .user = p};
+    const int64_t items = items_of(s, p->batch->count);
+    const dg_share share = dg_train_share(total_images(p), s->options.micro_batch, 0, dg_comm_size(s->options.comm));
+    dg_status status = p->batch->status;
+    dg_grad_sum_start(s->grad, items, share.ranks);
+    if (status == DG_OK)
+        status = dg_lanes_run(s->options.lanes, items, &job);
+    const dg_status summed = dg_grad_sum_finish(s->grad, grad);
+    return dg_comm_agree_with(s->options.comm, status != DG_OK ? status : summed, s->losses,
+                              (size_t)s->share.block_images * sizeof *s->losses, s->all_losses);
 }
 
 dg_status dg_stepper_run(dg_stepper *s, const dg_step_batch *batch, const dg_optimiser_step *update, double *loss,
                          double *grad_norm) {
     dg_status status = DG_OK;
     pass p = {.stepper = s, .batch = batch, .purpose = DG_PURPOSE_NOISE};
-    const dg_lanes_job job = {.work = train_item, .commit = commit_item, .user = &p};
-    DG_TRY(run_pass(&p, &job, loss));
+    DG_TRY(gradient(&p, &s->optimiser.grad));
+    *loss = mean(s->all_losses, total_images(&p));
     status = isfinite(*loss) ? dg_optimiser_update(&s->optimiser, update, grad_norm) : DG_ERUNTIME;
     if (status == DG_ERUNTIME)
         status = dg_fail(s->ctx, DG_ERUNTIME,
@@ -341,7 +366,11 @@ done:
 }
 
 dg_status dg_stepper_evaluate(dg_stepper *s, const dg_step_batch *batch, double *loss) {
+    dg_status status = DG_OK;
     pass p = {.stepper = s, .batch = batch, .purpose = DG_PURPOSE_HOLDOUT};
     const dg_lanes_job job = {.work = evaluate_item, .user = &p};
-    return run_pass(&p, &job, loss);
+    DG_TRY(dg_lanes_run(s->options.lanes, items_of(s, batch->count), &job));
+    *loss = mean(s->losses, batch->count);
+done:
+    return status;
 }

@@ -1,20 +1,22 @@
-/* One optimiser step: a batch of pixels in, updated weights out. The batch is cut into micro-batches that run on lanes;
- * their gradients are added up in order, so that the result depends on the micro-batch size in rounding only, and on
- * the number of threads not at all.
+/* One optimiser step: a batch of pixels in, updated weights out. The batch is cut into micro-batches that run on the
+ * lanes of all ranks; their gradients are added up in the order of a tree (share.h), so that the result depends on the
+ * micro-batch size in rounding only, and on the numbers of threads and of ranks not at all.
  * Order: dg_stepper_create (plans) -> dg_stepper_allocate -> dg_stepper_pull, fill the arrays, dg_stepper_push ->
  * dg_stepper_pack -> dg_stepper_run ... -> dg_stepper_free. */
 #ifndef DG_TRAIN_STEP_H
 #define DG_TRAIN_STEP_H
 
+#include "comm/comm.h"
 #include "diffusion/training.h"
 #include "nn/optimiser.h"
+#include "train/share.h"
 
 typedef struct dg_stepper dg_stepper;
 
 typedef struct dg_stepper_options {
     const dg_backend *backend;
     int64_t h, w;
-    int64_t batch;       /* images per optimiser step */
+    int64_t batch;       /* images per optimiser step, of all ranks together */
     int64_t micro_batch; /* images per lane and pass; need not divide batch */
     int lanes;
     dg_precision precision;
@@ -22,15 +24,19 @@ typedef struct dg_stepper_options {
     bool ema;
     dg_training_config training;
     const dg_noise_schedule *schedule; /* must outlive the stepper */
+    dg_comm *comm;                     /* the same; NULL = one rank */
 } dg_stepper_options;
 
-/* A batch on its way in. Sample numbers are global: they key all randomness of an image. */
+/* This rank's images of a batch, on their way in: those that dg_stepper_share says. Sample numbers are global: they key
+ * all randomness of an image. */
 typedef struct dg_step_batch {
     const void *pixels;    /* (count, h, w, c) uint8_t or uint16_t */
     const int32_t *labels; /* [count] */
     const uint8_t *flip;   /* [count] */
     int64_t first_sample;
-    int64_t count; /* at most options.batch */
+    int64_t count;    /* at most options.batch; 0: this rank has none */
+    int64_t total;    /* of all ranks; 0 = count */
+    dg_status status; /* not DG_OK: there are no images, because this rank failed to get them */
 } dg_step_batch;
 
 /* The arrays a checkpoint holds, [total] each; ema is NULL without EMA. */
@@ -56,11 +62,15 @@ dg_net *dg_stepper_net(const dg_stepper *stepper);
 /* Must follow every change of the weights from outside. */
 DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
 
-/* out   *loss mean weighted loss of the batch; *grad_norm before clipping
- * err   DG_ERUNTIME loss or gradient is not finite: the weights are as they were */
+/* This rank's part of every batch of options.batch images. */
+dg_share dg_stepper_share(const dg_stepper *stepper);
+/* A collective: every rank comes here, also one that has no images or did not get them.
+ * out   *loss mean weighted loss of the whole batch; *grad_norm before clipping; the same on all ranks
+ * err   DG_ERUNTIME loss or gradient is not finite: the weights are as they were; what failed on any rank, on all */
 DG_MUST_CHECK dg_status dg_stepper_run(dg_stepper *stepper, const dg_step_batch *batch, const dg_optimiser_step *update,
                                        double *loss, double *grad_norm);
-/* The same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between steps. */
+/* The same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between steps. By this rank alone.
+ */
 DG_MUST_CHECK dg_status dg_stepper_evaluate(dg_stepper *stepper, const dg_step_batch *batch, double *loss);
 
 #endif

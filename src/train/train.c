@@ -1,4 +1,4 @@
-/* dg_train_run: plan, open the run folder, resume or start, step until done, finish. */
+/* dg_train_run, dg_train_run_rank: plan, open the run folder, resume or start, step until done, finish. */
 #include "train/train.h"
 
 #include "core/fs.h"
@@ -87,15 +87,16 @@ done:
 static dg_status one_step(dg_trainer *t) {
     dg_status status = DG_OK;
     const dg_preset *p = &t->plan.preset;
-    dg_batch batch;
+    dg_batch batch = {0};
     double loss;
-    DG_TRY(dg_loader_next(t->loader, &batch));
+    const dg_status loaded = t->loader ? dg_loader_next(t->loader, &batch) : DG_OK;
     const dg_step_batch in = {.pixels = batch.pixels,
                               .labels = batch.labels,
                               .flip = batch.flip,
                               .first_sample = batch.first_sample,
-                              .count = t->plan.batch};
-    t->lr = learning_rate(t);
+                              .count = dg_stepper_share(t->stepper).images,
+                              .total = t->plan.batch,
+                              .status = loaded};
     const dg_optimiser_step update = {.lr = t->lr,
                                       .beta1 = 0.9,
                                       .beta2 = 0.999,
@@ -109,8 +110,6 @@ static dg_status one_step(dg_trainer *t) {
     t->step++;
     t->loss_sum += loss;
     t->loss_count++;
-    if (t->step % t->options->log_every == 0)
-        DG_TRY(report(t));
 done:
     return status;
 }
@@ -120,9 +119,37 @@ static bool is_due(const dg_every *every, int64_t step, int64_t last_step, doubl
            (every->seconds > 0 && dg_clock_seconds() - last_time >= every->seconds);
 }
 
+/* What rank 0 does between two steps. */
+static dg_status look_after(dg_trainer *t) {
+    dg_status status = DG_OK;
+    if (!dg_comm_leads(t->comm))
+        return DG_OK;
+    if (t->step % t->options->log_every == 0)
+        DG_TRY(report(t));
+    if (is_due(&t->options->grid_every, t->step, t->grid_step, t->grid_time))
+        DG_TRY(dg_trainer_look(t));
+    if (is_due(&t->options->checkpoint_every, t->step, t->checkpoint_step, t->checkpoint_time))
+        DG_TRY(dg_trainer_checkpoint(t));
+done:
+    return status;
+}
+
+static dg_status finish(dg_trainer *t) {
+    dg_status status = DG_OK;
+    if (!dg_comm_leads(t->comm))
+        return DG_OK;
+    DG_TRY(report(t));
+    DG_TRY(dg_trainer_checkpoint(t));
+    DG_TRY(dg_trainer_look(t));
+    DG_TRY(dg_trainer_write_model(t));
+    DG_TRY(dg_run_finish(t->ctx, t->run));
+done:
+    return status;
+}
+
 static dg_status interrupted(dg_trainer *t) {
     dg_status status = DG_OK;
-    DG_TRY(dg_trainer_checkpoint(t));
+    DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_checkpoint(t) : DG_OK));
     return dg_fail(t->ctx, DG_EINTERRUPTED, "stopped after step %lld; the same command goes on from there",
                    (long long)t->step);
 done:
@@ -131,21 +158,20 @@ done:
 
 static dg_status train(dg_trainer *t) {
     dg_status status = DG_OK;
+    dg_status alone = DG_OK; /* how this rank fared since the ranks last spoke */
     t->started = t->checkpoint_time = t->grid_time = dg_clock_seconds();
-    while (!is_finished(t)) {
-        if (dg_ctx_stop_requested(t->ctx))
+    for (;;) {
+        dg_turn next = {.finished = is_finished(t), .stop = dg_ctx_stop_requested(t->ctx), .lr = learning_rate(t)};
+        DG_TRY(dg_trainer_take_turn(t, alone, &next));
+        if (next.finished)
+            break;
+        if (next.stop)
             return interrupted(t);
+        t->lr = next.lr;
         DG_TRY(one_step(t));
-        if (is_due(&t->options->grid_every, t->step, t->grid_step, t->grid_time))
-            DG_TRY(dg_trainer_look(t));
-        if (is_due(&t->options->checkpoint_every, t->step, t->checkpoint_step, t->checkpoint_time))
-            DG_TRY(dg_trainer_checkpoint(t));
+        alone = look_after(t);
     }
-    DG_TRY(report(t));
-    DG_TRY(dg_trainer_checkpoint(t));
-    DG_TRY(dg_trainer_look(t));
-    DG_TRY(dg_trainer_write_model(t));
-    DG_TRY(dg_run_finish(t->ctx, t->run));
+    DG_TRY(dg_comm_agree(t->comm, finish(t)));
 done:
     return status;
 }
@@ -174,48 +200,100 @@ static void announce(const dg_trainer *t) {
                                   .threads = plan->lanes,
                                   .planned_bytes = t->planned_bytes,
                                   .first_step = t->step,
-                                  .total_steps = plan->total_steps};
+                                  .total_steps = plan->total_steps,
+                                  .ranks = dg_comm_size(t->comm)};
     if (t->events->on_start)
         t->events->on_start(t->events->user, &start);
 }
 
 static dg_status open_loader(dg_trainer *t) {
+    const dg_share share = dg_stepper_share(t->stepper);
     const dg_loader_options options = {.indices = t->plan.train_indices,
                                        .count = t->plan.train_count,
-                                       .batch = (int)t->plan.batch,
+                                       .batch = (int)share.images,
+                                       .stride = t->plan.batch,
                                        .seed = (uint64_t)t->options->seed,
-                                       .first_sample = t->step * t->plan.batch,
+                                       .first_sample = t->step * t->plan.batch + share.first,
                                        .hflip = t->options->hflip,
                                        .threads = dg_dataset_is_cached(t->plan.dataset) ? 0 : t->plan.compute.threads};
-    return dg_loader_create(t->ctx, t->plan.dataset, &options, &t->loader);
+    return share.images == 0 ? DG_OK : dg_loader_create(t->ctx, t->plan.dataset, &options, &t->loader);
+}
+
+/* Rank 0 opens the run folder; all learn where the run stands. *done: it is finished. */
+static dg_status open_run(dg_trainer *t, char **checkpoint, bool *done) {
+    dg_status status = DG_OK;
+    *done = false;
+    if (t->options->dry_run)
+        return DG_OK;
+    if (dg_comm_leads(t->comm)) {
+        status = dg_run_open(t->ctx, t->plan.run_path, &t->run);
+        if (status == DG_OK)
+            status = dg_trainer_find_checkpoint(t, checkpoint);
+    }
+    return dg_trainer_share_state(t, status, done);
+}
+
+static dg_status make_plan(dg_trainer *t) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_train_plan_create(t->ctx, t->comm, t->options, &t->plan));
+    DG_TRY(dg_trainer_make_config(t));
+    DG_TRY(dg_alloc(t->ctx, &t->turns, (size_t)dg_comm_size(t->comm), sizeof *t->turns, "the ranks"));
+done:
+    return status;
+}
+
+/* Rank 0 draws grids, and says what is about to happen. */
+static dg_status plan_grids(dg_trainer *t) {
+    dg_status status = DG_OK;
+    if (!dg_comm_leads(t->comm))
+        return DG_OK;
+    DG_TRY(dg_trainer_create_generator(t));
+    t->planned_bytes = dg_system_resident_bytes() + (int64_t)dg_stepper_bytes(t->stepper) +
+                       (int64_t)dg_generator_bytes(t->generator) +
+                       2 * dg_stepper_share(t->stepper).images * (int64_t)dg_dataset_image_bytes(t->plan.dataset);
+    announce(t);
+done:
+    return status;
+}
+
+static dg_status allocate(dg_trainer *t) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_stepper_allocate(t->stepper));
+    if (t->generator)
+        DG_TRY(dg_generator_allocate(t->generator));
+done:
+    return status;
+}
+
+static dg_status begin(dg_trainer *t) {
+    dg_status status = DG_OK;
+    if (dg_comm_leads(t->comm)) {
+        DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
+        DG_TRY(dg_run_reopen(t->ctx, t->run));
+        DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
+        DG_TRY(dg_trainer_log_start(t));
+    }
+    DG_TRY(open_loader(t));
+done:
+    return status;
 }
 
 /* Everything between the options and the first step. *go: false where there is nothing to do. */
 static dg_status set_up(dg_trainer *t, bool *go) {
     dg_status status = DG_OK;
     char *checkpoint = NULL;
+    bool done;
     *go = false;
-    DG_TRY(dg_train_plan_create(t->ctx, t->options, &t->plan));
-    if (!t->options->dry_run) {
-        DG_TRY(dg_run_open(t->ctx, t->plan.run_path, &t->run));
-        DG_TRY(dg_trainer_find_checkpoint(t, &checkpoint));
-    }
+    DG_TRY(dg_comm_agree(t->comm, make_plan(t)));
+    DG_TRY(dg_trainer_compare_ranks(t));
+    DG_TRY(open_run(t, &checkpoint, &done));
     DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper));
-    DG_TRY(dg_trainer_create_generator(t));
-    t->planned_bytes = dg_system_resident_bytes() + (int64_t)dg_stepper_bytes(t->stepper) +
-                       (int64_t)dg_generator_bytes(t->generator) +
-                       2 * t->plan.batch * (int64_t)dg_dataset_image_bytes(t->plan.dataset);
-    announce(t);
-    if (t->options->dry_run || (t->step > 0 && is_finished(t) && dg_run_is_finished(t->run)))
+    DG_TRY(dg_comm_agree(t->comm, plan_grids(t)));
+    if (t->options->dry_run || (t->step > 0 && is_finished(t) && done))
         goto done;
-    DG_TRY(dg_stepper_allocate(t->stepper));
-    DG_TRY(dg_generator_allocate(t->generator));
+    DG_TRY(dg_comm_agree(t->comm, allocate(t)));
     DG_TRY(dg_trainer_load_weights(t, checkpoint));
-    DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
-    DG_TRY(dg_run_reopen(t->ctx, t->run));
-    DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
-    DG_TRY(dg_trainer_log_start(t));
-    DG_TRY(open_loader(t));
+    DG_TRY(dg_comm_agree(t->comm, begin(t)));
     t->first_step = t->checkpoint_step = t->step;
     t->grid_step = -1;
     *go = true;
@@ -246,24 +324,34 @@ static void close_trainer(dg_trainer *t) {
     json_decref(t->config);
     dg_run_close(t->run);
     dg_train_plan_free(&t->plan);
+    free(t->turns);
 }
 
-dg_status dg_train_run(dg_ctx *ctx, const dg_train_options *options, const dg_train_events *events,
-                       dg_train_result *result) {
+dg_status dg_train_run_rank(dg_ctx *ctx, dg_comm *comm, const dg_train_options *options, const dg_train_events *events,
+                            dg_train_result *result) {
     dg_status status = DG_OK;
     bool go;
     const dg_train_events none = {0};
-    dg_trainer t = {.ctx = ctx, .options = options, .events = events ? events : &none, .val_loss = NAN};
+    dg_trainer t = {.ctx = ctx,
+                    .comm = comm,
+                    .options = options,
+                    .events = events && dg_comm_leads(comm) ? events : &none,
+                    .val_loss = NAN};
     DG_TRY(set_up(&t, &go));
     if (go) {
         status = train(&t);
-        const dg_status logged = dg_trainer_log_end(&t, status);
+        const dg_status logged = dg_comm_leads(comm) ? dg_trainer_log_end(&t, status) : DG_OK;
         DG_TRY(status != DG_OK ? status : logged);
     }
 done:
     fill_result(&t, result);
     close_trainer(&t);
     return status;
+}
+
+dg_status dg_train_run(dg_ctx *ctx, const dg_train_options *options, const dg_train_events *events,
+                       dg_train_result *result) {
+    return dg_train_run_rank(ctx, NULL, options, events, result);
 }
 
 void dg_train_result_free(dg_train_result *result) {

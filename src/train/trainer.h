@@ -7,12 +7,19 @@
 #include "io/run_folder.h"
 #include "train/plan.h"
 
+/* What comes next, as rank 0 says; but any rank may ask to stop. */
+typedef struct dg_turn {
+    bool finished, stop;
+    double lr;
+} dg_turn;
+
 typedef struct dg_trainer {
     dg_ctx *ctx;
+    dg_comm *comm; /* NULL = one rank */
     const dg_train_options *options;
     const dg_train_events *events; /* never NULL */
     dg_train_plan plan;
-    dg_run *run;
+    dg_run *run; /* rank 0's alone, as are the generator and the events */
     dg_stepper *stepper;
     dg_generator *generator; /* for grids */
     dg_sampler grid_sampler;
@@ -32,22 +39,37 @@ typedef struct dg_trainer {
     int64_t checkpoint_step, grid_step; /* when last written */
     double checkpoint_time, grid_time;
     int64_t recorded_micro_batch;
+    dg_turn *turns; /* [ranks] */
 } dg_trainer;
 
 /* Training seconds of all calls together. */
 double dg_trainer_elapsed(const dg_trainer *trainer);
 
+/* What config.json is to hold. err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_trainer_make_config(dg_trainer *trainer);
 /* Opens the newest checkpoint of the run folder, if --resume allows, before the network is planned. Sets step,
  * recorded_micro_batch and the other scalars; *path malloc'ed, NULL = start from scratch.
  * err   DG_ECONFIG other options or images than the checkpoint's; DG_ENOINPUT --resume must and nothing there;
  *       DG_ECREATE --resume never and something there */
 DG_MUST_CHECK dg_status dg_trainer_find_checkpoint(dg_trainer *trainer, char **path);
-/* Weights, moments and EMA: from the checkpoint, from --init, or drawn from the seed. */
+/* Weights, moments and EMA: from the checkpoint, from --init, or drawn from the seed; on every rank what rank 0 has. */
 DG_MUST_CHECK dg_status dg_trainer_load_weights(dg_trainer *trainer, const char *checkpoint);
 /* Writes a checkpoint of the present step and prunes old ones; does nothing if this step has one. */
 DG_MUST_CHECK dg_status dg_trainer_checkpoint(dg_trainer *trainer);
 /* Writes run/model/: the EMA weights as a diffusers pipeline. */
 DG_MUST_CHECK dg_status dg_trainer_write_model(dg_trainer *trainer);
+
+/* trainer_ranks.c: what ranks tell each other; collectives all. */
+
+/* All ranks see the same images and options and compute alike; what they add up would not fit together else.
+ * err DG_ECONFIG */
+DG_MUST_CHECK dg_status dg_trainer_compare_ranks(dg_trainer *trainer);
+/* After rank 0 has opened the run folder, with `mine` how that went: the checkpoint's scalars to all.
+ * out   *done: the run is finished, there is nothing to do */
+DG_MUST_CHECK dg_status dg_trainer_share_state(dg_trainer *trainer, dg_status mine, bool *done);
+/* in    mine: how this rank fared since the last turn; next: what it would do
+ * err   what any rank failed with */
+DG_MUST_CHECK dg_status dg_trainer_take_turn(dg_trainer *trainer, dg_status mine, dg_turn *next);
 
 /* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. */
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);

@@ -35,7 +35,7 @@ static dg_status compare_images(dg_trainer *t, const json_t *config) {
         t->plan.run_path, t->options->images);
 }
 
-static dg_status make_config(dg_trainer *t) {
+dg_status dg_trainer_make_config(dg_trainer *t) {
     json_t *unet = dg_unet_config_to_json(&t->plan.preset.unet);
     json_t *scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
     json_t *options = dg_options_to_json(&dg_train_option_table, t->options);
@@ -66,7 +66,6 @@ dg_status dg_trainer_find_checkpoint(dg_trainer *t, char **path) {
     dg_status status = DG_OK;
     json_t *config = NULL;
     int64_t step;
-    DG_TRY(make_config(t));
     DG_TRY(dg_run_newest_checkpoint(t->ctx, t->run, path, &step));
     DG_TRY(dg_run_read_config(t->ctx, t->run, &config));
     if (t->options->resume == DG_TRAIN_RESUME_NEVER && (*path || config))
@@ -128,20 +127,30 @@ done:
     return status;
 }
 
-dg_status dg_trainer_load_weights(dg_trainer *t, const char *checkpoint) {
+static dg_status load_arrays(dg_trainer *t, const char *checkpoint, const dg_stepper_state *s) {
     dg_status status = DG_OK;
+    dg_checkpoint_array arrays[4];
+    if (checkpoint)
+        return dg_checkpoint_read_arrays(t->ctx, checkpoint, arrays, checkpoint_arrays(s, arrays));
+    dg_params_init(dg_stepper_params(t->stepper), (uint64_t)t->options->seed, s->weights);
+    if (t->options->init)
+        DG_TRY(load_initial_model(t, s->weights));
+    if (s->ema)
+        memcpy(s->ema, s->weights, (size_t)s->total * sizeof(float));
+done:
+    return status;
+}
+
+dg_status dg_trainer_load_weights(dg_trainer *t, const char *checkpoint) {
     dg_stepper_state s;
-    DG_TRY(dg_stepper_pull(t->stepper, &s));
-    if (checkpoint) {
-        dg_checkpoint_array arrays[4];
-        DG_TRY(dg_checkpoint_read_arrays(t->ctx, checkpoint, arrays, checkpoint_arrays(&s, arrays)));
-    } else {
-        dg_params_init(dg_stepper_params(t->stepper), (uint64_t)t->options->seed, s.weights);
-        if (t->options->init)
-            DG_TRY(load_initial_model(t, s.weights));
-        if (s.ema)
-            memcpy(s.ema, s.weights, (size_t)s.total * sizeof(float));
-    }
+    dg_checkpoint_array arrays[4];
+    dg_status status = dg_stepper_pull(t->stepper, &s);
+    if (status == DG_OK && dg_comm_leads(t->comm))
+        status = load_arrays(t, checkpoint, &s);
+    DG_TRY(dg_comm_agree(t->comm, status));
+    const int64_t count = checkpoint_arrays(&s, arrays);
+    for (int64_t i = 0; i < count; i++)
+        DG_TRY(dg_comm_broadcast(t->comm, arrays[i].data, (size_t)s.total * sizeof(float)));
     DG_TRY(dg_stepper_push(t->stepper));
     DG_TRY(dg_stepper_pack(t->stepper));
 done:
