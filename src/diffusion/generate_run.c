@@ -187,7 +187,9 @@ static dg_status initial_noise(const run *r, int lane) {
 static dg_status predict(const run *r, int lane, int64_t step, bool unconditional) {
     const dg_generator *g = r->generator;
     const script *s = &r->lanes[lane].script;
-    dg_net_set_inputs(g->net, lane, s->timesteps + step * g->chunk, s->labels + (unconditional ? g->chunk : 0));
+    const dg_net_inputs inputs = {.timesteps = s->timesteps + step * g->chunk,
+                                  .labels = s->labels + (unconditional ? g->chunk : 0)};
+    dg_net_set_inputs(g->net, lane, inputs);
     return dg_net_forward(g->net, lane, g->weights, false);
 }
 
@@ -270,7 +272,7 @@ static dg_status submit(const run *r, int lane, slot *s, int64_t chunk) {
         DG_TRY(backend->upload(exec, l->script_memory, s->script_memory, script_bytes(r)));
     DG_TRY(dg_net_is_profiled(r->generator->net, lane)
                ? draw_chunk(&call)
-               : dg_replay_call(&l->replay, backend, exec, 0, draw_chunk, &call));
+               : dg_replay_call(&l->replay, backend, exec, (dg_replay_key){0}, draw_chunk, &call));
     if (!backend->host_memory)
         DG_TRY(backend->download(exec, s->pixels, l->pixels, (size_t)r->generator->chunk * image_bytes(r)));
     DG_TRY(backend->event_record(exec, s->event));
@@ -359,7 +361,7 @@ done:
     for (int i = 0; r.lanes && i < lanes; i++) {
         const dg_status drained = generator->options.backend->synchronise(exec_of(&r, i));
         status = status == DG_OK ? drained : status;
-        dg_net_set_inputs(generator->net, i, NULL, NULL);
+        dg_net_set_inputs(generator->net, i, (dg_net_inputs){0});
         free_lane(&r, i);
     }
     free(r.lanes);

@@ -129,7 +129,6 @@ static dg_net_io lane_io(const dg_net *net, int lane) {
     const dg_graph *graph = net->graph;
     dg_net_io io = {.exec = &net->lanes[lane].exec,
                     .x = dg_net_value(net, lane, graph->input),
-                    .random = (dg_random *)net->lanes[lane].inputs,
                     .y = dg_net_value(net, lane, graph->output),
                     .dy = dg_net_grad(net, lane, graph->output)};
     if (graph->identity_input >= 0)
@@ -137,11 +136,13 @@ static dg_net_io lane_io(const dg_net *net, int lane) {
     return io;
 }
 
-void dg_net_set_inputs(dg_net *net, int lane, float *timesteps, int32_t *labels) {
+void dg_net_set_inputs(dg_net *net, int lane, dg_net_inputs inputs) {
     dg_net_io *io = &net->lanes[lane].io;
-    float *own = (float *)(io->random + net->options.n);
-    io->timesteps = timesteps ? timesteps : own;
-    io->labels = labels ? labels : (int32_t *)(own + net->options.n);
+    dg_random *own = (dg_random *)net->lanes[lane].inputs;
+    float *own_timesteps = (float *)(own + net->options.n);
+    io->random = inputs.random ? inputs.random : own;
+    io->timesteps = inputs.timesteps ? inputs.timesteps : own_timesteps;
+    io->labels = inputs.labels ? inputs.labels : (int32_t *)(own_timesteps + net->options.n);
 }
 
 dg_status dg_net_allocate(dg_net *net) {
@@ -160,7 +161,7 @@ dg_status dg_net_allocate(dg_net *net) {
         DG_TRY(backend->exec_create(net->ctx, net->memory.workspace_bytes, &lane->exec));
         lane->exec.lane = i;
         lane->io = lane_io(net, i);
-        dg_net_set_inputs(net, i, NULL, NULL);
+        dg_net_set_inputs(net, i, (dg_net_inputs){0});
     }
 done:
     return status;

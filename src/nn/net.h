@@ -58,9 +58,14 @@ typedef struct dg_net_io {
     dg_tensor dy;        /* its gradient, written by the caller; training only */
 } dg_net_io;
 const dg_net_io *dg_net_lane(const dg_net *net, int lane);
-/* Makes the lane read these timesteps and labels [n] instead of its own, so that several passes can be called without
- * waiting for each other. NULL: its own again. */
-void dg_net_set_inputs(dg_net *net, int lane, float *timesteps, int32_t *labels);
+/* Makes the lane read these arrays [n] instead of its own, so that several passes can be called without waiting for
+ * each other. They may lie in the backend's memory. NULL: its own. */
+typedef struct dg_net_inputs {
+    float *timesteps;
+    int32_t *labels;
+    dg_random *random;
+} dg_net_inputs;
+void dg_net_set_inputs(dg_net *net, int lane, dg_net_inputs inputs);
 
 /* Where the time goes: seconds of each node's passes on a lane, added to as they run. NULL arrays or no profile: off.
  */

@@ -1,16 +1,30 @@
 #include "nn/optimiser.h"
 
 #include "nn/lanes.h"
+#include "nn/replay.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { BLOCK = 1 << 16 }; /* floats per unit of work on the CPU: 256 KiB an array; a GPU takes all at once */
 
-/* In memory that the host and the device see. */
-struct dg_optimiser_scratch {
-    double norm;
+/* What goes to the device for an update, and comes back. */
+typedef struct update_data {
     dg_adamw_desc desc;
-    double sums[]; /* [blocks] */
+    double norm;
+} update_data;
+
+struct dg_optimiser_scratch {
+    void *memory;      /* on the device: an update_data, then a sum of squares per block */
+    update_data *data; /* in it */
+    double *sums;
+    void *shared;
+    update_data *host; /* [DG_OPTIMISER_PENDING] */
+    void *events[DG_OPTIMISER_PENDING];
+    int64_t submitted, collected;
+    dg_replay replay;
 };
 
 static int64_t block_size(const dg_backend *backend, int64_t total) {
@@ -22,21 +36,33 @@ static int64_t block_count(const dg_backend *backend, int64_t total) {
     return (total + size - 1) / size;
 }
 
-size_t dg_optimiser_scratch_bytes(const dg_backend *backend, int64_t total) {
-    return sizeof(struct dg_optimiser_scratch) + (size_t)block_count(backend, total) * sizeof(double);
-}
-
 dg_status dg_optimiser_create_scratch(dg_ctx *ctx, dg_optimiser *o) {
-    void *memory = NULL;
-    const dg_status status =
-        o->backend->alloc_shared(ctx, dg_optimiser_scratch_bytes(o->backend, o->total), "the optimiser", &memory);
-    o->scratch = memory;
+    dg_status status = DG_OK;
+    struct dg_optimiser_scratch *s = NULL;
+    const size_t sums = (size_t)block_count(o->backend, o->total) * sizeof(double);
+    DG_TRY(dg_alloc(ctx, &s, 1, sizeof *s, "the optimiser"));
+    o->scratch = s;
+    DG_TRY(o->backend->alloc(ctx, sizeof(update_data) + sums, "the optimiser", &s->memory));
+    DG_TRY(o->backend->alloc_shared(ctx, DG_OPTIMISER_PENDING * sizeof(update_data), "the optimiser", &s->shared));
+    for (int i = 0; i < DG_OPTIMISER_PENDING; i++)
+        DG_TRY(o->backend->event_create(ctx, &s->events[i]));
+    s->data = s->memory;
+    s->sums = (double *)(s->data + 1);
+    s->host = s->shared;
+done:
     return status;
 }
 
 void dg_optimiser_free_scratch(dg_optimiser *o) {
-    if (o->scratch)
-        o->backend->free_shared(o->scratch);
+    struct dg_optimiser_scratch *s = o->scratch;
+    if (!s)
+        return;
+    dg_replay_free(&s->replay);
+    for (int i = 0; i < DG_OPTIMISER_PENDING; i++)
+        o->backend->event_free(s->events[i]);
+    o->backend->free_shared(s->shared);
+    o->backend->free(s->memory);
+    free(s);
     o->scratch = NULL;
 }
 
@@ -55,7 +81,7 @@ static dg_status sum_block(void *user, int lane, int64_t block) {
 static dg_status update_block(void *user, int lane, int64_t block) {
     const dg_optimiser *o = user;
     const int64_t first = block * block_size(o->backend, o->total);
-    return o->backend->ops->adamw(dg_net_lane(o->net, lane)->exec, &o->scratch->desc, block_length(o, block),
+    return o->backend->ops->adamw(dg_net_lane(o->net, lane)->exec, &o->scratch->data->desc, block_length(o, block),
                                   o->grad + first, o->weights + first, o->m + first, o->v + first,
                                   o->ema ? o->ema + first : NULL);
 }
@@ -94,23 +120,69 @@ dg_status dg_optimiser_pack(dg_net *net, int lanes, const float *weights) {
     return dg_lanes_run(lanes, dg_net_pack_count(net), &job);
 }
 
-/* Nothing is waited for before the end: with a norm that is not finite adamw changes nothing by itself. */
-dg_status dg_optimiser_update(dg_optimiser *o, const dg_optimiser_step *step, double *grad_norm) {
+typedef struct update_call {
+    dg_optimiser *o;
+    const dg_optimiser_step *step;
+} update_call;
+
+/* Nothing is waited for: with a norm that is not finite adamw changes nothing by itself. */
+static dg_status update_passes(void *user) {
     dg_status status = DG_OK;
+    const update_call *call = user;
+    dg_optimiser *o = call->o;
+    struct dg_optimiser_scratch *s = o->scratch;
     const int64_t blocks = block_count(o->backend, o->total);
     const dg_lanes_job sum = {.work = sum_block, .user = o}, apply = {.work = update_block, .user = o};
-    dg_exec *exec = dg_net_lane(o->net, 0)->exec;
-    struct dg_optimiser_scratch *scratch = o->scratch;
-    scratch->desc = adamw_desc(step);
     DG_TRY(dg_lanes_run(o->lanes, blocks, &sum));
-    DG_TRY(o->backend->ops->clip_grad_norm(exec, blocks, scratch->sums, step->grad_scale, step->max_grad_norm,
-                                           &scratch->norm, &scratch->desc));
+    DG_TRY(o->backend->ops->clip_grad_norm(dg_net_lane(o->net, 0)->exec, blocks, s->sums, call->step->grad_scale,
+                                           call->step->max_grad_norm, &s->data->norm, &s->data->desc));
     DG_TRY(dg_lanes_run(o->lanes, blocks, &apply));
     DG_TRY(dg_optimiser_pack(o->net, o->lanes, o->weights));
-    DG_TRY(o->backend->synchronise(exec));
-    *grad_norm = scratch->norm;
+done:
+    return status;
+}
+
+/* What the passes are called with, besides what `data` holds. */
+static dg_replay_key key_of(const dg_optimiser *o, const dg_optimiser_step *step) {
+    dg_replay_key key = {.where = o->grad};
+    memcpy(&key.what, &step->grad_scale, sizeof key.what);
+    memcpy(&key.count, &step->max_grad_norm, sizeof key.count);
+    return key;
+}
+
+dg_status dg_optimiser_submit(dg_optimiser *o, const dg_optimiser_step *step) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = o->backend;
+    struct dg_optimiser_scratch *s = o->scratch;
+    const int slot = (int)(s->submitted % DG_OPTIMISER_PENDING);
+    dg_exec *exec = dg_net_lane(o->net, 0)->exec;
+    update_call call = {.o = o, .step = step};
+    assert(s->submitted - s->collected < DG_OPTIMISER_PENDING);
+    s->host[slot].desc = adamw_desc(step);
+    DG_TRY(backend->upload(exec, s->data, &s->host[slot], sizeof *s->data));
+    DG_TRY(dg_replay_call(&s->replay, backend, exec, key_of(o, step), update_passes, &call));
+    DG_TRY(backend->download(exec, &s->host[slot], s->data, sizeof *s->data));
+    DG_TRY(backend->event_record(exec, s->events[slot]));
+    s->submitted++;
+done:
+    return status;
+}
+
+dg_status dg_optimiser_collect(dg_optimiser *o, double *grad_norm) {
+    dg_status status = DG_OK;
+    struct dg_optimiser_scratch *s = o->scratch;
+    const int slot = (int)(s->collected % DG_OPTIMISER_PENDING);
+    assert(s->collected < s->submitted);
+    s->collected++;
+    DG_TRY(o->backend->event_wait(dg_net_lane(o->net, 0)->exec->ctx, s->events[slot]));
+    *grad_norm = s->host[slot].norm;
     if (!isfinite(*grad_norm))
         status = DG_ERUNTIME;
 done:
     return status;
+}
+
+dg_status dg_optimiser_update(dg_optimiser *o, const dg_optimiser_step *step, double *grad_norm) {
+    const dg_status status = dg_optimiser_submit(o, step);
+    return status == DG_OK ? dg_optimiser_collect(o, grad_norm) : status;
 }

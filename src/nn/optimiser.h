@@ -22,14 +22,20 @@ typedef struct dg_optimiser_step {
     double ema_decay;
 } dg_optimiser_step;
 
-/* What an update keeps in memory that the host sees; needs backend and total. err DG_ENOMEM */
+/* What updates keep for themselves; needs backend and total. err DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_optimiser_create_scratch(dg_ctx *ctx, dg_optimiser *optimiser);
 void dg_optimiser_free_scratch(dg_optimiser *optimiser);
-size_t dg_optimiser_scratch_bytes(const dg_backend *backend, int64_t total);
-/* One update of weights, moments and EMA from optimiser->grad, then packs the new weights.
- * out   *grad_norm L2 norm of grad_scale * grad before clipping
- * err   DG_ERUNTIME the norm is not finite: nothing has been changed
+/* One update of weights, moments and EMA from optimiser->grad, then packs the new weights. Where the backend has a
+ * queue nothing is waited for; at most DG_OPTIMISER_PENDING updates may be under way. If the norm is not finite nothing
+ * changes.
  * ref   Loshchilov & Hutter 2019; clipping as torch.nn.utils.clip_grad_norm_: factor min(1, max/(norm + 1e-6)) */
+enum { DG_OPTIMISER_PENDING = 2 };
+DG_MUST_CHECK dg_status dg_optimiser_submit(dg_optimiser *optimiser, const dg_optimiser_step *step);
+/* Waits for the oldest update under way.
+ * out   *grad_norm L2 norm of grad_scale * grad before clipping
+ * err   DG_ERUNTIME the norm is not finite: nothing has been changed; DG_EDEVICE */
+DG_MUST_CHECK dg_status dg_optimiser_collect(dg_optimiser *optimiser, double *grad_norm);
+/* Both. */
 DG_MUST_CHECK dg_status dg_optimiser_update(dg_optimiser *optimiser, const dg_optimiser_step *step, double *grad_norm);
 /* dg_net_pack for every op, in parallel. */
 DG_MUST_CHECK dg_status dg_optimiser_pack(dg_net *net, int lanes, const float *weights);

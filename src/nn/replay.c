@@ -21,12 +21,16 @@ static dg_status record(const dg_backend *backend, dg_exec *exec, dg_status (*ca
     return status != DG_OK ? status : ended;
 }
 
+static bool same(dg_replay_key a, dg_replay_key b) {
+    return a.where == b.where && a.what == b.what && a.count == b.count;
+}
+
 /* The first run is not recorded: it loads the kernels' code, which a recording could not wait for. */
-dg_status dg_replay_call(dg_replay *replay, const dg_backend *backend, dg_exec *exec, uint64_t key,
+dg_status dg_replay_call(dg_replay *replay, const dg_backend *backend, dg_exec *exec, dg_replay_key key,
                          dg_status (*call)(void *user), void *user) {
     dg_status status = DG_OK;
     int i = 0;
-    while (i < replay->count && replay->calls[i].key != key)
+    while (i < replay->count && !same(replay->calls[i].key, key))
         i++;
     if (!backend->replay || i == DG_REPLAYS)
         return call(user);

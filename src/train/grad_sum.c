@@ -129,6 +129,10 @@ dg_status dg_grad_sum_backward(dg_grad_sum *sum, int lane, int64_t item, const f
     return status;
 }
 
+const float *dg_grad_sum_lane(const dg_grad_sum *sum, int lane) {
+    return sum->lane[lane];
+}
+
 dg_status dg_grad_sum_commit(dg_grad_sum *sum, int lane, int64_t item) {
     dg_status status = DG_OK;
     dg_exec *exec = dg_net_lane(sum->net, lane)->exec;

@@ -23,6 +23,8 @@ DG_MUST_CHECK dg_status dg_grad_sum_allocate(dg_grad_sum *sum);
 void dg_grad_sum_start(dg_grad_sum *sum, int64_t items, int parts);
 /* The net's backward on a lane; the last item's gradients go on their way to the other ranks meanwhile. */
 DG_MUST_CHECK dg_status dg_grad_sum_backward(dg_grad_sum *sum, int lane, int64_t item, const float *weights);
+/* Where the lane's next backward writes. */
+const float *dg_grad_sum_lane(const dg_grad_sum *sum, int lane);
 DG_MUST_CHECK dg_status dg_grad_sum_commit(dg_grad_sum *sum, int lane, int64_t item);
 /* Comes last on every rank, also where an item failed: the others wait for this rank's part.
  * out   *grad the sum, in the backend's memory, good until the next start

@@ -64,12 +64,21 @@ DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
 
 /* This rank's part of every batch of options.batch images. */
 dg_share dg_stepper_share(const dg_stepper *stepper);
-/* A collective: every rank comes here, also one that has no images or did not get them.
- * out   *loss mean weighted loss of the whole batch; *grad_norm before clipping; the same on all ranks
- * err   DG_ERUNTIME loss or gradient is not finite: the weights are as they were; what failed on any rank, on all */
+/* One step, of which at most DG_STEPPER_PENDING may be under way. submit calls everything and, on a backend with a
+ * queue, waits for nothing; the batch is the caller's again. collect waits for the oldest. submit is a collective:
+ * every rank comes there, also one that has no images or did not get them. out   *loss mean weighted loss of the whole
+ * batch; *grad_norm before clipping; the same on all ranks err   DG_ERUNTIME loss or gradient is not finite: this step
+ * has changed nothing; what failed on any rank, on all */
+enum { DG_STEPPER_PENDING = DG_OPTIMISER_PENDING };
+DG_MUST_CHECK dg_status dg_stepper_submit(dg_stepper *stepper, const dg_step_batch *batch,
+                                          const dg_optimiser_step *update);
+DG_MUST_CHECK dg_status dg_stepper_collect(dg_stepper *stepper, double *loss, double *grad_norm);
+int dg_stepper_pending(const dg_stepper *stepper);
+/* Both. */
 DG_MUST_CHECK dg_status dg_stepper_run(dg_stepper *stepper, const dg_step_batch *batch, const dg_optimiser_step *update,
                                        double *loss, double *grad_norm);
-/* The same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between steps. By this rank alone.
+/* With no step under way: the same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between
+ * steps. By this rank alone.
  */
 DG_MUST_CHECK dg_status dg_stepper_evaluate(dg_stepper *stepper, const dg_step_batch *batch, double *loss);
 

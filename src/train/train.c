@@ -88,7 +88,6 @@ static dg_status one_step(dg_trainer *t) {
     dg_status status = DG_OK;
     const dg_preset *p = &t->plan.preset;
     dg_batch batch = {0};
-    double loss;
     const dg_status loaded = t->loader ? dg_loader_next(t->loader, &batch) : DG_OK;
     const dg_step_batch in = {.pixels = batch.pixels,
                               .labels = batch.labels,
@@ -106,10 +105,21 @@ static dg_status one_step(dg_trainer *t) {
                                       .max_grad_norm = t->options->max_grad_norm,
                                       .grad_scale = 1,
                                       .ema_decay = dg_ema_decay(t->step + 1, p->ema)};
-    DG_TRY(dg_stepper_run(t->stepper, &in, &update, &loss, &t->grad_norm));
+    DG_TRY(dg_stepper_submit(t->stepper, &in, &update));
     t->step++;
-    t->loss_sum += loss;
-    t->loss_count++;
+done:
+    return status;
+}
+
+/* Asks about the steps under way, down to `left` of them. */
+static dg_status collect(dg_trainer *t, int left) {
+    dg_status status = DG_OK;
+    while (dg_stepper_pending(t->stepper) > left) {
+        double loss;
+        DG_TRY(dg_stepper_collect(t->stepper, &loss, &t->grad_norm));
+        t->loss_sum += loss;
+        t->loss_count++;
+    }
 done:
     return status;
 }
@@ -119,16 +129,19 @@ static bool is_due(const dg_every *every, int64_t step, int64_t last_step, doubl
            (every->seconds > 0 && dg_clock_seconds() - last_time >= every->seconds);
 }
 
-/* What rank 0 does between two steps. */
+/* What rank 0 does between two steps. One step stays under way, unless there is something to tell or to keep. */
 static dg_status look_after(dg_trainer *t) {
     dg_status status = DG_OK;
-    if (!dg_comm_leads(t->comm))
-        return DG_OK;
-    if (t->step % t->options->log_every == 0)
+    const dg_train_options *o = t->options;
+    const bool leads = dg_comm_leads(t->comm), tell = leads && t->step % o->log_every == 0;
+    const bool look = leads && is_due(&o->grid_every, t->step, t->grid_step, t->grid_time);
+    const bool keep = leads && is_due(&o->checkpoint_every, t->step, t->checkpoint_step, t->checkpoint_time);
+    DG_TRY(collect(t, tell || look || keep ? 0 : 1));
+    if (tell)
         DG_TRY(report(t));
-    if (is_due(&t->options->grid_every, t->step, t->grid_step, t->grid_time))
+    if (look)
         DG_TRY(dg_trainer_look(t));
-    if (is_due(&t->options->checkpoint_every, t->step, t->checkpoint_step, t->checkpoint_time))
+    if (keep)
         DG_TRY(dg_trainer_checkpoint(t));
 done:
     return status;
@@ -136,6 +149,7 @@ done:
 
 static dg_status finish(dg_trainer *t) {
     dg_status status = DG_OK;
+    DG_TRY(collect(t, 0));
     if (!dg_comm_leads(t->comm))
         return DG_OK;
     DG_TRY(report(t));
@@ -148,8 +162,8 @@ done:
 }
 
 static dg_status interrupted(dg_trainer *t) {
-    dg_status status = DG_OK;
-    DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_checkpoint(t) : DG_OK));
+    dg_status status = collect(t, 0);
+    DG_TRY(dg_comm_agree(t->comm, status == DG_OK && dg_comm_leads(t->comm) ? dg_trainer_checkpoint(t) : status));
     return dg_fail(t->ctx, DG_EINTERRUPTED, "stopped after step %lld; the same command goes on from there",
                    (long long)t->step);
 done:
