@@ -3,7 +3,7 @@
 set(DIFFGEN_CUDA off CACHE STRING
     "auto: if a CUDA toolkit is found; on; off; simulator: run on the CPU, for tests, if the toolkit's headers are found")
 set_property(CACHE DIFFGEN_CUDA PROPERTY STRINGS auto on off simulator)
-set(DIFFGEN_CUDA_ARCHITECTURES 80-real 86-real 89-real 90-real 100-real 120 CACHE STRING
+set(DIFFGEN_CUDA_ARCHITECTURES 80-real 86-real 90-real 100-real 120 CACHE STRING
     "What nvcc compiles for; the last one also as PTX, for what comes after it")
 
 set(DG_CUDA none)

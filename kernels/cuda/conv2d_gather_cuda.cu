@@ -25,6 +25,7 @@ struct destination {
     const float *bias; /* or NULL */
     const void *add;   /* added to the result, may be `to`, or NULL */
     void *to;
+    bool runs; /* channels divide into runs of 16 bytes, and all addresses are aligned to them */
 };
 
 __device__ __forceinline__ bool inside(const conv_gather &g, const source &s, const conv_tap &t) {
@@ -40,15 +41,15 @@ template <class T, class TILE> struct loader {
     source pixel[PASSES];
     int tap, c; /* of this thread's chunk of the next step */
 
-    __device__ __forceinline__ void begin(const conv_gather &g, const conv_phase &phase, int64_t first) {
+    __device__ __forceinline__ void begin(const conv_gather &g, const conv_phase &phase, int first) {
         const int pixels = phase.grid_h * phase.grid_w;
         c = (int)(threadIdx.x % CONV_CHUNKS) * CHUNK;
         tap = 0;
         wrap(g);
 #pragma unroll
         for (int i = 0; i < PASSES; i++) {
-            const int64_t m = first + threadIdx.x / CONV_CHUNKS + i * ROWS_PER_PASS;
-            const int n = (int)(m / pixels), p = (int)(m % pixels);
+            const int m = first + (int)(threadIdx.x / CONV_CHUNKS) + i * ROWS_PER_PASS;
+            const int n = m / pixels, p = m % pixels;
             pixel[i].image = n * g.from_h * g.from_w;
             pixel[i].y = n < g.n ? (short)(p / phase.grid_w * g.step) : NOWHERE;
             pixel[i].x = (short)(p % phase.grid_w * g.step);
@@ -119,47 +120,61 @@ __device__ __forceinline__ void load_weights(const T *packed, int pitch, int cha
     }
 }
 
-/* Two neighbouring channels of a pixel, or one at the end of a row. */
-template <class T>
-__device__ __forceinline__ void store_pair(const destination &d, int64_t at, int c, int channels, float v0, float v1) {
-    float v[2] = {v0, v1};
-    const bool pairs = channels % 2 == 0; /* then both exist, on an address that divides by two of them */
-#pragma unroll
-    for (int i = 0; i < 2; i++)
-        if (d.bias && c + i < channels)
-            v[i] += d.bias[c + i];
-    T *to = static_cast<T *>(d.to) + at + c;
-    const T *add = d.add ? static_cast<const T *>(d.add) + at + c : (const T *)nullptr;
-    if (pairs) {
-        float more[2] = {0.0f, 0.0f};
-        if (add)
-            dg_load_vec(add, more);
-        v[0] += more[0];
-        v[1] += more[1];
-        dg_store_vec(to, v);
-    } else {
-        for (int i = 0; i < 2 && c + i < channels; i++)
-            dg_store(to + i, add ? v[i] + dg_load(add + i) : v[i]);
-    }
+/* ---- results ---- */
+
+/* The first element of a pixel of the grid in the output. Where the grid is the output, pixels are counted alike. */
+__device__ __forceinline__ int64_t output_of(const conv_gather &g, const conv_phase &phase, int m) {
+    if (g.phases == 1 && g.to_step == 1)
+        return (int64_t)m * g.to_c;
+    const int pixels = phase.grid_h * phase.grid_w, image = m / pixels, p = m % pixels;
+    const int y = p / phase.grid_w * g.to_step + phase.to_y, x = p % phase.grid_w * g.to_step + phase.to_x;
+    return (((int64_t)image * g.to_h + y) * g.to_w + x) * g.to_c;
 }
 
-template <class T, class TILE>
-__device__ __forceinline__ void store(const conv_gather &g, const conv_phase &phase, const destination &d,
-                                      int64_t first_m, int first_n, const float (&acc)[TILE::MI][TILE::NI][4]) {
-    const int lane = threadIdx.x & 31, pixels = phase.grid_h * phase.grid_w;
-    const int n = first_n + conv_warp_n<TILE>() + 2 * (lane & 3);
+/* N channels of a pixel: their sums, bias, and what is to be added. */
+template <class T, int N>
+__device__ __forceinline__ void store_run(const destination &d, int64_t at, int c, const float *sums) {
+    float v[N], more[N];
+    dg_load_vec<N>(sums, v);
+    if (d.bias) {
+        dg_load_vec<N>(d.bias + c, more);
 #pragma unroll
-    for (int i = 0; i < 2 * TILE::MI; i++) {
-        const int64_t m = first_m + conv_warp_m<TILE>() + i * 8 + (lane >> 2);
-        const int image = (int)(m / pixels), p = (int)(m % pixels);
-        if (image >= g.n)
-            continue;
-        const int y = p / phase.grid_w * g.to_step + phase.to_y, x = p % phase.grid_w * g.to_step + phase.to_x;
-        const int64_t at = (((int64_t)image * g.to_h + y) * g.to_w + x) * g.to_c;
+        for (int i = 0; i < N; i++)
+            v[i] += more[i];
+    }
+    if (d.add) {
+        dg_load_vec<N>(static_cast<const T *>(d.add) + at + c, more);
 #pragma unroll
-        for (int j = 0; j < TILE::NI; j++)
-            if (n + j * 8 < g.to_c)
-                store_pair<T>(d, at, n + j * 8, g.to_c, acc[i / 2][j][i % 2 * 2], acc[i / 2][j][i % 2 * 2 + 1]);
+        for (int i = 0; i < N; i++)
+            v[i] += more[i];
+    }
+    dg_store_vec<N>(static_cast<T *>(d.to) + at + c, v);
+}
+
+/* A warp's sums, 16 rows at a time through shared memory, where each lane finds neighbouring channels of one pixel. */
+template <class T, class TILE, int N>
+__device__ __forceinline__ void store(const conv_gather &g, const conv_phase &phase, const destination &d, int first_m,
+                                      int first_n, const float (&acc)[TILE::MI][TILE::NI][4], float *stage) {
+    constexpr int PITCH = TILE::WN + 4, RUNS = TILE::WN / N;
+    const int lane = threadIdx.x & 31, pixels = g.n * phase.grid_h * phase.grid_w;
+    float *rows = stage + (threadIdx.x >> 5) * 16 * PITCH;
+#pragma unroll
+    for (int i = 0; i < TILE::MI; i++) {
+#pragma unroll
+        for (int j = 0; j < TILE::NI; j++) {
+            const float upper[2] = {acc[i][j][0], acc[i][j][1]}, lower[2] = {acc[i][j][2], acc[i][j][3]};
+            dg_store_vec<2>(rows + (lane >> 2) * PITCH + j * 8 + 2 * (lane & 3), upper);
+            dg_store_vec<2>(rows + ((lane >> 2) + 8) * PITCH + j * 8 + 2 * (lane & 3), lower);
+        }
+        __syncwarp();
+#pragma unroll 1
+        for (int k = lane; k < 16 * RUNS; k += 32) {
+            const int m = first_m + conv_warp_m<TILE>() + i * 16 + k / RUNS, c = k % RUNS * N;
+            const int n = first_n + conv_warp_n<TILE>() + c;
+            if (m < pixels && n < g.to_c)
+                store_run<T, N>(d, output_of(g, phase, m), n, rows + k / RUNS * PITCH + c);
+        }
+        __syncwarp();
     }
 }
 
@@ -173,10 +188,10 @@ __global__ void __launch_bounds__(CONV_THREADS, TILE::RESIDENT)
     constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * conv_step<T>;
     const conv_phase phase = g.phase[blockIdx.z];
     const int columns = (g.to_c + TILE::BN - 1) / TILE::BN, pitch = conv_pitch(g, (int)blockIdx.z);
-    const int64_t first_m = (int64_t)(blockIdx.x / columns) * TILE::BM;
+    const int first_m = (int)(blockIdx.x / columns) * TILE::BM;
     const int first_n = (int)(blockIdx.x % columns) * TILE::BN;
     const int steps = (phase.taps * g.from_c + conv_step<T> - 1) / conv_step<T>;
-    if (first_m >= (int64_t)g.n * phase.grid_h * phase.grid_w) /* a smaller phase than the largest; the whole block */
+    if (first_m >= g.n * phase.grid_h * phase.grid_w) /* a smaller phase than the largest; the whole block */
         return;
     loader<T, TILE> pixels;
     float acc[TILE::MI][TILE::NI][4] = {}, unused[TILE::MI][2] = {};
@@ -200,13 +215,19 @@ __global__ void __launch_bounds__(CONV_THREADS, TILE::RESIDENT)
         conv_product<P, TILE, false>::step(slot, slot + A_COUNT, acc, unused, false);
     }
     cp_async_wait_group<0>();
-    store<T, TILE>(g, phase, d, first_m, first_n, acc);
+    __syncthreads(); /* the slots become the stage */
+    if (d.runs)
+        store<T, TILE, conv_chunk<T>>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
+    else
+        store<T, TILE, 1>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
 }
 
 template <class P, class TILE>
 void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const void *from, const void *packed,
-            const destination &d) {
+            destination d) {
     typedef typename P::element T;
+    const uintptr_t addresses = (uintptr_t)d.to | (uintptr_t)d.add | (uintptr_t)d.bias;
+    d.runs = g.to_c % conv_chunk<T> == 0 && addresses % CONV_CHUNK_BYTES == 0;
     const bool chunks = g.from_c % conv_chunk<T> == 0 && (uintptr_t)from % CONV_CHUNK_BYTES == 0;
     const int64_t blocks = conv_blocks(pixels, TILE::BM) * conv_blocks(g.to_c, TILE::BN);
     conv_allow_shared(gather_kernel<P, TILE>, TILE::SHARED_BYTES);
@@ -264,14 +285,14 @@ void run_at_precision(const dg_exec *exec, const conv_plan *p, bool transposed, 
 dg_status DG_CUDA(conv2d_fwd)(dg_exec *exec, const dg_plan *plan, const dg_tensor *x, const void *packed,
                               const float *bias, const dg_tensor *residual, const dg_tensor *y) {
     const conv_plan *p = conv_plan_of(plan);
-    const destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data};
+    const destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data, false};
     run_at_precision(exec, p, false, x->data, packed, d);
     return dg_cuda_launched(exec, "conv2d_fwd");
 }
 
 dg_status DG_CUDA(conv2d_bwd_data)(dg_exec *exec, const dg_plan *plan, const dg_tensor *dy, const void *packed,
                                    const dg_tensor *dx, bool accumulate) {
-    const destination d = {NULL, accumulate ? dx->data : NULL, dx->data};
+    const destination d = {NULL, accumulate ? dx->data : NULL, dx->data, false};
     run_at_precision(exec, conv_plan_of(plan), true, dy->data, packed, d);
     return dg_cuda_launched(exec, "conv2d_bwd_data");
 }

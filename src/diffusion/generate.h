@@ -54,7 +54,8 @@ typedef struct dg_generate_job {
     void *user;
 } dg_generate_job;
 
-/* err   DG_EINVAL guidance without a null class, noise for some images only; DG_EINTERRUPTED; what done returns */
+/* err   DG_EINVAL guidance without a null class, a label out of range, noise for some images
+ *       only; DG_EINTERRUPTED; what done returns */
 DG_MUST_CHECK dg_status dg_generate(dg_generator *generator, const dg_generate_job *job);
 dg_net *dg_generator_net(const dg_generator *generator); /* for profiles */
 

@@ -338,10 +338,14 @@ static dg_status check_job(const run *r) {
                        "guidance %g needs a model that learnt a null class; this one did not (train with "
                        "--label-dropout above 0)",
                        r->job->guidance);
-    for (int64_t i = 0; i < r->job->count; i++)
+    for (int64_t i = 0; i < r->job->count; i++) {
         if ((r->job->images[i].noise != NULL) != r->given_noise)
             return dg_fail(g->ctx, DG_EINVAL, "noise is given for image 0 or image %lld, but not for both",
                            (long long)i);
+        const dg_status status = dg_net_check_labels(g->net, &r->job->images[i].label, 1);
+        if (status != DG_OK)
+            return status;
+    }
     return DG_OK;
 }
 

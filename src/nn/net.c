@@ -136,13 +136,24 @@ static dg_net_io lane_io(const dg_net *net, int lane) {
     return io;
 }
 
+/* The lane's own arrays, one after the other in its inputs. */
+static dg_net_inputs own_inputs(const dg_net *net, int lane) {
+    dg_net_inputs own = {.random = (dg_random *)net->lanes[lane].inputs};
+    own.timesteps = (float *)(own.random + net->options.n);
+    own.labels = (int32_t *)(own.timesteps + net->options.n);
+    return own;
+}
+
 void dg_net_set_inputs(dg_net *net, int lane, dg_net_inputs inputs) {
     dg_net_io *io = &net->lanes[lane].io;
-    dg_random *own = (dg_random *)net->lanes[lane].inputs;
-    float *own_timesteps = (float *)(own + net->options.n);
-    io->random = inputs.random ? inputs.random : own;
-    io->timesteps = inputs.timesteps ? inputs.timesteps : own_timesteps;
-    io->labels = inputs.labels ? inputs.labels : (int32_t *)(own_timesteps + net->options.n);
+    const dg_net_inputs own = own_inputs(net, lane);
+    io->random = inputs.random ? inputs.random : own.random;
+    io->timesteps = inputs.timesteps ? inputs.timesteps : own.timesteps;
+    io->labels = inputs.labels ? inputs.labels : own.labels;
+}
+
+bool dg_net_has_own_labels(const dg_net *net, int lane) {
+    return net->lanes[lane].io.labels == own_inputs(net, lane).labels;
 }
 
 dg_status dg_net_allocate(dg_net *net) {

@@ -66,6 +66,8 @@ typedef struct dg_net_inputs {
     dg_random *random;
 } dg_net_inputs;
 void dg_net_set_inputs(dg_net *net, int lane, dg_net_inputs inputs);
+/* labels [count], in the host's memory. err DG_EINVAL one is outside the class table */
+DG_MUST_CHECK dg_status dg_net_check_labels(const dg_net *net, const int32_t *labels, int64_t count);
 
 /* Where the time goes: seconds of each node's passes on a lane, added to as they run. NULL arrays or no profile: off.
  */

@@ -61,24 +61,20 @@ static dg_status node_forward(dg_net *net, int lane, int i, const float *weights
     return DG_EINVAL;
 }
 
-/* A label outside the table would read past it. */
-static dg_status check_labels(const dg_net *net, int lane) {
+dg_status dg_net_check_labels(const dg_net *net, const int32_t *labels, int64_t count) {
     const int64_t rows = net->config.num_class_embeds;
-    if (net->config.class_embed != DG_CLASS_TABLE)
-        return DG_OK;
-    for (int64_t n = 0; n < net->options.n; n++) {
-        const int32_t label = net->lanes[lane].io.labels[n];
-        if (label < 0 || label >= rows)
-            return dg_fail(net->ctx, DG_EINVAL, "class label %d is outside the model's 0..%lld", label,
+    for (int64_t i = 0; net->config.class_embed == DG_CLASS_TABLE && i < count; i++)
+        if (labels[i] < 0 || labels[i] >= rows)
+            return dg_fail(net->ctx, DG_EINVAL, "class label %d is outside the model's 0..%lld", labels[i],
                            (long long)rows - 1);
-    }
     return DG_OK;
 }
 
 dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropout) {
     dg_status status = DG_OK;
     net->lanes[lane].dropout = dropout && net->options.training;
-    DG_TRY(check_labels(net, lane));
+    if (dg_net_has_own_labels(net, lane))
+        DG_TRY(dg_net_check_labels(net, net->lanes[lane].io.labels, net->options.n));
     double *seconds = net->lanes[lane].profile.forward_seconds;
     for (int i = 0; i < net->graph->node_count; i++) {
         double start = 0, end = 0;

@@ -54,6 +54,7 @@ DG_MUST_CHECK dg_status dg_net_schedule(dg_net *net);
 dg_group_norm_desc dg_net_group_norm_desc(const dg_net *net, const dg_node *node);
 dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node);
 
+bool dg_net_has_own_labels(const dg_net *net, int lane);
 /* The time when everything called on the lane so far is through; for profiles. */
 DG_MUST_CHECK dg_status dg_net_clock(const dg_net *net, int lane, double *seconds);
 

@@ -55,6 +55,7 @@ static void draw(const pass *p, int64_t item, const dg_step_inputs *in) {
 
 /* Writes the slot's inputs and sends them off. The pixels stay in the batch where the backend can read them there. */
 static dg_status send_inputs(item_call *call, const dg_step_slot *slot) {
+    dg_status status = DG_OK;
     const pass *p = call->pass;
     const dg_stepper_options *o = &p->stepper->options;
     const dg_step_lane *l = &p->stepper->lanes[call->lane];
@@ -68,8 +69,11 @@ static dg_status send_inputs(item_call *call, const dg_step_slot *slot) {
         memcpy(slot->inputs.pixels, pixels, dg_tensor_bytes(&call->pixels));
         call->pixels.data = l->inputs.pixels;
     }
-    return o->backend->upload(dg_net_lane(p->stepper->net, call->lane)->exec, l->inputs_memory, slot->inputs_memory,
-                              dg_stepper_input_bytes(p->stepper));
+    DG_TRY(dg_net_check_labels(p->stepper->net, slot->inputs.labels, o->micro_batch));
+    DG_TRY(o->backend->upload(dg_net_lane(p->stepper->net, call->lane)->exec, l->inputs_memory, slot->inputs_memory,
+                              dg_stepper_input_bytes(p->stepper)));
+done:
+    return status;
 }
 
 /* ---- passes ---- */

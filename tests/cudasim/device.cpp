@@ -45,7 +45,9 @@ cudaError_t cudaPeekAtLastError(void) {
     return last_error;
 }
 const char *cudaGetErrorString(cudaError_t error) {
-    return error == cudaSuccess ? "no error" : "an error of the simulator, described on stderr";
+    return error == cudaSuccess         ? "no error"
+           : error == cudaErrorNoDevice ? "no CUDA-capable device is detected"
+                                        : "an error of the simulator, described on stderr";
 }
 const char *cudaGetErrorName(cudaError_t error) {
     return error == cudaSuccess ? "cudaSuccess" : "cudasim error";
@@ -62,7 +64,8 @@ cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute
 cudaError_t cudaGetDeviceCount(int *count) {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
     *count = visible && !*visible ? 0 : 1;
-    return *count ? cudaSuccess : failed(cudaErrorNoDevice, "CUDA_VISIBLE_DEVICES hides the device");
+    last_error = *count ? last_error : cudaErrorNoDevice;
+    return *count ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device) {
     return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice, "there is one device");
