@@ -94,6 +94,14 @@ diff -r --exclude '.lock*' --exclude 'manifest.*-of-*.json' alone shared >diff.t
 ranks 2 2 sample --model one --shard 0/2
 says err "leave it out"
 
+# The installed program finds its module: it gets as far as the images.
+build=$(dirname "$program")
+if [ -e "$build/CMakeCache.txt" ] && cmake --install "$build" --prefix "$work/installed" >install.log 2>&1; then
+    installed=$work/installed/bin/diffgen
+    "${launch[@]}" -np 2 "$installed" train --images nowhere >out 2>err </dev/null
+    [ $? = 66 ] || fail "the installed program does not work in ranks"
+fi
+
 # --- when something is wrong: one message, the same code
 
 ranks 2 2 train --imgaes images

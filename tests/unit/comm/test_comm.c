@@ -1,5 +1,5 @@
 /* Ranks: the calls that all make together, over TCP with one to five processes; what happens when one fails or dies. */
-#include "ranks.h"
+#include "support/ranks.h"
 
 #include <math.h>
 #include <signal.h>
