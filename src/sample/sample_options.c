@@ -169,7 +169,7 @@ static const dg_option options[] = {
      .max = 1024,
      .metavar = "N|auto",
      .group = machine,
-     .help = "CPU threads. auto: OMP_NUM_THREADS, else every core this process may use."},
+     .help = "CPU threads of a rank. auto: OMP_NUM_THREADS, else its share of the cores it may use."},
 
     {.name = "json",
      DG_OPT_BOOL(S, json),
@@ -223,7 +223,9 @@ const dg_option_table dg_sample_option_table = {
         "Draws images from a trained model and writes them as labelled PNGs with metadata.jsonl, dataset.json and "
         "manifest.json beside them, so that torchvision, Hugging Face datasets and EDM read the folder as it is. An "
         "image depends on the model, its number, its class and the sampler only, not on batch, shard or threads. A "
-        "second run verifies what is there and draws what is missing.",
+        "second run verifies what is there and draws what is missing. Started by mpirun, srun or torchrun, each rank "
+        "draws "
+        "a shard.",
     .examples = "5,000 images of one class from the newest model\tdiffgen sample --class pneumonia -n 5000\n"
                 "unequal classes\tdiffgen sample --class normal:4000 --class pneumonia:1000\n"
                 "one task of a Slurm array\tdiffgen sample -n 1M --shard "

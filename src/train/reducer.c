@@ -1,5 +1,7 @@
 #include "train/reducer.h"
 
+#include "comm/device_sum.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -12,7 +14,8 @@ struct dg_reducer {
     const dg_backend *backend;
     dg_exec *exec;
     int64_t total;
-    float *staged; /* a bucket in the host's memory, for a backend with its own */
+    dg_device_sum *device; /* GPU to GPU; NULL: through the host */
+    float *staged;         /* a bucket in the host's memory, for a backend with its own */
     dg_reducer_job job;
     int64_t left;     /* buckets lie in [0, left) that are still to be added up */
     dg_status status; /* first failure of the step */
@@ -48,7 +51,12 @@ static void sum_bucket(dg_reducer *r) {
     const int64_t first = (r->left - 1) / BUCKET * BUCKET, count = r->left - first;
     float *grad = NULL;
     note(r, r->job.fold(r->job.user, first, count, &grad));
-    note(r, r->staged ? sum_staged(r, grad + first, count) : dg_comm_sum(r->comm, grad + first, count, r->job.parts));
+    if (r->device)
+        note(r, dg_device_sum_add(r->device, grad + first, count, r->job.parts));
+    else if (r->staged)
+        note(r, sum_staged(r, grad + first, count));
+    else
+        note(r, dg_comm_sum(r->comm, grad + first, count, r->job.parts));
     r->left = first;
 }
 
@@ -81,6 +89,7 @@ dg_status dg_reducer_create(dg_ctx *ctx, dg_comm *comm, const dg_backend *backen
     pthread_cond_init(&r->changed, NULL);
     if (!backend->host_memory) {
         void *memory;
+        DG_TRY(dg_device_sum_create(ctx, comm, backend, exec, BUCKET, &r->device));
         DG_TRY(backend->alloc_shared(ctx, BUCKET * sizeof(float), "the sum over the ranks", &memory));
         r->staged = memory;
     } else {
@@ -105,6 +114,7 @@ void dg_reducer_free(dg_reducer *r) {
         pthread_mutex_unlock(&r->mutex);
         pthread_join(r->thread, NULL);
     }
+    dg_device_sum_free(r->device);
     if (r->staged)
         r->backend->free_shared(r->staged);
     pthread_cond_destroy(&r->changed);
@@ -128,6 +138,8 @@ dg_status dg_reducer_ready(dg_reducer *r, int64_t from) {
         pthread_cond_broadcast(&r->changed);
         pthread_mutex_unlock(&r->mutex);
     }
+    while (r->device && r->left > 0 && from <= (r->left - 1) / BUCKET * BUCKET)
+        sum_bucket(r);
     return DG_OK;
 }
 
@@ -139,5 +151,7 @@ dg_status dg_reducer_wait(dg_reducer *r) {
     pthread_mutex_unlock(&r->mutex);
     while (!r->threaded && r->left > 0)
         sum_bucket(r);
+    if (r->device)
+        note(r, dg_device_sum_wait(r->device));
     return status == DG_OK ? r->status : status;
 }

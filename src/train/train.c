@@ -341,6 +341,13 @@ static void close_trainer(dg_trainer *t) {
     free(t->turns);
 }
 
+/* When another rank is gone, rank 0 still has the weights of the last whole step. Whether this can be written too is of
+ * no matter to what the call returns. */
+static void keep_what_is_done(dg_trainer *t) {
+    if (dg_comm_is_broken(t->comm) && dg_comm_leads(t->comm) && t->step > t->checkpoint_step)
+        (void)!dg_trainer_checkpoint(t);
+}
+
 dg_status dg_train_run_rank(dg_ctx *ctx, dg_comm *comm, const dg_train_options *options, const dg_train_events *events,
                             dg_train_result *result) {
     dg_status status = DG_OK;
@@ -354,6 +361,7 @@ dg_status dg_train_run_rank(dg_ctx *ctx, dg_comm *comm, const dg_train_options *
     DG_TRY(set_up(&t, &go));
     if (go) {
         status = train(&t);
+        keep_what_is_done(&t);
         const dg_status logged = dg_comm_leads(comm) ? dg_trainer_log_end(&t, status) : DG_OK;
         DG_TRY(status != DG_OK ? status : logged);
     }

@@ -340,7 +340,7 @@ static const dg_option options[] = {
      .max = 1024,
      .metavar = "N|auto",
      .group = machine,
-     .help = "CPU threads. auto: OMP_NUM_THREADS, else every core this process may use."},
+     .help = "CPU threads of a rank. auto: OMP_NUM_THREADS, else its share of the cores it may use."},
 
     {.name = "dry-run",
      DG_OPT_BOOL(S, dry_run),
@@ -387,9 +387,10 @@ const dg_option_table dg_train_option_table = {
         "Trains a class-conditional diffusion model on the images below PATH and leaves it in a run folder: "
         "config.json, metrics.jsonl, log.txt, grids/, checkpoints/ and model/, a Hugging Face diffusers pipeline. The "
         "same command again goes on where an interrupted run stopped. SIGTERM, SIGINT or SIGUSR1 finishes the step, "
-        "writes a checkpoint and exits with 75.",
+        "writes a checkpoint and exits with 75. Ranks started by mpirun, srun or torchrun train one model together.",
     .examples = "classes are the subfolders of faces/; everything else is chosen\tdiffgen train --images faces/\n"
                 "two hours, at most, for a nightly job\tdiffgen train --images scans.zip --time-limit 2h --quiet\n"
+                "one model on four GPUs, a rank each\tmpirun -np 4 diffgen train --images faces/\n"
                 "what would happen, and how much memory it takes\tdiffgen train --images faces/ --dry-run\n",
     .positional = "images",
     .options = options,

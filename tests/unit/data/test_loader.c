@@ -134,6 +134,28 @@ START_TEST(a_subset_is_all_that_is_drawn) {
 }
 END_TEST
 
+START_TEST(ranks_share_a_batch) {
+    dg_ctx *ctx = dg_test_context();
+    dg_dataset *dataset = make_dataset(ctx, 0);
+    enum { COUNT = 70, STRIDE = 7, FIRST = 4, MINE = 2 };
+    int64_t all[COUNT];
+    uint8_t flips[COUNT];
+    draw(ctx, dataset, (dg_loader_options){.batch = STRIDE, .seed = 7}, COUNT, all, flips);
+    dg_loader *loader = NULL;
+    const dg_loader_options options = {.batch = MINE, .stride = STRIDE, .seed = 7, .first_sample = FIRST};
+    DG_CK(ctx, dg_loader_create(ctx, dataset, &options, &loader));
+    for (int64_t first = FIRST; first + MINE <= COUNT; first += STRIDE) {
+        dg_batch batch;
+        DG_CK(ctx, dg_loader_next(loader, &batch));
+        ck_assert_int_eq(batch.first_sample, first);
+        ck_assert_mem_eq(batch.images, all + first, MINE * sizeof *all);
+    }
+    dg_loader_free(loader);
+    dg_dataset_free(dataset);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(bad_options_and_lost_files) {
     dg_ctx *ctx = dg_test_context();
     dg_dataset *dataset = make_dataset(ctx, 1);
@@ -170,6 +192,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, batch_threads_and_cache_change_nothing);
     tcase_add_test(tcase, a_run_resumes_at_any_sample);
     tcase_add_test(tcase, a_subset_is_all_that_is_drawn);
+    tcase_add_test(tcase, ranks_share_a_batch);
     tcase_add_test(tcase, bad_options_and_lost_files);
     suite_add_tcase(suite, tcase);
     return suite;

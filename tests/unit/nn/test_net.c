@@ -441,6 +441,42 @@ START_TEST(impossible_sizes_and_labels_are_refused) {
 }
 END_TEST
 
+/* ---- how far a backward is ---- */
+
+typedef struct watcher {
+    const net_fixture *f;
+    float *before;
+    int64_t from;
+    int calls;
+} watcher;
+
+/* What is said to be final is kept, to see whether it stays. */
+static dg_status on_final(void *user, int64_t from) {
+    watcher *w = user;
+    ck_assert(from < w->from && from >= 0);
+    memcpy(w->before + from, w->f->grad + from, (size_t)(w->from - from) * sizeof *w->before);
+    w->from = from;
+    w->calls++;
+    return DG_OK;
+}
+
+START_TEST(what_is_final_stays) {
+    dg_ctx *ctx = dg_test_context();
+    net_fixture f = open_net(ctx, configs[_i], 2, true, 1);
+    watcher w = {.f = &f, .before = calloc((size_t)f.params->total, sizeof(float)), .from = f.params->total};
+    dg_net_set_watch(f.net, 0, (dg_net_watch){on_final, &w});
+    run_batch(&f, 2, &sum_mode);
+    ck_assert_int_eq(w.from, 0);
+    ck_assert_int_gt(w.calls, 20);
+    ck_assert_mem_eq(w.before, f.grad, (size_t)f.params->total * sizeof(float));
+    dg_net_set_watch(f.net, 0, (dg_net_watch){0});
+    run_batch(&f, 2, &sum_mode); /* nobody is told */
+    free(w.before);
+    net_fixture_close(&f);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("net");
     TCase *tcase = tcase_create("net");
@@ -455,6 +491,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tcase, gradient_modes_agree, 0, CONFIGS);
     tcase_add_test(tcase, gradient_does_not_depend_on_lanes);
     tcase_add_loop_test(tcase, planned_memory_is_what_is_allocated, 0, 2 * CONFIGS);
+    tcase_add_loop_test(tcase, what_is_final_stays, 0, CONFIGS);
     tcase_add_test(tcase, impossible_sizes_and_labels_are_refused);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -1,3 +1,16 @@
+# How ranks talk: NCCL from GPU to GPU, where it is found beside the CUDA backend, and MPI.
+
+# Compiled in; libnccl.so.2 itself is loaded when several ranks train on GPUs.
+if(DG_CUDA STREQUAL "nvcc")
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+endif()
+if(DG_CUDA STREQUAL "nvcc" AND NCCL_INCLUDE_DIR)
+  target_sources(diffgen_comm PRIVATE ${CMAKE_SOURCE_DIR}/src/comm/nccl/comm_nccl.c)
+  target_include_directories(diffgen_comm SYSTEM PRIVATE ${NCCL_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+else()
+  target_sources(diffgen_comm PRIVATE ${CMAKE_SOURCE_DIR}/src/comm/nccl/comm_no_nccl.c)
+endif()
+
 # diffgen_mpi.so: ranks over MPI, in a module that the program loads only when an MPI launcher started it. Needed to
 # build, not to run: without MPI the ranks still talk over TCP (docs/ranks.md).
 option(DIFFGEN_MPI "Build the module that talks over MPI, if an MPI is found" ON)
