@@ -1,6 +1,6 @@
 # The CUDA backend: built by nvcc where a toolkit is found, or by the host compiler against the simulator of
 # tests/cudasim, or left out.
-set(DIFFGEN_CUDA off CACHE STRING
+set(DIFFGEN_CUDA auto CACHE STRING
     "auto: if a CUDA toolkit is found; on; off; simulator: run on the CPU, for tests, if the toolkit's headers are found")
 set_property(CACHE DIFFGEN_CUDA PROPERTY STRINGS auto on off simulator)
 set(DIFFGEN_CUDA_ARCHITECTURES 80-real 86-real 90-real 100-real 120 CACHE STRING

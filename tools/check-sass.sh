@@ -37,7 +37,7 @@ count_instructions() {
             total++
             if (/ HMMA/) hmma++
             if (/ LDGSTS/) ldgsts++
-            if (/ (LDG|STG)\.E[A-Z0-9.]*\.128/) wide++
+            if (/ (LDG|STG)\.E[A-Z0-9.]*\.128| LDGSTS[A-Z0-9.]*\.128/) wide++
             if (/ (LDL|STL)/) local++
         }
         END { flush() }'

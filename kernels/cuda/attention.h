@@ -2,7 +2,7 @@
  *
  *   attention_cuda.cu            the passes, the forward in BF16
  *   attention_backward_cuda.cu   the backward in BF16
- *   attention_plain_cuda.cu      both in float, and in BF16 for heads of more than ATTENTION_MOST_DIM channels
+ *   attention_plain_cuda.cu      both in float, and in BF16 for heads that attention_has_mma refuses
  *
  * No matrix of tokens x tokens is ever in memory. A block owns some rows of one head of one image and meets all the
  * other tokens, its columns, a tile at a time (Dao et al. 2022; Dao 2023):
@@ -22,24 +22,27 @@
 
 #include "kernels/cuda/elementwise.h"
 
-enum { ATTENTION_MOST_DIM = 512 };
-
 #define ATTENTION_LOG2E 1.4426950408889634f
 
 struct attention_shape {
     int tokens, heads, dim;
-    int64_t step; /* elements from a token to the next */
-    bool whole;   /* every head of every token begins at a multiple of 16 bytes and is as long */
+    int step;   /* elements from a token to the next; those of an image are counted in ints */
+    bool whole; /* every head of every token begins at a multiple of 16 bytes and is as long */
     float scale;
 };
 
-/* The passes in float, of rows without a result of their own in attention_cuda.cu. */
+/* Heads that the BF16 kernels take: tiles of 512 channels are the largest, and copies are of 16 bytes. */
+static inline bool attention_has_mma(dg_dtype dtype, const attention_shape &s) {
+    return dtype == DG_BF16 && s.whole && s.dim <= 512;
+}
+
+/* Both passes in float. delta[n, heads, tokens] is d_o . o. */
 void dg_cuda_attention_plain_fwd(const dg_exec *exec, const attention_shape &s, const dg_tensor *q, const dg_tensor *k,
                                  const dg_tensor *v, const dg_tensor *o, float *lse);
 void dg_cuda_attention_plain_bwd(const dg_exec *exec, const attention_shape &s, const dg_tensor *q, const dg_tensor *k,
                                  const dg_tensor *v, const float *lse, const float *delta, const dg_tensor *d_o,
                                  const dg_tensor *dq, const dg_tensor *dk, const dg_tensor *dv);
-/* The backward in BF16; delta[n, heads, tokens] is d_o . o. */
+/* The backward in BF16. */
 void dg_cuda_attention_mma_bwd(const dg_exec *exec, const attention_shape &s, const dg_tensor *q, const dg_tensor *k,
                                const dg_tensor *v, const float *lse, const float *delta, const dg_tensor *d_o,
                                const dg_tensor *dq, const dg_tensor *dk, const dg_tensor *dv);
@@ -57,17 +60,20 @@ struct attention_place {
 static __device__ __forceinline__ attention_place attention_block(const attention_shape &s, int rows, int slices = 1) {
     const int tiles = attention_tiles(s.tokens, rows), block = (int)blockIdx.x / slices, head = block / tiles;
     const int64_t image = head / s.heads;
-    return {block % tiles * rows, (int)blockIdx.x % slices, head, image * s.tokens * s.step + head % s.heads * s.dim};
+    return {block % tiles * rows, (int)blockIdx.x % slices, head,
+            image * s.tokens * s.step + (int64_t)(head % s.heads) * s.dim};
 }
 
 /* ---- BF16: tiles ----
  *
  * GROUPS of 16 rows, each with SLICES warps of SLICE channels; COLUMNS tokens a step, STAGES of them in shared memory:
- * with two, a step's tiles arrive while the step before computes. All fit in the 99 KiB that every architecture has.
+ * with two, a step's tiles arrive while the step before computes; registers for BLOCKS blocks on a multiprocessor. All
+ * fit in the 99 KiB of shared memory that every architecture has.
  * Tokens in shared memory are 8 elements further apart than their channels: an odd number of 16-byte units, so that the
  * 8 rows of a matrix that ldmatrix reads lie in different banks. */
-template <int SLICE_, int SLICES_, int GROUPS_, int COLUMNS_, int STAGES_> struct attention_tile {
+template <int SLICE_, int SLICES_, int GROUPS_, int COLUMNS_, int STAGES_, int BLOCKS_> struct attention_tile {
     static constexpr int SLICE = SLICE_, SLICES = SLICES_, GROUPS = GROUPS_, COLUMNS = COLUMNS_, STAGES = STAGES_;
+    static constexpr int BLOCKS = BLOCKS_;
     static constexpr int DIM = SLICE * SLICES, PITCH = DIM + 8, ROWS = 16 * GROUPS;
     static constexpr int WARPS = GROUPS * SLICES, THREADS = 32 * WARPS;
     static constexpr int ROW_ELEMENTS = ROWS * PITCH, COLUMN_ELEMENTS = COLUMNS * PITCH; /* of a tensor's tile */
@@ -79,43 +85,50 @@ template <int SLICE_, int SLICES_, int GROUPS_, int COLUMNS_, int STAGES_> struc
     }
 };
 
-/* Calls kernels for a tile's shared memory; above 48 KiB it has to be asked for. A refusal is what dg_cuda_launched
- * then reports. */
+/* More than 48 KiB of dynamic shared memory have to be asked for. A refusal is what dg_cuda_launched then reports. */
 template <class K> static inline void attention_allow_shared(K kernel, int bytes) {
     if (bytes > 48 << 10)
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 }
 
-/* COUNT tokens of a head, from `first`, to a tile; tokens and channels beyond the head are zero. Asynchronous copies of
- * 16 bytes, or element by element where addresses are not multiples of that. */
+/* The warp's place: its group of 16 rows, and its slice of the channels. */
+template <class TILE> static __device__ __forceinline__ int attention_group() {
+    return (int)(threadIdx.x >> 5) / TILE::SLICES;
+}
+template <class TILE> static __device__ __forceinline__ int attention_slice() {
+    return (int)(threadIdx.x >> 5) % TILE::SLICES;
+}
+/* Where the warp's rows and channels begin in a tile of rows. */
+template <class TILE> static __device__ __forceinline__ int attention_corner() {
+    return attention_group<TILE>() * 16 * TILE::PITCH + attention_slice<TILE>() * TILE::SLICE;
+}
+
+/* COUNT tokens of a head, from `first`, to a tile; tokens and channels beyond the head are zero. A thread keeps to its
+ * channels. Asynchronous. Beyond the head, no byte is read: 0 of 16 are valid. */
 template <class TILE, int COUNT>
 static __device__ __forceinline__ void attention_load(const attention_shape &s, const __nv_bfloat16 *from, int first,
                                                       __nv_bfloat16 *tile) {
-    constexpr int CHUNKS = TILE::DIM / 8;
-    if (s.whole) {
-        for (int i = threadIdx.x; i < COUNT * CHUNKS; i += TILE::THREADS) {
-            const int row = i / CHUNKS, channel = i % CHUNKS * 8;
-            const bool inside = first + row < s.tokens && channel < s.dim;
-            cp_async16(tile + row * TILE::PITCH + channel, inside ? from + (first + row) * s.step + channel : from,
-                       inside ? 16 : 0);
-        }
-    } else {
-#pragma unroll 1
-        for (int i = threadIdx.x; i < COUNT * CHUNKS; i += TILE::THREADS) {
-            const int row = i / CHUNKS, channel = i % CHUNKS * 8, left = first + row < s.tokens ? s.dim - channel : 0;
-            float chunk[8];
-            dg_load_run(from + (first + row) * s.step + channel, left, false, chunk);
-            dg_store_vec(tile + row * TILE::PITCH + channel, chunk);
-        }
-    }
+    constexpr int CHUNKS = TILE::DIM / 8, STRIDE = TILE::THREADS / CHUNKS;
+    static_assert(TILE::THREADS % CHUNKS == 0 && COUNT % STRIDE == 0, "the threads fill the tile");
+    const int row = (int)threadIdx.x / CHUNKS, channel = (int)threadIdx.x % CHUNKS * 8;
+    const int inside = channel < s.dim ? s.tokens - first - row : 0; /* tokens, from this thread's first */
+    from += (first + row) * s.step + channel;
+    tile += row * TILE::PITCH + channel;
+#pragma unroll
+    for (int i = 0; i < COUNT; i += STRIDE)
+        cp_async16(tile + i * TILE::PITCH, from + i * s.step, i < inside ? 16 : 0);
 }
 
 /* The loop over a block's columns: the tiles of step `step` are in stage step % STAGES when compute is called.
  *   fetch(stage, step)     copies of the step's columns, by all threads
  *   compute(stage, step)
- * The copies of the rows, started before, are waited for with those of the first step. */
+ * The copies of the rows, started before, are waited for with those of the first step. Warps without a row only copy;
+ * but not those that have a barrier in compute, for the scores of their slices. */
 template <class TILE, class FETCH, class COMPUTE>
-static __device__ __forceinline__ void attention_steps(int steps, FETCH fetch, COMPUTE compute) {
+static __device__ __forceinline__ void attention_steps(const attention_shape &s, int first_row, FETCH fetch,
+                                                       COMPUTE compute) {
+    const int steps = attention_tiles(s.tokens, TILE::COLUMNS);
+    const bool idle = TILE::SLICES == 1 && first_row + attention_group<TILE>() * 16 >= s.tokens;
     if (TILE::STAGES == 2) {
         fetch(0, 0);
         cp_async_commit_group();
@@ -130,10 +143,11 @@ static __device__ __forceinline__ void attention_steps(int steps, FETCH fetch, C
         cp_async_wait_group<0>();
         __syncthreads();
         if (TILE::STAGES == 2 && step + 1 < steps) { /* all have computed step - 1, whose tiles these replace */
-            fetch(step + 1 & 1, step + 1);
+            fetch(~step & 1, step + 1);
             cp_async_commit_group();
         }
-        compute(TILE::STAGES == 2 ? step & 1 : 0, step);
+        if (!idle)
+            compute(TILE::STAGES == 2 ? step & 1 : 0, step);
     }
 }
 
@@ -141,17 +155,6 @@ static __device__ __forceinline__ void attention_steps(int steps, FETCH fetch, C
  *
  * A warp's tile of 16 x 8*N is float[N][4], the fragments of gpu_warp.h: with g = lane / 4 and t = lane % 4 the numbers
  * of piece j are (g, 8j + 2t), (g, 8j + 2t + 1), (g + 8, 8j + 2t), (g + 8, 8j + 2t + 1). */
-
-template <class TILE> static __device__ __forceinline__ int attention_group() {
-    return (int)(threadIdx.x >> 5) / TILE::SLICES;
-}
-template <class TILE> static __device__ __forceinline__ int attention_slice() {
-    return (int)(threadIdx.x >> 5) % TILE::SLICES;
-}
-/* Where the warp's rows and channels begin in a tile of rows. */
-template <class TILE> static __device__ __forceinline__ int attention_corner() {
-    return attention_group<TILE>() * 16 * TILE::PITCH + attention_slice<TILE>() * TILE::SLICE;
-}
 
 static __device__ __forceinline__ uint32_t attention_pair(float low, float high) {
     const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
@@ -249,12 +252,12 @@ static __device__ __forceinline__ void attention_store(const attention_shape &s,
             dg_store_vec(tile + ((lane >> 2) + 8 * half) * TILE::PITCH + c * 8 + 2 * (lane & 3), pair);
         }
     __syncwarp();
-#pragma unroll 1
     for (int i = lane; i < 16 * CHUNKS; i += 32) {
-        const int row = i / CHUNKS, within = i % CHUNKS * 8, channel = from_channel + within;
+        const int row = first + i / CHUNKS, within = i % CHUNKS * 8, channel = from_channel + within;
         float run[8];
-        dg_load_vec(tile + row * TILE::PITCH + within, run);
-        dg_store_run(to + (first + row) * s.step + channel, first + row < s.tokens ? s.dim - channel : 0, s.whole, run);
+        dg_load_vec(tile + i / CHUNKS * TILE::PITCH + within, run);
+        if (row < s.tokens && channel < s.dim)
+            dg_store_vec(to + row * s.step + channel, run);
     }
 }
 

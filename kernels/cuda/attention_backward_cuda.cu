@@ -42,7 +42,7 @@ static __device__ __forceinline__ void differentiate(const attention_shape &s, c
  * tile's by mma, tiles one after the other. Each block reads its rows once and all columns of the head, which the
  * head's other blocks keep in the L2 cache. */
 template <class TILE, bool KEYS>
-static __global__ void __launch_bounds__(TILE::THREADS)
+static __global__ void __launch_bounds__(TILE::THREADS, KEYS ? TILE::BLOCKS : TILE::BLOCKS + 1)
     attention_bwd_kernel(attention_shape s, const __nv_bfloat16 *first_rows, const __nv_bfloat16 *second_rows,
                          const __nv_bfloat16 *first_columns, const __nv_bfloat16 *second_columns, const float *lse,
                          const float *delta, __nv_bfloat16 *from_first, __nv_bfloat16 *from_second) {
@@ -62,7 +62,7 @@ static __global__ void __launch_bounds__(TILE::THREADS)
     attention_load<TILE, TILE::ROWS>(s, first_rows + at.from, at.first, rows);
     attention_load<TILE, TILE::ROWS>(s, second_rows + at.from, at.first, rows + TILE::ROW_ELEMENTS);
     attention_steps<TILE>(
-        attention_tiles(s.tokens, TILE::COLUMNS),
+        s, at.first,
         [&](int stage, int step) {
             const int first = step * TILE::COLUMNS;
             __nv_bfloat16 *const to = columns + stage * 2 * TILE::COLUMN_ELEMENTS;
@@ -111,15 +111,15 @@ void dg_cuda_attention_mma_bwd(const dg_exec *exec, const attention_shape &s, co
                                const dg_tensor *v, const float *lse, const float *delta, const dg_tensor *d_o,
                                const dg_tensor *dq, const dg_tensor *dk, const dg_tensor *dv) {
     if (s.dim <= 16)
-        mma_bwd<attention_tile<16, 1, 4, 64, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
+        mma_bwd<attention_tile<16, 1, 4, 64, 2, 3>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
     else if (s.dim <= 32)
-        mma_bwd<attention_tile<32, 1, 4, 64, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
+        mma_bwd<attention_tile<32, 1, 4, 64, 2, 3>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
     else if (s.dim <= 64)
-        mma_bwd<attention_tile<64, 1, 4, 64, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
+        mma_bwd<attention_tile<64, 1, 4, 32, 2, 3>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
     else if (s.dim <= 128)
-        mma_bwd<attention_tile<128, 1, 4, 32, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
+        mma_bwd<attention_tile<128, 1, 4, 32, 2, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
     else if (s.dim <= 256)
-        mma_bwd<attention_tile<128, 2, 2, 16, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
+        mma_bwd<attention_tile<128, 2, 2, 16, 2, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
     else
-        mma_bwd<attention_tile<128, 4, 1, 16, 1>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
+        mma_bwd<attention_tile<128, 4, 1, 16, 1, 2>>(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
 }

@@ -65,7 +65,7 @@ static __device__ __forceinline__ void write_rows(const attention_shape &s, cons
  * values of STAGES steps. Sums run over the keys in order, a tile's by mma, tiles one after the other. Each block reads
  * its queries once and all keys and values of the head, which the head's other blocks keep in the L2 cache. */
 template <class TILE>
-static __global__ void __launch_bounds__(TILE::THREADS)
+static __global__ void __launch_bounds__(TILE::THREADS, TILE::BLOCKS)
     attention_fwd_kernel(attention_shape s, const __nv_bfloat16 *q, const __nv_bfloat16 *k, const __nv_bfloat16 *v,
                          __nv_bfloat16 *o, float *lse) {
     DYN_SHARED(__nv_bfloat16, queries);
@@ -81,7 +81,7 @@ static __global__ void __launch_bounds__(TILE::THREADS)
         rows.out[c][0] = rows.out[c][1] = rows.out[c][2] = rows.out[c][3] = 0.0f;
     attention_load<TILE, TILE::ROWS>(s, q + at.from, at.first, queries);
     attention_steps<TILE>(
-        attention_tiles(s.tokens, TILE::COLUMNS),
+        s, at.first,
         [&](int stage, int step) {
             __nv_bfloat16 *keys = columns + stage * 2 * TILE::COLUMN_ELEMENTS;
             attention_load<TILE, TILE::COLUMNS>(s, k + at.from, step * TILE::COLUMNS, keys);
@@ -121,17 +121,17 @@ static void mma_fwd(const dg_exec *exec, const attention_shape &s, const dg_tens
 static void mma_fwd_of(const dg_exec *exec, const attention_shape &s, const dg_tensor *q, const dg_tensor *k,
                        const dg_tensor *v, const dg_tensor *o, float *lse) {
     if (s.dim <= 16)
-        mma_fwd<attention_tile<16, 1, 4, 64, 2>>(exec, s, q, k, v, o, lse);
+        mma_fwd<attention_tile<16, 1, 4, 64, 2, 6>>(exec, s, q, k, v, o, lse);
     else if (s.dim <= 32)
-        mma_fwd<attention_tile<32, 1, 4, 64, 2>>(exec, s, q, k, v, o, lse);
+        mma_fwd<attention_tile<32, 1, 4, 64, 2, 5>>(exec, s, q, k, v, o, lse);
     else if (s.dim <= 64)
-        mma_fwd<attention_tile<64, 1, 4, 64, 2>>(exec, s, q, k, v, o, lse);
+        mma_fwd<attention_tile<64, 1, 4, 64, 2, 4>>(exec, s, q, k, v, o, lse);
     else if (s.dim <= 128)
-        mma_fwd<attention_tile<128, 1, 4, 32, 2>>(exec, s, q, k, v, o, lse);
+        mma_fwd<attention_tile<128, 1, 4, 32, 2, 3>>(exec, s, q, k, v, o, lse);
     else if (s.dim <= 256)
-        mma_fwd<attention_tile<256, 1, 4, 32, 2>>(exec, s, q, k, v, o, lse);
+        mma_fwd<attention_tile<256, 1, 4, 32, 2, 2>>(exec, s, q, k, v, o, lse);
     else
-        mma_fwd<attention_tile<128, 4, 2, 16, 1>>(exec, s, q, k, v, o, lse);
+        mma_fwd<attention_tile<128, 4, 2, 16, 1, 2>>(exec, s, q, k, v, o, lse);
 }
 
 /* ---- delta ---- */
@@ -180,11 +180,12 @@ size_t DG_CUDA(attention_workspace_bytes)(const dg_attention_desc *desc) {
     return (size_t)(desc->n * desc->heads * desc->tokens) * sizeof(float);
 }
 
-/* Tokens, channels of a head and blocks are counted in ints. */
+/* The elements of an image, its last tile filled up, and the blocks of a batch are counted in ints. */
 static dg_status check(const dg_exec *exec, const dg_attention_desc *d) {
-    const int64_t most = 1 << 24;
-    if (d->n <= 0 || d->tokens <= 0 || d->heads <= 0 || d->head_dim <= 0 || d->tokens > most || d->heads > most ||
-        d->head_dim > most || d->n > INT_MAX / d->heads / ((d->tokens + 15) / 16) / ((d->head_dim + 255) / 256))
+    const int64_t most = INT_MAX;
+    if (d->n <= 0 || d->tokens <= 0 || d->heads <= 0 || d->head_dim <= 0 || d->heads > most / d->head_dim ||
+        d->tokens + 128 > most / (d->heads * d->head_dim) ||
+        d->n > most / d->heads / ((d->tokens + 15) / 16) / ((d->head_dim + 255) / 256))
         return dg_fail(exec->ctx, DG_EINVAL, "attention: the GPU takes no %lld images of %lld tokens, %lld x %lld",
                        (long long)d->n, (long long)d->tokens, (long long)d->heads, (long long)d->head_dim);
     return DG_OK;
@@ -194,7 +195,7 @@ static attention_shape shape_of(const dg_attention_desc *d, std::initializer_lis
     attention_shape s = {};
     const dg_dtype dtype = (*tensors.begin())->dtype;
     s.tokens = (int)d->tokens, s.heads = (int)d->heads, s.dim = (int)d->head_dim;
-    s.step = d->heads * d->head_dim;
+    s.step = (int)(d->heads * d->head_dim);
     s.whole = s.dim % dg_cuda_vector(dtype) == 0 && dg_cuda_aligned(tensors, dg_cuda_vector(dtype));
     s.scale = 1.0f / sqrtf((float)d->head_dim);
     return s;
@@ -206,7 +207,7 @@ dg_status DG_CUDA(attention_fwd)(dg_exec *exec, const dg_attention_desc *desc, c
     if (status != DG_OK)
         return status;
     const attention_shape s = shape_of(desc, {q, k, v, o});
-    if (q->dtype == DG_BF16 && s.dim <= ATTENTION_MOST_DIM)
+    if (attention_has_mma(q->dtype, s))
         mma_fwd_of(exec, s, q, k, v, o, lse);
     else
         dg_cuda_attention_plain_fwd(exec, s, q, k, v, o, lse);
@@ -227,7 +228,7 @@ dg_status DG_CUDA(attention_bwd_data)(dg_exec *exec, const dg_attention_desc *de
     const attention_shape s = shape_of(desc, {q, k, v, o, d_o, dq, dk, dv});
     float *delta = (float *)exec->workspace;
     compute_delta(exec, s, o, d_o, delta);
-    if (q->dtype == DG_BF16 && s.dim <= ATTENTION_MOST_DIM)
+    if (attention_has_mma(q->dtype, s))
         dg_cuda_attention_mma_bwd(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);
     else
         dg_cuda_attention_plain_bwd(exec, s, q, k, v, lse, delta, d_o, dq, dk, dv);

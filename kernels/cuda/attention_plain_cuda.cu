@@ -17,40 +17,37 @@ enum {
     PLAIN_WEIGHTS = PLAIN_TILE * PLAIN_PITCH,
 };
 
-/* Channels channel .. channel + 3 of a token, zero beyond the head. */
+/* A channel of a token, zero beyond the head. */
 template <class T>
-static __device__ __forceinline__ void plain_fetch(const attention_shape &s, const T *from, int token, int channel,
-                                                   float (&out)[4]) {
-    dg_load_run(from + token * s.step + channel, token < s.tokens ? s.dim - channel : 0, s.whole, out);
+static __device__ __forceinline__ float plain_load(const attention_shape &s, const T *from, int token, int channel) {
+    return token < s.tokens && channel < s.dim ? dg_load(from + token * s.step + channel) : 0.0f;
 }
 
-/* out[i][j] = rows[first_row + 4y + i] . columns[first_column + x + 16j]. A chunk's loads are under way while the one
- * before is multiplied. */
+/* out[i][j] = rows[first_row + 4y + i] . columns[first_column + x + 16j]. */
 template <class T>
 static __device__ __forceinline__ void plain_scores(const attention_shape &s, const T *rows, int first_row,
                                                     const T *columns, int first_column, float *chunk,
                                                     float (&out)[4][4]) {
-    const int x = threadIdx.x % 16, y = threadIdx.x / 16, token = threadIdx.x / 4, channel = threadIdx.x % 4 * 4;
+    const int x = threadIdx.x % 16, y = threadIdx.x / 16;
     float *const left = chunk, *const right = chunk + PLAIN_DEPTH * PLAIN_PITCH;
-    float row[4], column[4];
-    plain_fetch(s, rows, first_row + token, channel, row);
-    plain_fetch(s, columns, first_column + token, channel, column);
 #pragma unroll
     for (int i = 0; i < 16; i++)
         out[i / 4][i % 4] = 0.0f;
     for (int first = 0; first < s.dim; first += PLAIN_DEPTH) {
+        float row[4], column[4]; /* channel x of tokens y, y + 16, ... */
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            row[i] = plain_load(s, rows, first_row + y + 16 * i, first + x);
+            column[i] = plain_load(s, columns, first_column + y + 16 * i, first + x);
+        }
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            left[(channel + i) * PLAIN_PITCH + token] = row[i];
-            right[(channel + i) * PLAIN_PITCH + token] = column[i];
+            left[x * PLAIN_PITCH + y + 16 * i] = row[i];
+            right[x * PLAIN_PITCH + y + 16 * i] = column[i];
         }
         __syncthreads();
-        if (first + PLAIN_DEPTH < s.dim) {
-            plain_fetch(s, rows, first_row + token, first + PLAIN_DEPTH + channel, row);
-            plain_fetch(s, columns, first_column + token, first + PLAIN_DEPTH + channel, column);
-        }
-#pragma unroll
+#pragma unroll 4
         for (int c = 0; c < PLAIN_DEPTH; c++) {
             float a[4];
             dg_load_vec(left + c * PLAIN_PITCH + 4 * y, a);
@@ -80,18 +77,18 @@ template <int WIDE, class T>
 static __device__ __forceinline__ void plain_gather(const attention_shape &s, const float *weights, const T *columns,
                                                     int first_column, int first_channel, float *chunk,
                                                     float (&out)[4][WIDE]) {
-    constexpr int WIDTH = 16 * WIDE, COUNT = WIDE > 8 ? 8 : 16, RUNS = WIDTH / 4;
+    constexpr int WIDTH = 16 * WIDE, COUNT = WIDE > 8 ? 8 : 16;
     static_assert(COUNT * WIDTH <= PLAIN_CHUNK, "a chunk of values has room");
     const int x = threadIdx.x % 16, y = threadIdx.x / 16;
     for (int first = 0; first < PLAIN_TILE && first_column + first < s.tokens; first += COUNT) {
         __syncthreads();
-        for (int i = threadIdx.x; i < COUNT * RUNS; i += PLAIN_THREADS) {
-            float run[4];
-            plain_fetch(s, columns, first_column + first + i / RUNS, first_channel + i % RUNS * 4, run);
-            dg_store_vec(chunk + 4 * i, run);
+#pragma unroll
+        for (int i = 0; i < COUNT * WIDTH; i += PLAIN_THREADS) {
+            const int at = i + (int)threadIdx.x;
+            chunk[at] = plain_load(s, columns, first_column + first + at / WIDTH, first_channel + at % WIDTH);
         }
         __syncthreads();
-#pragma unroll
+#pragma unroll 2
         for (int c = 0; c < COUNT; c++) {
             float w[4];
             dg_load_vec(weights + (first + c) * PLAIN_PITCH + 4 * y, w);
@@ -135,7 +132,7 @@ static __device__ __forceinline__ float plain_row_sum(float v) {
 
 /* Block: 64 queries of a head, and 16 * WIDE channels of their results. Shared: a chunk, and the weights of a step. */
 template <int WIDE, class T>
-static __global__ void __launch_bounds__(PLAIN_THREADS)
+static __global__ void __launch_bounds__(PLAIN_THREADS, WIDE <= 4 ? 2 : 1)
     attention_plain_fwd_kernel(attention_shape s, const T *q, const T *k, const T *v, T *o, float *lse) {
     DYN_SHARED(float, chunk);
     float *const weights = chunk + PLAIN_CHUNK;
@@ -210,9 +207,9 @@ static __device__ __forceinline__ void plain_differentiate(const attention_shape
 }
 
 /* Rows and columns are as in attention_backward_cuda.cu. Block: 64 queries, or keys, of a head, and 16 * WIDE channels
- * of their results. Shared: a chunk, and the weights of a step; P takes the place of dS when that is done with. */
+ * of their results. Shared: a chunk, and a step's dS and, for keys, P. */
 template <int WIDE, bool KEYS, class T>
-static __global__ void __launch_bounds__(PLAIN_THREADS)
+static __global__ void __launch_bounds__(PLAIN_THREADS, WIDE <= 4 ? 2 : 1)
     attention_plain_bwd_kernel(attention_shape s, const T *first_rows, const T *second_rows, const T *first_columns,
                                const T *second_columns, const float *lse, const float *delta, T *from_first,
                                T *from_second) {
@@ -228,12 +225,11 @@ static __global__ void __launch_bounds__(PLAIN_THREADS)
         plain_scores(s, second_rows + at.from, at.first, second_columns + at.from, first, chunk, dscores);
         plain_differentiate<KEYS>(s, lse, delta, at.first, first, scores, dscores);
         plain_share(dscores, weights);
+        if constexpr (KEYS)
+            plain_share(scores, weights + PLAIN_WEIGHTS);
         plain_gather(s, weights, first_columns + at.from, first, first_channel, chunk, ds_sum);
-        if constexpr (KEYS) {
-            __syncthreads();
-            plain_share(scores, weights);
-            plain_gather(s, weights, second_columns + at.from, first, first_channel, chunk, p_sum);
-        }
+        if constexpr (KEYS)
+            plain_gather(s, weights + PLAIN_WEIGHTS, second_columns + at.from, first, first_channel, chunk, p_sum);
     }
     plain_store(s, ds_sum, {s.scale, s.scale, s.scale, s.scale}, from_first + at.from, at.first, first_channel);
     if constexpr (KEYS)
@@ -242,8 +238,10 @@ static __global__ void __launch_bounds__(PLAIN_THREADS)
 
 /* Calls f(T *, dg_width<WIDE>) with the channels per thread that fit the head. */
 template <class F> static void plain_wide(dg_dtype dtype, int dim, F f) {
-    if (dtype == DG_BF16)
-        f((__nv_bfloat16 *)nullptr, dg_width<16>()); /* narrower ones have mma */
+    if (dtype == DG_BF16 && dim <= 64) /* rare: most have mma */
+        f((__nv_bfloat16 *)nullptr, dg_width<4>());
+    else if (dtype == DG_BF16)
+        f((__nv_bfloat16 *)nullptr, dg_width<8>());
     else if (dim <= 16)
         f((float *)nullptr, dg_width<1>());
     else if (dim <= 32)
@@ -256,7 +254,9 @@ template <class F> static void plain_wide(dg_dtype dtype, int dim, F f) {
         f((float *)nullptr, dg_width<16>());
 }
 
-static constexpr int plain_shared = (PLAIN_CHUNK + PLAIN_WEIGHTS) * (int)sizeof(float);
+static constexpr int plain_shared(int weights) {
+    return (PLAIN_CHUNK + weights * PLAIN_WEIGHTS) * (int)sizeof(float);
+}
 
 static unsigned plain_blocks(const attention_shape &s, const dg_tensor *q, int width) {
     return (unsigned)(q->dims[0] * s.heads * attention_tiles(s.tokens, PLAIN_TILE) * attention_tiles(s.dim, width));
@@ -267,7 +267,7 @@ void dg_cuda_attention_plain_fwd(const dg_exec *exec, const attention_shape &s, 
     plain_wide(q->dtype, s.dim, [&](auto *t, auto width) {
         using T = std::remove_pointer_t<decltype(t)>;
         constexpr int WIDE = decltype(width)::value;
-        LAUNCH((attention_plain_fwd_kernel<WIDE, T>), plain_blocks(s, q, 16 * WIDE), PLAIN_THREADS, plain_shared,
+        LAUNCH((attention_plain_fwd_kernel<WIDE, T>), plain_blocks(s, q, 16 * WIDE), PLAIN_THREADS, plain_shared(1),
                dg_cuda_stream(exec), s, (const T *)q->data, (const T *)k->data, (const T *)v->data, (T *)o->data, lse);
     });
 }
@@ -279,11 +279,11 @@ void dg_cuda_attention_plain_bwd(const dg_exec *exec, const attention_shape &s, 
         using T = std::remove_pointer_t<decltype(t)>;
         constexpr int WIDE = decltype(width)::value;
         const unsigned blocks = plain_blocks(s, q, 16 * WIDE);
-        LAUNCH((attention_plain_bwd_kernel<WIDE, false, T>), blocks, PLAIN_THREADS, plain_shared, dg_cuda_stream(exec),
-               s, (const T *)q->data, (const T *)d_o->data, (const T *)k->data, (const T *)v->data, lse, delta,
-               (T *)dq->data, (T *)nullptr);
-        LAUNCH((attention_plain_bwd_kernel<WIDE, true, T>), blocks, PLAIN_THREADS, plain_shared, dg_cuda_stream(exec),
-               s, (const T *)k->data, (const T *)v->data, (const T *)q->data, (const T *)d_o->data, lse, delta,
-               (T *)dk->data, (T *)dv->data);
+        LAUNCH((attention_plain_bwd_kernel<WIDE, false, T>), blocks, PLAIN_THREADS, plain_shared(1),
+               dg_cuda_stream(exec), s, (const T *)q->data, (const T *)d_o->data, (const T *)k->data,
+               (const T *)v->data, lse, delta, (T *)dq->data, (T *)nullptr);
+        LAUNCH((attention_plain_bwd_kernel<WIDE, true, T>), blocks, PLAIN_THREADS, plain_shared(2),
+               dg_cuda_stream(exec), s, (const T *)k->data, (const T *)v->data, (const T *)q->data,
+               (const T *)d_o->data, lse, delta, (T *)dk->data, (T *)dv->data);
     });
 }

@@ -44,7 +44,7 @@ static void open_fixture(fixture *f) {
     unet->channels[0] = 8;
     unet->channels[1] = 16;
     unet->norm_num_groups = 4;
-    unet->up[0] = unet->down[1] = DG_BLOCK_PLAIN; unet->add_attention=false;
+    unet->up[0] = unet->down[1] = DG_BLOCK_ATTN;
     unet->up[1] = unet->down[0] = DG_BLOCK_PLAIN;
     unet->dropout = 0.1;
     unet->time_embedding_dim = 32;

@@ -20,7 +20,7 @@ static const dg_group_norm_desc table[] = {
     /* what a GPU cuts up: two images by pixels, whole pixels wider than a block, and both at once */
     {.n = 2, .h = 64, .w = 66, .c = 16, .groups = 2, .eps = 1e-5f, .act = DG_ACT_SILU, .embed = DG_EMBED_SHIFT},
     {.n = 2, .h = 3, .w = 5, .c = 522, .groups = 2, .eps = 1e-5f, .act = DG_ACT_SILU, .embed = DG_EMBED_SCALE_SHIFT},
-    {.n = 1, .h = 18, .w = 18, .c = 1040, .groups = 1, .eps = 1e-5f, .act = DG_ACT_NONE, .embed = DG_EMBED_SCALE_SHIFT},
+    {.n = 1, .h = 18, .w = 18, .c = 1040, .groups = 1, .eps = 1e-5f, .act = DG_ACT_NONE, .embed = DG_EMBED_NONE},
 };
 /* clang-format on */
 enum { CASES = sizeof table / sizeof *table };
