@@ -18,7 +18,12 @@ step "build"
 # The tests need one package more; who has it keeps them configured.
 tests=OFF
 if pkg-config --exists check; then tests=ON; fi
-cmake --preset release -DDIFFGEN_BUILD_TESTS=$tests >/dev/null
+# Kernels for every GPU take minutes to compile: here only for the one that is there.
+cuda=(-DDIFFGEN_CUDA=off)
+if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+    cuda=(-DDIFFGEN_CUDA=auto -DDIFFGEN_CUDA_ARCHITECTURES=native)
+fi
+cmake --preset release -DDIFFGEN_BUILD_TESTS=$tests "${cuda[@]}" >/dev/null
 cmake --build --preset release --target diffgen
 diffgen=build/release/diffgen
 

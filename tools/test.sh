@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change goes in; CI calls this. Installs what the tests need, builds the release
-# preset and runs every test, then builds the asan preset (AddressSanitizer, UndefinedBehaviorSanitizer) and runs the
-# unit and op tests under it. Fails if anything fails; on two cores it takes less than 20 minutes.
+# preset (with nvcc, where there is one: then the kernels' machine code is looked at as well) and runs every test, then
+# builds the asan preset (AddressSanitizer, UndefinedBehaviorSanitizer) and runs the unit and op tests under it, the
+# CUDA backend's on the simulator of tests/cudasim. Fails if anything fails; on two cores it takes less than 25 minutes.
 #
 #   tools/test.sh [--fast]      --fast: leave the second half out
 set -euo pipefail
@@ -21,10 +22,12 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=0
 
-# build PRESET; run PRESET CTEST-ARGUMENTS...
+# build PRESET CMAKE-ARGUMENTS...; run PRESET CTEST-ARGUMENTS...
 build() {
-    cmake --preset "$1" -DDIFFGEN_BUILD_TESTS=ON
-    cmake --build --preset "$1"
+    local preset=$1
+    shift
+    cmake --preset "$preset" -DDIFFGEN_BUILD_TESTS=ON "$@"
+    cmake --build --preset "$preset"
 }
 run() {
     local preset=$1
@@ -40,14 +43,23 @@ summary=()
 
 tools/install-packages.sh build test
 
-build release
+# What tools/quickstart.sh may have left out.
+build release -DDIFFGEN_CUDA=auto -UDIFFGEN_CUDA_ARCHITECTURES
 run release
+if [ -d build/release/kernels/CMakeFiles/diffgen_kernels_cuda.dir ]; then
+    if tools/check-sass.sh build/release >build/release/sass.txt; then
+        summary+=("machine code of the CUDA kernels: as expected")
+    else
+        summary+=("machine code of the CUDA kernels: FAILED")
+        failed=1
+    fi
+fi
 
 if [ -z "$fast" ]; then
     build asan
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
     export UBSAN_OPTIONS=print_stacktrace=1
-    run asan -E '^e2e_'
+    run asan -LE '^e2e$'
 fi
 
 echo

@@ -191,13 +191,17 @@ static const struct {
 };
 enum { BACKENDS = sizeof backends / sizeof *backends };
 
+/* Without any driver the run time speaks of one that is too old. */
 int dg_cuda_devices(char *why_none, size_t size) {
-    int count = 0;
+    int count = 0, driver = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaSuccess && count > 0)
         return count;
     cudaGetLastError();
-    snprintf(why_none, size, "%s", error == cudaSuccess ? "no CUDA device is visible" : cudaGetErrorString(error));
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        snprintf(why_none, size, "no NVIDIA driver is loaded on this machine");
+    else
+        snprintf(why_none, size, "%s", error == cudaSuccess ? "no CUDA device is visible" : cudaGetErrorString(error));
     return 0;
 }
 

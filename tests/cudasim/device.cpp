@@ -67,6 +67,10 @@ cudaError_t cudaGetDeviceCount(int *count) {
     last_error = *count ? last_error : cudaErrorNoDevice;
     return *count ? cudaSuccess : cudaErrorNoDevice;
 }
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = 13000;
+    return cudaSuccess;
+}
 cudaError_t cudaSetDevice(int device) {
     return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice, "there is one device");
 }
