@@ -82,9 +82,10 @@ part "200 steps: the losses of bf16 are within 5 % of fp32's" track
 for preset in small base; do
     part "bench $preset" timeout 60 "$diffgen" bench --preset "$preset" --device cuda --seconds 4
 done
-if [ -n "${PYTHON:-}" ]; then
-    part "beside PyTorch" tools/bench/compare.sh --diffgen "$diffgen" --device cuda --presets small,base --rounds 2
-fi
+for preset in small base; do
+    [ -z "${PYTHON:-}" ] || part "$preset beside PyTorch" timeout 150 tools/bench/compare.sh --diffgen "$diffgen" \
+        --device cuda --preset "$preset" --batch 128 --rounds 1 --seconds 4
+done
 
 title "done"
 if [ ${#failed[@]} -gt 0 ]; then

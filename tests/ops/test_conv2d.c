@@ -43,7 +43,7 @@ static const dg_conv2d_desc table[] = {
     K1(3, 1, 1, 128, 50, .bias = true),
     K1(5, 1, 1, 13, 48, .bias = false),
     K1(16, 1, 1, 128, 160, .bias = true),
-#ifdef DG_TEST_CUDA
+#ifdef DG_CUDASIM
     K3(2, 12, 20, 80, 72, .bias = true), /* several of the largest tiles; the simulator takes its time */
 #else
     K3(2, 32, 32, 64, 64, .bias = true), /* large */

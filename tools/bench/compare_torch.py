@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""diffgen against PyTorch + diffusers on this machine: the same network, batch and threads, float32, one run.
+"""diffgen against PyTorch + diffusers on this machine: the same network, batch and threads, one run; float32 on the
+CPU, bf16 (PyTorch: autocast) with --device cuda.
 
-    tools/bench/compare.sh [--preset tiny] [--batch 64] [--threads 2] ...
+    tools/bench/compare.sh [--preset tiny] [--batch 64] [--threads 2] [--device cuda] ...
 
 Needs torch and diffusers in a virtual environment of your own, and a built diffgen; nothing else of diffgen needs
 Python. Rounds of diffgen and of each PyTorch variant alternate, each in a process of its own, so that a machine that
@@ -10,7 +11,8 @@ slows down slows everyone; the table shows the median round.
 A training step is what diffusers' train_unconditional.py does: draw noise and timesteps, add the noise, forward, mean
 squared error, backward, clip the gradient norm, AdamW, learning rate, EMA. Images lie ready in memory. Sampling is DDIM
 in a plain loop. PyTorch's variants: eager as a user writes it; eager with channels-last memory and the fused optimiser,
-whichever is faster; on request torch.compile (--variants eager,channels_last,compile), its compile time not counted.
+whichever is faster; torch.compile with both of these on a GPU, and elsewhere on request (--variants
+eager,channels_last,compile), its compile time not counted.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-VARIANTS = {"eager": {}, "channels_last": {"channels_last": True, "fused": True}, "compile": {"compile": True}}
+VARIANTS = {"eager": {}, "channels_last": {"channels_last": True, "fused": True}, "compile": {"channels_last": True, "fused": True, "compile": True}}
 
 
 def load_preset(name):
@@ -49,7 +51,8 @@ class TorchSide:
             config["sample_size"] = args.resolution
         self.args, self.config = args, config
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = UNet2DModel.from_config(config).to(memory_format=self.format)
+        self.device = torch.device(args.device)
+        self.model = UNet2DModel.from_config(config).to(self.device, memory_format=self.format)
         self.call = torch.compile(self.model) if compile else self.model
         training = preset["training"]
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=training["lr"], fused=fused or None,
@@ -62,20 +65,29 @@ class TorchSide:
         self.sampler = DDIMScheduler.from_config(preset["scheduler"])
         size = config["sample_size"]
         self.shape = (args.batch, config["in_channels"], size, size)
-        self.images = torch.rand(self.shape).mul(2).sub(1).contiguous(memory_format=self.format)
-        self.labels = torch.randint(config["num_class_embeds"], (args.batch,))
+        self.images = torch.rand(self.shape, device=self.device).mul(2).sub(1).contiguous(memory_format=self.format)
+        self.labels = torch.randint(config["num_class_embeds"], (args.batch,), device=self.device)
+
+    def autocast(self):
+        on_gpu = self.device.type == "cuda"
+        return self.torch.autocast(self.device.type, dtype=self.torch.bfloat16, enabled=on_gpu)
+
+    def synchronise(self):
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize()
 
     def train_step(self):
         torch = self.torch
-        noise = torch.randn(self.shape).contiguous(memory_format=self.format)
-        t = torch.randint(self.noise_scheduler.config.num_train_timesteps, (self.args.batch,))
+        noise = torch.randn(self.shape, device=self.device).contiguous(memory_format=self.format)
+        t = torch.randint(self.noise_scheduler.config.num_train_timesteps, (self.args.batch,), device=self.device)
         noisy = self.noise_scheduler.add_noise(self.images, noise, t)
         if self.noise_scheduler.config.prediction_type == "v_prediction":
             target = self.noise_scheduler.get_velocity(self.images, noise, t)
         else:
             target = noise
-        out = self.call(noisy, t, class_labels=self.labels, return_dict=False)[0]
-        loss = torch.nn.functional.mse_loss(out, target)
+        with self.autocast():
+            out = self.call(noisy, t, class_labels=self.labels, return_dict=False)[0]
+        loss = torch.nn.functional.mse_loss(out.float(), target)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -87,18 +99,21 @@ class TorchSide:
     def sample(self, steps):
         torch = self.torch
         self.sampler.set_timesteps(steps)
-        x = torch.randn(self.shape).contiguous(memory_format=self.format)
+        x = torch.randn(self.shape, device=self.device).contiguous(memory_format=self.format)
         for t in self.sampler.timesteps:
-            out = self.call(x, t, class_labels=self.labels, return_dict=False)[0]
-            x = self.sampler.step(out, t, x).prev_sample
+            with self.autocast():
+                out = self.call(x, t, class_labels=self.labels, return_dict=False)[0]
+            x = self.sampler.step(out.float(), t, x).prev_sample
         return x.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
     def timed(self, work, seconds, minimum):
         """Repetitions a second of `work`, over at least `minimum` repetitions."""
+        self.synchronise()
         start, count = time.perf_counter(), 0
         while count < minimum or time.perf_counter() - start < seconds:
             work()
             count += 1
+        self.synchronise()
         return count / (time.perf_counter() - start)
 
     def measure(self):
@@ -128,7 +143,7 @@ def run_json(command):
 
 def run_diffgen(args):
     command = [args.diffgen, "bench", "--preset", args.preset, "--batch", str(args.batch),
-               "--threads", str(args.threads), "--seconds", str(args.seconds), "--json"]
+               "--threads", str(args.threads), "--seconds", str(args.seconds), "--device", args.device, "--json"]
     if args.resolution:
         command += ["--resolution", str(args.resolution)]
     result = run_json(command)
@@ -138,7 +153,8 @@ def run_diffgen(args):
 
 def run_worker(args, variant, steps):
     command = [sys.executable, __file__, "--worker", variant, "--preset", args.preset, "--batch", str(args.batch),
-               "--threads", str(args.threads), "--seconds", str(args.seconds), "--sample-steps", str(steps)]
+               "--threads", str(args.threads), "--seconds", str(args.seconds), "--sample-steps", str(steps),
+               "--device", args.device]
     if args.resolution:
         command += ["--resolution", str(args.resolution)]
     return run_json(command)
@@ -157,7 +173,8 @@ def report(args, rounds, steps):
     median, best = ({name: {what: pick(r[what] for r in results) for what in ("train", "sample")}
                      for name, results in rounds.items()} for pick in (statistics.median, max))
     ours = median.get("diffgen")
-    print(f"\n{args.preset}, batch {args.batch}, {args.threads} threads, float32, {args.rounds} rounds; {cpu_name()}")
+    print(f"\n{args.preset}, batch {args.batch}, {args.threads} threads, {'bf16' if args.device == 'cuda' else 'float32'}, "
+          f"{args.rounds} rounds; {cpu_name()}")
     print("images/s".ljust(22) + "".join(f"{title:>11}{'(best)':>10}{'ratio':>8}"
                                          for title in ("training", f"DDIM-{steps}")))
     for name in rounds:
@@ -166,11 +183,11 @@ def report(args, rounds, steps):
             ratio = f"{ours[what] / median[name][what]:8.2f}" if ours else " " * 8
             row += f"{median[name][what]:11.2f}{best[name][what]:10.2f}{ratio}"
         print(row)
-    eager = [name for name in ("eager", "channels_last") if name in median]
-    if ours and eager:
+    others = [name for name in median if name != "diffgen"]
+    if ours and others:
         for label, value in (("median", median), ("best round", best)):
-            train, sample = (value["diffgen"][w] / max(value[n][w] for n in eager) for w in ("train", "sample"))
-            print(f"diffgen against the faster eager variant, {label}: training {train:.2f} x, sampling {sample:.2f} x")
+            train, sample = (value["diffgen"][w] / max(value[n][w] for n in others) for w in ("train", "sample"))
+            print(f"diffgen against the fastest variant, {label}: training {train:.2f} x, sampling {sample:.2f} x")
     return median
 
 
@@ -184,7 +201,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=6, help="to measure each part of each round for")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sample-steps", type=int, default=50, help="with --diffgen none; else what diffgen says")
-    parser.add_argument("--variants", default="eager,channels_last", help="also: compile")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--variants", help="of eager,channels_last,compile; on a GPU all, else the first two")
     parser.add_argument("--json", metavar="FILE", help="write all rounds here")
     parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -192,7 +210,8 @@ def main():
     if args.worker:
         print(json.dumps(TorchSide(args, **VARIANTS[args.worker]).measure()))
         return
-    variants = args.variants.split(",")
+    default_variants = "eager,channels_last,compile" if args.device == "cuda" else "eager,channels_last"
+    variants = (args.variants or default_variants).split(",")
     rounds = {name: [] for name in (["diffgen"] if args.diffgen != "none" else []) + variants}
     steps = args.sample_steps
     for number in range(args.rounds):
