@@ -58,7 +58,7 @@ expect 2 bench --seconds never
 
 # What is not there, and what cannot be done.
 expect 69 train --images x --device cuda
-says err "no CUDA backend"
+says err "--device cuda:"
 expect 66 train --images "$work/none"
 says err "$work/none"
 expect 66 info "$work/none"
