@@ -44,7 +44,7 @@ summary=()
 tools/install-packages.sh build test
 
 # What tools/quickstart.sh may have left out.
-build release -DDIFFGEN_CUDA=auto -UDIFFGEN_CUDA_ARCHITECTURES
+build release -DDIFFGEN_CUDA=auto -UDIFFGEN_CUDA_ARCHITECTURES -DDIFFGEN_CUDA_STRICT=ON
 run release
 if [ -d build/release/kernels/CMakeFiles/diffgen_kernels_cuda.dir ]; then
     if tools/check-sass.sh build/release >build/release/sass.txt; then
