@@ -306,7 +306,8 @@ static const dg_option options[] = {
      .fallback = "5m",
      .word = "never",
      .group = run,
-     .help = "Steps or time between sample grids; the loss curve is drawn with them."},
+     .help = "Steps or time between sample grids, the last of which is drawn at the end; never: none. The "
+             "loss curve is drawn with them, and at the end."},
     {.name = "log-every",
      DG_OPT_COUNT(S, log_every),
      .flags = DG_OPTION_MUTABLE,

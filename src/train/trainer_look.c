@@ -204,7 +204,8 @@ dg_status dg_trainer_look(dg_trainer *t) {
         return DG_OK;
     t->grid_step = t->step;
     DG_TRY(validate(t));
-    DG_TRY(draw_grid(t));
+    if (t->options->grid_every.steps || t->options->grid_every.seconds > 0) /* else never */
+        DG_TRY(draw_grid(t));
     DG_TRY(draw_curve(t));
 done:
     t->grid_time = dg_clock_seconds();
