@@ -2,8 +2,9 @@
  * by group_norm_cuda.cu. NaN gives NaN.
  *
  * The sigmoid takes the hardware's exponential and reciprocal: 8 instructions instead of 22, a branch among them. In
- * BF16 memory has an element every 20 instructions or so, and these ops would wait for arithmetic otherwise. e^-z is off
- * by 2^-22 + |z| 2^-24 of itself at most, which weighs in sigmoid(z) by 1 - sigmoid(z): below 1e-6, absolute, for every z. */
+ * BF16 memory has an element every 20 instructions or so, and these ops would wait for arithmetic otherwise. e^-z is
+ * off by 2^-22 + |z| 2^-24 of itself at most, which weighs in sigmoid(z) by 1 - sigmoid(z): below 1e-6, absolute, for
+ * every z. */
 #ifndef DG_KERNELS_CUDA_ACT_MATH_H
 #define DG_KERNELS_CUDA_ACT_MATH_H
 

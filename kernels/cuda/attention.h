@@ -85,12 +85,6 @@ template <int SLICE_, int SLICES_, int GROUPS_, int COLUMNS_, int STAGES_, int B
     }
 };
 
-/* More than 48 KiB of dynamic shared memory have to be asked for. A refusal is what dg_cuda_launched then reports. */
-template <class K> static inline void attention_allow_shared(K kernel, int bytes) {
-    if (bytes > 48 << 10)
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-}
-
 /* The warp's place: its group of 16 rows, and its slice of the channels. */
 template <class TILE> static __device__ __forceinline__ int attention_group() {
     return (int)(threadIdx.x >> 5) / TILE::SLICES;

@@ -97,8 +97,8 @@ static void mma_bwd(const dg_exec *exec, const attention_shape &s, const dg_tens
     static_assert(bytes + TILE::STAGES * TILE::COLUMNS * sizeof(float2) <= 99 << 10,
                   "more shared memory than some architectures have");
     const unsigned blocks = (unsigned)(q->dims[0] * s.heads * attention_tiles(s.tokens, TILE::ROWS));
-    attention_allow_shared(attention_bwd_kernel<TILE, false>, bytes);
-    attention_allow_shared(attention_bwd_kernel<TILE, true>, bytes);
+    dg_cuda_allow_shared(attention_bwd_kernel<TILE, false>, (size_t)bytes);
+    dg_cuda_allow_shared(attention_bwd_kernel<TILE, true>, (size_t)bytes);
     LAUNCH((attention_bwd_kernel<TILE, false>), blocks, TILE::THREADS, bytes, dg_cuda_stream(exec), s,
            (const T *)q->data, (const T *)d_o->data, (const T *)k->data, (const T *)v->data, lse, delta, (T *)dq->data,
            (T *)nullptr);

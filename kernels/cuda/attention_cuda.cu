@@ -113,7 +113,7 @@ static void mma_fwd(const dg_exec *exec, const attention_shape &s, const dg_tens
     constexpr int bytes = TILE::template bytes<1>();
     static_assert(bytes <= 99 << 10, "more shared memory than some architectures have");
     const unsigned blocks = (unsigned)(q->dims[0] * s.heads * attention_tiles(s.tokens, TILE::ROWS));
-    attention_allow_shared(attention_fwd_kernel<TILE>, bytes);
+    dg_cuda_allow_shared(attention_fwd_kernel<TILE>, (size_t)bytes);
     LAUNCH((attention_fwd_kernel<TILE>), blocks, TILE::THREADS, bytes, dg_cuda_stream(exec), s, (const T *)q->data,
            (const T *)k->data, (const T *)v->data, (T *)o->data, lse);
 }

@@ -89,10 +89,4 @@ size_t dg_cuda_conv2d_params_plan(conv_plan *plan);
 void dg_cuda_conv2d_vectors_bwd_params(const dg_exec *exec, const conv_plan *plan, const dg_param_grad *mode,
                                        const dg_tensor *x, const dg_tensor *dy, float *dweight, float *dbias);
 
-/* The kernels of these files take more dynamic shared memory than the 48 KiB that every kernel may. */
-template <class K> static inline void conv_allow_shared(K kernel, size_t bytes) {
-    if (bytes > 48u << 10)
-        (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-}
-
 #endif

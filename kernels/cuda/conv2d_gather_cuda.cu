@@ -230,7 +230,7 @@ void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const voi
     d.runs = g.to_c % conv_chunk<T> == 0 && addresses % CONV_CHUNK_BYTES == 0;
     const bool chunks = g.from_c % conv_chunk<T> == 0 && (uintptr_t)from % CONV_CHUNK_BYTES == 0;
     const int64_t blocks = conv_blocks(pixels, TILE::BM) * conv_blocks(g.to_c, TILE::BN);
-    conv_allow_shared(gather_kernel<P, TILE>, TILE::SHARED_BYTES);
+    dg_cuda_allow_shared(gather_kernel<P, TILE>, TILE::SHARED_BYTES);
     LAUNCH((gather_kernel<P, TILE>), dim3((unsigned)blocks, 1, (unsigned)g.phases), CONV_THREADS, TILE::SHARED_BYTES,
            dg_cuda_stream(exec), g, (const T *)from, (const T *)packed, d, chunks);
 }

@@ -351,7 +351,7 @@ void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) 
     const auto whole = [](int channels, const void *data) {
         return channels % conv_chunk<T> == 0 && (uintptr_t)data % CONV_CHUNK_BYTES == 0;
     };
-    conv_allow_shared(params_kernel<P, TILE, MODE>, TILE::SHARED_BYTES);
+    dg_cuda_allow_shared(params_kernel<P, TILE, MODE>, TILE::SHARED_BYTES);
     LAUNCH((params_kernel<P, TILE, MODE>), dim3((unsigned)(tiles_of<TILE>(job.g) * job.splits), 1, job.g.phases),
            CONV_THREADS, TILE::SHARED_BYTES, dg_cuda_stream(exec), job, (const T *)x, (const T *)dy,
            whole(job.g.from_c, x), whole(job.g.to_c, dy));

@@ -42,6 +42,13 @@ static inline unsigned dg_cuda_blocks(int64_t count, int64_t per_block, int64_t 
     return (unsigned)(blocks < 1 ? 1 : blocks > most ? most : blocks);
 }
 
+/* More than 48 KiB of shared memory, static and dynamic together, have to be asked for: here before every launch that
+ * may come near it. A refusal is what dg_cuda_launched then reports. */
+template <class K> static inline void dg_cuda_allow_shared(K kernel, size_t dynamic_bytes) {
+    if (dynamic_bytes > 32u << 10)
+        (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)dynamic_bytes);
+}
+
 static __device__ __forceinline__ float dg_load(const float *p) {
     return *p;
 }

@@ -127,12 +127,6 @@ static inline dg_status norm_check(const dg_exec *exec, const dg_group_norm_desc
     return DG_OK;
 }
 
-/* More than 48 KiB of dynamic shared memory have to be asked for. A refusal is what dg_cuda_launched then reports. */
-template <class K> static inline void norm_allow_shared(K kernel, int bytes) {
-    if (bytes > 48 << 10)
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-}
-
 /* ---- a block's place ---- */
 
 struct norm_block {

@@ -273,7 +273,7 @@ dg_status DG_CUDA(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *
         const backward_job job = {s, 1.0 / ((double)s.pixels * (double)s.group_c), desc->act, desc->embed};
         const auto data = [](const dg_tensor *tensor) { return tensor ? (T *)tensor->data : (T *)nullptr; };
         const auto launch = [&](auto kernel, int shared_bytes) {
-            norm_allow_shared(kernel, shared_bytes);
+            dg_cuda_allow_shared(kernel, (size_t)shared_bytes);
             LAUNCH(kernel, norm_grid(&s, desc->n), (unsigned)s.threads, (size_t)shared_bytes, dg_cuda_stream(exec), job,
                    (const T *)data(x), weight, bias, (const T *)data(embed), stats, (const T *)data(dy),
                    (const T *)data(add), data(dx), data(dembed), dsums, (float *)exec->workspace);

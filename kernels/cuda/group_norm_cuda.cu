@@ -275,7 +275,7 @@ dg_status DG_CUDA(group_norm_fwd)(dg_exec *exec, const dg_group_norm_desc *desc,
         const T *embedding = embed ? (const T *)embed->data : (const T *)nullptr;
         float *partial = (float *)exec->workspace;
         const auto launch = [&](auto kernel, int shared_bytes) {
-            norm_allow_shared(kernel, shared_bytes);
+            dg_cuda_allow_shared(kernel, (size_t)shared_bytes);
             LAUNCH(kernel, norm_grid(&s, desc->n), (unsigned)s.threads, (size_t)shared_bytes, dg_cuda_stream(exec), job,
                    (const T *)x->data, weight, bias, embedding, (T *)y->data, stats, partial);
         };

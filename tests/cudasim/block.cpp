@@ -308,7 +308,7 @@ static void run_block(const Launch &launch, uint64_t index) {
                      (unsigned)(index / launch.grid.x / launch.grid.y)};
     prepare_threads(launch);
     warps_begin_block(b.count);
-    shared_begin_block(launch.shared_bytes);
+    shared_begin_block(launch.shared_bytes, shared_limit(launch.kernel));
     b.host.low = nullptr;
     start_on_a_stack(next_new_thread(), b.host);
     shared_end_block();

@@ -32,6 +32,10 @@ size_t dynamic_shared_limit(const void *kernel) {
     return found == shared_limits().end() ? (size_t)SHARED_PER_BLOCK : found->second;
 }
 
+size_t shared_limit(const void *kernel) {
+    return shared_limits().count(kernel) ? (size_t)SHARED_PER_BLOCK_OPT_IN : (size_t)SHARED_PER_BLOCK;
+}
+
 } // namespace cudasim
 
 extern "C" {

@@ -18,7 +18,7 @@ struct Slot {
 struct Shared {
     std::vector<Slot> slots;
     int slot_count;
-    size_t static_bytes;
+    size_t static_bytes, dynamic_bytes, limit;
     void *dynamic;
     ~Shared() {
         for (Slot &slot : slots)
@@ -39,9 +39,11 @@ static void *poisoned(size_t bytes, size_t alignment) {
     return memory;
 }
 
-void shared_begin_block(size_t dynamic_bytes) {
+void shared_begin_block(size_t dynamic_bytes, size_t limit) {
     Shared &s = shared();
     s.static_bytes = 0;
+    s.dynamic_bytes = dynamic_bytes;
+    s.limit = limit;
     s.dynamic = dynamic_bytes ? poisoned(dynamic_bytes, DYNAMIC_ALIGNMENT) : nullptr;
 }
 
@@ -76,6 +78,9 @@ void *shared_slot(int *number, size_t bytes) {
         s.static_bytes += bytes;
         if (s.static_bytes > STATIC_LIMIT)
             fail("the kernel has %zu bytes of static shared memory, more than 48 KiB", s.static_bytes);
+        if (s.static_bytes + s.dynamic_bytes > s.limit)
+            fail("%zu bytes of static and %zu of dynamic shared memory are more than the %zu it was allowed",
+                 s.static_bytes, s.dynamic_bytes, s.limit);
     }
     return slot.memory;
 }

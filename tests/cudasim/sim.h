@@ -99,7 +99,8 @@ void warps_begin_block(int threads);
 
 /* ---- shared.cpp ---- */
 
-void shared_begin_block(size_t dynamic_bytes);
+/* limit: of static and dynamic bytes together */
+void shared_begin_block(size_t dynamic_bytes, size_t limit);
 void shared_end_block();
 
 /* ---- memory.cpp ---- */
@@ -121,6 +122,8 @@ bool capturing();
 /* Remembers an error for cudaGetLastError and says what it was about on stderr. */
 cudaError_t failed(cudaError_t error, const char *what);
 size_t dynamic_shared_limit(const void *kernel);
+/* Of static and dynamic bytes together: 48 KiB for a kernel that was not allowed more. */
+size_t shared_limit(const void *kernel);
 
 } // namespace cudasim
 

@@ -201,6 +201,11 @@ template <void (*KERNEL)(float *)> void one_buffer() {
         _exit(WRONG_RESULT);
     b.expect(1, 1);
 }
+void both_kinds_of_shared() {
+    Buffers b;
+    LAUNCH((reverse_kernel<true>), 1, THREADS, 48 << 10, b.stream, b.in, b.out);
+    cudaStreamSynchronize(b.stream);
+}
 template <bool WAIT> void async_copy() {
     Buffers b;
     LAUNCH((async_copy_kernel<WAIT>), 1, THREADS, 0, b.stream, b.in, b.out);
@@ -334,6 +339,7 @@ const Case cases[] = {
     {"an asynchronous copy", async_copy<true>, NULL, NULL},
     {"an asynchronous copy that is not waited for", async_copy<false>, "", NULL},
     {"too much static shared memory", one_buffer<large_shared_kernel>, "more than 48 KiB", NULL},
+    {"too much shared memory of both kinds", both_kinds_of_shared, "more than the 49152", NULL},
     {"a stream waits for another one's event", two_streams<true>, NULL, "lazy:1"},
     {"a stream does not wait for another", two_streams<false>, "", "lazy:1"},
     {"the host waits for a copy", read_back<true>, NULL, "lazy:1"},
