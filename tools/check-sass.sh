@@ -5,7 +5,7 @@
 #
 #   tools/check-sass.sh [BUILD-FOLDER [ARCHITECTURE]]      build/release, sm_90
 #
-# cuobjdump comes with the CUDA toolkit or, if that lacks it, from PyPI into BUILD-FOLDER/sass-tools.
+# cuobjdump comes with the CUDA toolkit or, if that lacks it, from PyPI into BUILD-FOLDER/sass-tools; exit 77 without one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/release}
@@ -18,8 +18,11 @@ if [ ! -d "$objects" ]; then
 fi
 if ! command -v cuobjdump >/dev/null; then
     tools=$build/sass-tools
-    [ -x "$tools/bin/python" ] || python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
+    if ! { [ -x "$tools/bin/pip" ] || python3 -m venv "$tools"; } ||
+        ! "$tools/bin/pip" install --quiet --disable-pip-version-check nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm; then
+        echo "check-sass.sh: no cuobjdump here, and none to be had from PyPI" >&2
+        exit 77
+    fi
     found=$(find "$tools" -name cuobjdump -type f | head -1)
     PATH=$(dirname "$found"):$PATH
 fi

@@ -47,12 +47,16 @@ tools/install-packages.sh build test
 build release -DDIFFGEN_CUDA=auto -UDIFFGEN_CUDA_ARCHITECTURES -DDIFFGEN_CUDA_STRICT=ON
 run release
 if [ -d build/release/kernels/CMakeFiles/diffgen_kernels_cuda.dir ]; then
-    if tools/check-sass.sh build/release >build/release/sass.txt; then
-        summary+=("machine code of the CUDA kernels: as expected")
-    else
+    code=0
+    tools/check-sass.sh build/release >build/release/sass.txt || code=$?
+    case $code in
+    0) summary+=("machine code of the CUDA kernels: as expected") ;;
+    77) summary+=("machine code of the CUDA kernels: not looked at") ;;
+    *)
         summary+=("machine code of the CUDA kernels: FAILED")
         failed=1
-    fi
+        ;;
+    esac
 fi
 
 if [ -z "$fast" ]; then
