@@ -12,7 +12,7 @@
 /* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md), and 8 spread the cost of
  * adding up gradients; smaller batches are cut into PIECES, so that several cores have something to do. The micro-batch
  * must not follow the number of threads, or the bits of the result would. */
-enum { MICRO_BATCH = 8, PIECES = 8, HOLDOUT_MINIMUM = 500 };
+enum { MICRO_BATCH = 8, PRIVATE_EXAMPLES = 4, PIECES = 8, HOLDOUT_MINIMUM = 500 };
 static const double default_holdout = 0.02;
 
 static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
@@ -187,10 +187,12 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
-int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch) {
+int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies) {
     const int64_t piece = (batch + PIECES - 1) / PIECES;
     if (!backend->host_memory)
-        return batch;
+        return copies > 1 ? batch * copies : batch;
+    if (copies)
+        return copies < PRIVATE_EXAMPLES ? PRIVATE_EXAMPLES : MICRO_BATCH;
     return piece < MICRO_BATCH ? piece : MICRO_BATCH;
 }
 
@@ -230,7 +232,7 @@ done:
 dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
-    int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch);
+    int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch, 0);
     const int64_t available = available_bytes(plan);
     if (micro > plan->batch)
         micro = plan->batch;

@@ -33,8 +33,9 @@ DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const d
                                              dg_train_plan *plan);
 void dg_train_plan_free(dg_train_plan *plan);
 
-/* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. */
-int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch);
+/* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. copies: of a
+ * private step, whose gradients of single examples take memory as well; 0: an ordinary one. */
+int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies);
 
 /* Plans the training step; a collective. recorded_micro_batch: what an interrupted run used, 0 = none. With
  * --micro-batch auto the largest that fits in every rank's memory according to the plan is taken, nothing is tried out;
