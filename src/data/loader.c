@@ -74,7 +74,7 @@ int64_t dg_loader_position(uint64_t seed, int64_t count, int64_t sample, uint32_
 }
 
 /* The shuffled sequence. */
-static void pick_shuffled(worker *w, int64_t number, dg_loader_pick *pick) {
+static void shuffled(worker *w, int64_t number, dg_loader_pick *pick) {
     const dg_loader *loader = w->loader;
     pick->count = pick->total = loader->batch;
     pick->seed = loader->seed;
@@ -89,15 +89,16 @@ static void pick_shuffled(worker *w, int64_t number, dg_loader_pick *pick) {
     }
 }
 
+static int64_t batch_number(const dg_loader *loader, int64_t number) {
+    return loader->first_sample / loader->stride + number;
+}
+
 static dg_status fill(worker *w, slot *s, int64_t number) {
     dg_status status = DG_OK;
     const dg_loader *loader = w->loader;
     const size_t bytes = dg_dataset_image_bytes(loader->dataset);
-    const int64_t absolute = loader->first_sample / loader->stride + number;
-    if (loader->pick)
-        DG_TRY(loader->pick(loader->user, absolute, &s->pick));
-    else
-        pick_shuffled(w, absolute, &s->pick);
+    if (!loader->pick)
+        shuffled(w, batch_number(loader, number), &s->pick);
     for (int64_t i = 0; i < s->pick.count; i++) {
         const int64_t image = loader->indices[s->pick.positions[i]];
         const uint64_t sample = (uint64_t)(loader->first_sample + number * loader->stride + i);
@@ -125,8 +126,10 @@ static void *work(void *argument) {
         }
         int64_t number = loader->next_to_fill++;
         s->state = SLOT_FILLING;
+        dg_status status = loader->pick ? loader->pick(loader->user, batch_number(loader, number), &s->pick) : DG_OK;
         pthread_mutex_unlock(&loader->mutex);
-        dg_status status = fill(w, s, number);
+        if (status == DG_OK)
+            status = fill(w, s, number);
         pthread_mutex_lock(&loader->mutex);
         s->status = status;
         s->state = status == DG_OK ? SLOT_READY : SLOT_FAILED;

@@ -28,8 +28,8 @@ typedef struct dg_loader_options {
     int64_t first_sample; /* global number of the first sample delivered: 0, or where a run stopped */
     bool hflip;           /* draw a coin per sample (DG_PURPOSE_FLIP, keyed by the sample number) */
     int threads;          /* 0: one if the images are cached, else one per processor */
-    /* NULL: shuffled. Else says what batch `number` (first_sample / stride and on) is: the same whenever asked, from
-     * any of the loader's threads. */
+    /* NULL: shuffled. Else says what batch `number` is: asked from first_sample / stride on, once each, in order and
+     * one at a time, some batches ahead of dg_loader_next and from threads of the loader. */
     dg_status (*pick)(void *user, int64_t number, dg_loader_pick *pick);
     void *user;
 } dg_loader_options;

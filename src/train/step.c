@@ -243,6 +243,10 @@ dg_share dg_stepper_share(const dg_stepper *s) {
     return s->share;
 }
 
+dg_share dg_stepper_share_of(const dg_stepper *s, int64_t images) {
+    return dg_train_share(images, s->item_images, dg_comm_rank(s->options.comm), dg_comm_size(s->options.comm));
+}
+
 dg_status dg_stepper_pack(dg_stepper *s) {
     return dg_optimiser_pack(s->net, s->options.lanes, s->optimiser.weights);
 }

@@ -82,6 +82,8 @@ DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
 
 /* This rank's part of every batch of options.batch images. */
 dg_share dg_stepper_share(const dg_stepper *stepper);
+/* The same of a batch of another size, at most that. */
+dg_share dg_stepper_share_of(const dg_stepper *stepper, int64_t images);
 /* One step, of which at most DG_STEPPER_PENDING may be under way. submit calls everything and, on a backend with a
  * queue, waits for nothing; the batch is the caller's again. collect waits for the oldest. submit is a collective:
  * every rank comes there, also one that has no images or did not get them.
