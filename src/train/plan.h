@@ -3,9 +3,23 @@
 #define DG_TRAIN_PLAN_H
 
 #include "data/dataset.h"
+#include "privacy/poisson.h"
 #include "train/preset.h"
 #include "train/step.h"
 #include "train/train.h"
+
+/* What a private run promises, and how. A unit is what is protected: an image, or all images of one group. */
+typedef struct dg_private_plan {
+    dg_groups units;                         /* positions in train_indices, unit by unit; count 0: an ordinary run */
+    double sample_rate;                      /* of a unit, per step */
+    double expected_batch;                   /* divides the noisy sum */
+    int64_t capacity;                        /* units that a step can take: more come with a probability below 1e-30 */
+    int64_t copies;                          /* K */
+    double epsilon, delta, noise_multiplier; /* epsilon: of all total_steps together */
+    /* dg_step_privacy's, set by who runs the steps */
+    dg_status (*add_noise)(void *user, int64_t step, int64_t first, int64_t count, float *sum);
+    void *user;
+} dg_private_plan;
 
 /* Zero-initialise; free with dg_train_plan_free. */
 typedef struct dg_train_plan {
@@ -25,6 +39,7 @@ typedef struct dg_train_plan {
     int64_t batch, micro_batch;
     int64_t total_steps; /* 0 = the time limit decides */
     int lanes;           /* how many of them a step of this rank can use */
+    dg_private_plan private;
 } dg_train_plan;
 
 /* Opens the images and settles everything but the micro-batch (that needs the network: dg_train_plan_stepper).

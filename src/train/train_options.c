@@ -462,12 +462,10 @@ static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
         return dg_fail(ctx, DG_EUSAGE, "--dp bounds every image's gradient; --max-grad-norm off leaves it without one");
     if (o->holdout > 0)
         return dg_fail(ctx, DG_EUSAGE, "--holdout: a validation loss has no noise, so --dp does without; leave it out");
-    if (o->batch && o->sample_rate > 0)
-        return dg_fail(ctx, DG_EUSAGE, "--batch and --sample-rate say the same thing twice; give one of them");
-    if (o->assume_public == DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->epochs > 0))
+    if (o->assume_public == DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->batch == 0))
         return dg_fail(ctx, DG_EUSAGE,
                        "--assume-public nothing: the number of images is not to be used, so --sample-rate, --delta and "
-                       "--steps (not --epochs) must be given");
+                       "--batch (which the noisy sum is divided by) must be given");
     return DG_OK;
 }
 
