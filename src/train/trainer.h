@@ -83,8 +83,11 @@ DG_MUST_CHECK dg_status dg_trainer_private_pick(void *user, int64_t number, dg_l
 void dg_trainer_private_advance(dg_trainer *trainer);
 /* Spent by the steps done so far. */
 double dg_trainer_private_epsilon(const dg_trainer *trainer);
-/* What the run promises, for privacy.json and the model's card. NULL: no memory */
+/* trainer_card.c: what the run promises, as JSON and as the model's README.md (malloc'ed). NULL: no memory */
 json_t *dg_trainer_private_statement(const dg_trainer *trainer);
+char *dg_trainer_private_card(const dg_trainer *trainer);
+/* Writes privacy.json into the run folder. err DG_EIO, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_trainer_private_save(dg_trainer *trainer);
 /* The stepper's noise; user: the address of a trainer's `private`. */
 DG_MUST_CHECK dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum);
 

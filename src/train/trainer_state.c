@@ -192,13 +192,19 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_stepper_state s;
     json_t *scheduler = NULL, *training = NULL;
-    char *path = NULL;
+    char *path = NULL, *card = NULL;
     DG_TRY(dg_stepper_pull(t->stepper, &s));
     scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
     training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
                          t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
                          (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
                          (json_int_t)t->options->seed, "ema", s.ema != NULL);
+    if (t->private) {
+        card = dg_trainer_private_card(t);
+        if (!card || json_object_set_new(training, "privacy", dg_trainer_private_statement(t)) != 0)
+            DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
+        DG_TRY(dg_trainer_private_save(t));
+    }
     path = dg_run_path(t->run, "model");
     const dg_model_contents contents = {.config = &t->plan.preset.unet,
                                         .params = dg_stepper_params(t->stepper),
@@ -207,7 +213,8 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
                                         .class_names = t->plan.class_names,
                                         .num_classes = t->plan.num_classes,
                                         .image_bits = dg_dataset_bits(t->plan.dataset),
-                                        .training = training};
+                                        .training = training,
+                                        .card = card};
     if (!scheduler || !training || !path)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
     DG_TRY(dg_model_folder_write(t->ctx, path, &contents));
@@ -215,5 +222,6 @@ done:
     json_decref(scheduler);
     json_decref(training);
     free(path);
+    free(card);
     return status;
 }
