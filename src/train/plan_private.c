@@ -1,6 +1,7 @@
 #include "train/plan_private.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,12 +110,57 @@ dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan) {
     return DG_OK;
 }
 
+/* ---- noise ---- */
+
+dg_mechanism dg_private_plan_mechanism(const dg_private_plan *p, int64_t steps) {
+    return (dg_mechanism){.sample_rate = p->sample_rate, .noise_multiplier = p->noise_multiplier, .steps = steps};
+}
+
+dg_accountant dg_private_plan_accountant(const dg_train_options *o) {
+    return o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? DG_ACCOUNTANT_RDP : DG_ACCOUNTANT_PLD;
+}
+
+/* Below 1/N: with a chance of 1/N for each it would be no breach to publish one of N images as it is. */
+static dg_status choose_delta(dg_ctx *ctx, const dg_train_options *o, dg_private_plan *p) {
+    const double units = (double)p->units.count;
+    p->delta = o->delta > 0 ? o->delta : 1 / (units * log(fmax(units, 3)));
+    if (p->delta * units < 1)
+        return DG_OK;
+    return dg_fail(
+        ctx, DG_EUSAGE,
+        "--delta %g is no protection for %lld %ss: with that chance for each, one could be shown as it is; it "
+        "must be below %.3g",
+        p->delta, (long long)p->units.count, o->group_by ? o->group_by : "image", 1 / units);
+}
+
+/* What the accountant refuses is what the user asked for. */
+static dg_status as_usage(dg_ctx *ctx, dg_status status) {
+    if (status != DG_EINVAL && status != DG_ERUNTIME)
+        return status;
+    char text[512];
+    snprintf(text, sizeof text, "%s", dg_last_error(ctx));
+    return dg_fail(ctx, DG_EUSAGE, "--dp: %s", text);
+}
+
 dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
     const dg_train_options *o = plan->options;
     dg_private_plan *p = &plan->private;
-    (void)ctx;
+    const dg_accountant accountant = dg_private_plan_accountant(o);
+    DG_TRY(choose_delta(ctx, o, p));
     p->noise_multiplier = o->noise_multiplier;
-    return DG_OK;
+    if (o->noise_multiplier == 0)
+        DG_TRY(as_usage(ctx, dg_privacy_calibrate_noise(ctx, accountant, NULL, 0, p->sample_rate, plan->total_steps,
+                                                        o->epsilon, p->delta, &p->noise_multiplier)));
+    const dg_mechanism all = dg_private_plan_mechanism(p, plan->total_steps);
+    DG_TRY(as_usage(ctx, dg_privacy_epsilon(ctx, accountant, &all, 1, p->delta, &p->epsilon)));
+    if (o->epsilon > 0 && p->epsilon > o->epsilon)
+        DG_TRY(dg_fail(ctx, DG_EUSAGE,
+                       "--noise-multiplier %g spends epsilon %.4g in %lld steps, --epsilon allows %g; leave the noise "
+                       "multiplier out, and it follows from the budget",
+                       o->noise_multiplier, p->epsilon, (long long)plan->total_steps, o->epsilon));
+done:
+    return status;
 }
 
 void dg_private_plan_free(dg_private_plan *p) {

@@ -4,6 +4,7 @@
 #ifndef DG_TRAIN_PLAN_PRIVATE_H
 #define DG_TRAIN_PLAN_PRIVATE_H
 
+#include "privacy/accountant.h"
 #include "train/plan.h"
 
 /* Images to units: each its own, or those of equal value in --group-by's column.
@@ -17,6 +18,9 @@ DG_MUST_CHECK dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan);
 /* Delta, and noise from epsilon or epsilon from noise.
  * err   DG_EUSAGE delta too large, noise too small for --epsilon or for any guarantee */
 DG_MUST_CHECK dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan);
+/* So many of its steps, for the accountant. */
+dg_mechanism dg_private_plan_mechanism(const dg_private_plan *plan, int64_t steps);
+dg_accountant dg_private_plan_accountant(const dg_train_options *options);
 void dg_private_plan_free(dg_private_plan *plan);
 
 #endif

@@ -54,19 +54,29 @@ static double images_per_second(const dg_trainer *t) {
     return spent > 0 ? (double)((t->step - t->first_step) * t->plan.batch) / spent : 0;
 }
 
+/* A private run has no loss to tell, but what it has spent. */
+static json_t *metrics_line(const dg_trainer *t, double speed, double epsilon) {
+    return json_pack("{s:I, s:o*, s:f, s:o*, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss",
+                     t->private ? NULL : json_real(t->loss), "grad_norm", t->grad_norm, "epsilon",
+                     t->private ? json_real(epsilon) : NULL, "lr", t->lr, "images_per_second", speed, "seconds",
+                     dg_trainer_elapsed(t));
+}
+
 static dg_status report(dg_trainer *t) {
     dg_status status = DG_OK;
+    json_t *line = NULL;
+    double epsilon = NAN;
     if (t->loss_count == 0)
         return DG_OK;
     t->loss = t->private ? NAN : t->loss_sum / (double)t->loss_count;
     t->loss_sum = 0;
     t->loss_count = 0;
+    if (t->private) {
+        DG_TRY(dg_trainer_private_spend(t, is_finished(t)));
+        epsilon = dg_trainer_private_epsilon(t);
+    }
     const double speed = images_per_second(t);
-    const double epsilon = t->private ? dg_trainer_private_epsilon(t) : NAN;
-    json_t *line = json_pack("{s:I, s:o*, s:f, s:o*, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss",
-                             t->private ? NULL : json_real(t->loss), "grad_norm", t->grad_norm, "epsilon",
-                             t->private ? json_real(epsilon) : NULL, "lr", t->lr, "images_per_second", speed, "seconds",
-                             dg_trainer_elapsed(t));
+    line = metrics_line(t, speed, epsilon);
     DG_TRY(dg_run_append_metrics(t->ctx, t->run, line));
     if (t->events->on_status) {
         const dg_train_status s = {.step = t->step,
@@ -91,7 +101,9 @@ static dg_status one_step(dg_trainer *t) {
     dg_status status = DG_OK;
     const dg_preset *p = &t->plan.preset;
     dg_batch batch = {0};
-    const dg_status loaded = t->loader ? dg_loader_next(t->loader, &batch) : DG_OK;
+    dg_status loaded = t->loader ? dg_loader_next(t->loader, &batch) : DG_OK;
+    if (t->private && loaded == DG_OK)
+        loaded = dg_trainer_private_step(t);
     const dg_step_batch in = {.pixels = batch.pixels,
                               .labels = batch.labels,
                               .flip = batch.flip,
@@ -109,8 +121,6 @@ static dg_status one_step(dg_trainer *t) {
                                       .max_grad_norm = t->private ? 0 : t->options->max_grad_norm,
                                       .grad_scale = t->private ? 1 / t->plan.private.expected_batch : 1,
                                       .ema_decay = dg_ema_decay(t->step + 1, p->ema)};
-    if (t->private)
-        dg_trainer_private_advance(t);
     DG_TRY(dg_stepper_submit(t->stepper, &in, &update));
     t->step++;
 done:
@@ -162,6 +172,8 @@ static dg_status finish(dg_trainer *t) {
     DG_TRY(report(t));
     DG_TRY(dg_trainer_checkpoint(t));
     DG_TRY(dg_trainer_look(t));
+    if (t->private)
+        DG_TRY(dg_trainer_private_finish(t));
     DG_TRY(dg_trainer_write_model(t));
     DG_TRY(dg_run_finish(t->ctx, t->run));
 done:
@@ -170,7 +182,11 @@ done:
 
 static dg_status interrupted(dg_trainer *t) {
     dg_status status = collect(t, 0);
-    DG_TRY(dg_comm_agree(t->comm, status == DG_OK && dg_comm_leads(t->comm) ? dg_trainer_checkpoint(t) : status));
+    if (status == DG_OK && dg_comm_leads(t->comm))
+        status = dg_trainer_checkpoint(t);
+    if (status == DG_OK && t->private)
+        status = dg_trainer_private_finish(t);
+    DG_TRY(dg_comm_agree(t->comm, status));
     return dg_fail(t->ctx, DG_EINTERRUPTED, "stopped after step %lld; the same command goes on from there",
                    (long long)t->step);
 done:

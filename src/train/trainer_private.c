@@ -4,8 +4,9 @@
  *
  * Two keys, because batches are drawn ahead of the steps they are for. All ranks share them: each draws every batch
  * and takes its part, and adds the same noise to the same sum. */
+#include "train/trainer_private.h"
 #include "privacy/gaussian_noise.h"
-#include "train/trainer.h"
+#include "train/plan_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,7 @@
 /* Of the sampling stream; Poisson draws take the blocks from 0 on. */
 static const uint64_t choice_block = (uint64_t)1 << 60;
 
-struct dg_private {
-    dg_secure_random *noise, *sampling;
-    double std;       /* of the noise on the sum */
-    int64_t *chosen;  /* [units] of the batch that is being drawn */
-    uint64_t *choice; /* [capacity + 8] secret words of that batch */
-};
+enum { SPEND_EVERY = 10 }; /* seconds between two looks at what has been spent: one takes up to a second */
 
 /* Rank 0's key on every rank. */
 static dg_status share_key(dg_trainer *t, dg_secure_random **random) {
@@ -46,6 +42,8 @@ dg_status dg_trainer_private_open(dg_trainer *t) {
     DG_TRY(dg_alloc(t->ctx, &p, 1, sizeof *p, "the private run"));
     t->private = p;
     p->std = plan->noise_multiplier * t->options->max_grad_norm;
+    p->spent_step = -1;
+    DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_ledger_open(t) : DG_OK));
     DG_TRY(share_key(t, &p->noise));
     DG_TRY(share_key(t, &p->sampling));
     DG_TRY(dg_alloc(t->ctx, &p->chosen, (size_t)plan->units.count, sizeof *p->chosen, "a batch"));
@@ -59,6 +57,8 @@ void dg_trainer_private_close(dg_trainer *t) {
     dg_private *p = t->private;
     if (!p)
         return;
+    dg_ledger_run_free(p->record);
+    dg_ledger_close(p->ledger);
     dg_secure_random_free(p->noise);
     dg_secure_random_free(p->sampling);
     free(p->chosen);
@@ -103,8 +103,24 @@ dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pi
 
 /* ---- noise ---- */
 
-void dg_trainer_private_advance(dg_trainer *t) {
+dg_status dg_trainer_private_step(dg_trainer *t) {
     dg_secure_random_advance(t->private->noise);
+    return dg_trainer_ledger_step(t);
+}
+
+/* How many were left out is not covered by the guarantee: it is told to who runs this, and written nowhere. */
+dg_status dg_trainer_private_finish(dg_trainer *t) {
+    dg_status status = DG_OK;
+    int64_t left_out;
+    DG_TRY(dg_trainer_private_spend(t, true));
+    DG_TRY(dg_stepper_left_out(t->stepper, &left_out));
+    if (left_out > 0)
+        dg_log(t->ctx, DG_LOG_WARN,
+               "the gradients of %lld images were no numbers, and were left out (this count is not private: keep it)",
+               (long long)left_out);
+    DG_TRY(dg_trainer_ledger_settle(t));
+done:
+    return status;
 }
 
 dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum) {
@@ -114,8 +130,21 @@ dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int6
     return DG_OK;
 }
 
-/* ---- what is promised ---- */
+/* ---- what is spent ---- */
+
+dg_status dg_trainer_private_spend(dg_trainer *t, bool exact) {
+    dg_private *p = t->private;
+    const double now = dg_clock_seconds();
+    const dg_mechanism done = dg_private_plan_mechanism(&t->plan.private, t->step);
+    if (p->spent_step == t->step || (!exact && now < p->spent_time + SPEND_EVERY))
+        return DG_OK;
+    p->spent_step = t->step;
+    const dg_status status = dg_privacy_epsilon(t->ctx, dg_private_plan_accountant(t->options), &done, 1,
+                                                t->plan.private.delta, &p->epsilon);
+    p->spent_time = dg_clock_seconds();
+    return status;
+}
 
 double dg_trainer_private_epsilon(const dg_trainer *t) {
-    return t->plan.private.epsilon * (double)t->step / (double)t->plan.total_steps;
+    return t->private->epsilon;
 }

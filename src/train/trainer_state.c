@@ -5,6 +5,7 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ static dg_status read_state(dg_trainer *t, const char *path) {
     dg_status status = DG_OK;
     json_t *state = NULL;
     double val_loss = NAN;
+    const char *ledger_run = "";
     DG_TRY(dg_checkpoint_read_state(t->ctx, path, &state));
     DG_TRY(dg_json_get_int(t->ctx, path, state, "step", 0, INT64_MAX, &t->step));
     DG_TRY(dg_json_get_int(t->ctx, path, state, "micro_batch", 1, 65536, &t->recorded_micro_batch));
@@ -57,6 +59,8 @@ static dg_status read_state(dg_trainer *t, const char *path) {
     DG_TRY(dg_json_get_int(t->ctx, path, state, "loss_count", 0, INT64_MAX, &t->loss_count));
     DG_TRY(dg_json_get_double(t->ctx, path, state, "val_loss", 0, 1e30, &val_loss));
     t->val_loss = val_loss;
+    DG_TRY(dg_json_get_string(t->ctx, path, state, "ledger_run", &ledger_run));
+    snprintf(t->ledger_run, sizeof t->ledger_run, "%s", ledger_run);
 done:
     json_decref(state);
     return status;
@@ -174,6 +178,8 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
                   (json_int_t)(t->step * t->plan.batch), "micro_batch", (json_int_t)t->plan.micro_batch,
                   "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
                   (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
+    if (state && t->private)
+        json_object_set_new(state, "ledger_run", json_string(t->ledger_run));
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
     DG_TRY(dg_stepper_pull(t->stepper, &s));
