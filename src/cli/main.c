@@ -1,6 +1,7 @@
 /* diffgen: finds the subcommand and runs it. */
 #include "cli/cli.h"
 
+#include "accounting/accounting.h"
 #include "bench/bench_options.h"
 #include "inspect/inspect.h"
 #include "sample/sample_options.h"
@@ -14,6 +15,7 @@ const dg_command dg_commands[] = {
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
+    {"accountant", &dg_accounting_option_table, dg_cmd_accountant, false},
     {"devices", &dg_devices_option_table, dg_cmd_devices, false},
     {NULL, NULL, NULL, false},
 };
@@ -24,7 +26,7 @@ static void print_usage(FILE *to) {
           "images from it.\n\nCommands:\n",
           to);
     for (const dg_command *c = dg_commands; c->name; c++)
-        fprintf(to, "  %-8s %s\n", c->name, c->table->summary);
+        fprintf(to, "  %-10s %s\n", c->name, c->table->summary);
     fputs("\n`diffgen COMMAND --help` lists a command's options; `diffgen --version` prints the version.\n", to);
 }
 

@@ -167,33 +167,89 @@ done:
     return status;
 }
 
+static dg_status no_noise(const question *q) {
+    return dg_fail(q->ctx, DG_EINVAL, "no noise is enough for epsilon %g at delta %g: %s", q->epsilon, q->delta,
+                   q->count > 1 ? "what has been spent already is more" : "it is too small");
+}
+
+/* The least noise that Renyi divergences accept, to 1e-4: cheap, and the other accountant never wants more. */
+static dg_status rdp_noise(const question *q, double *sigma) {
+    double low = 0.05, high = 1;
+    while (*sigma = high, dg_rdp_epsilon(q->mechanisms, q->count, q->delta, NULL) > q->epsilon && high < 1e8) {
+        low = high;
+        high *= 2;
+    }
+    if (high >= 1e8) {
+        *sigma = 1;
+        return no_noise(q);
+    }
+    while (high - low > 1e-4 * high) {
+        *sigma = sqrt(low * high);
+        if (dg_rdp_epsilon(q->mechanisms, q->count, q->delta, NULL) > q->epsilon)
+            low = *sigma;
+        else
+            high = *sigma;
+    }
+    *sigma = high;
+    return DG_OK;
+}
+
+/* log(epsilon / budget) with this much noise; noise that cannot be accounted for is too little. */
+static dg_status excess(const question *q, double sigma, double *out) {
+    double epsilon = DG_EPSILON_LIMIT;
+    q->mechanisms[q->count - 1].noise_multiplier = sigma;
+    const dg_status status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, q->epsilon, &epsilon);
+    *out = log(fmax(epsilon, 1e-12) / q->epsilon);
+    return status == DG_ERUNTIME ? DG_OK : status;
+}
+
+/* *sigma: enough noise if `bounded`, else a first guess. The excess over log(sigma) is nearly a straight line: false
+ * position, with the kept end halved when it stays (Illinois), until the budget is met to 1e-4 or the noise known to
+ * 1e-4. */
+static dg_status pld_noise(const question *q, double *sigma, bool bounded) {
+    dg_status status = DG_OK;
+    double x[2] = {log(0.5 * *sigma), log(*sigma)}, y[2]; /* too little noise, and enough */
+    DG_TRY(excess(q, exp(x[1]), &y[1]));
+    while (y[1] > 0) {
+        if (bounded || x[1] > log(1e8))
+            DG_TRY(no_noise(q));
+        x[0] = x[1];
+        x[1] += log(2);
+        DG_TRY(excess(q, exp(x[1]), &y[1]));
+    }
+    DG_TRY(excess(q, exp(x[0]), &y[0]));
+    while (y[0] <= 0 && x[0] > log(0.01)) {
+        x[1] = x[0];
+        y[1] = y[0];
+        x[0] -= log(2);
+        DG_TRY(excess(q, exp(x[0]), &y[0]));
+    }
+    while (x[1] - x[0] > 1e-4 && y[1] < -1e-4) {
+        const double next = x[0] + (x[1] - x[0]) * fmin(0.99, fmax(0.01, y[0] / (y[0] - y[1])));
+        double value;
+        DG_TRY(excess(q, exp(next), &value));
+        const int end = value <= 0;
+        x[end] = next;
+        y[end] = value;
+        y[1 - end] *= 0.5;
+    }
+    *sigma = exp(x[1]);
+done:
+    return status;
+}
+
 dg_status dg_privacy_calibrate_noise(dg_ctx *ctx, dg_accountant accountant, const dg_mechanism *spent, int64_t count,
                                      double sample_rate, int64_t steps, double epsilon, double delta,
                                      double *noise_multiplier) {
     dg_status status = DG_OK;
     question q;
-    bool yes = false;
     DG_TRY(ask(ctx, accountant, spent, count, (dg_mechanism){sample_rate, 1, steps}, epsilon, delta, &q));
-    double *sigma = &q.mechanisms[count].noise_multiplier, low = 0.05, high = 1;
-    for (; !yes && high < 1e8; high *= 2) {
-        *sigma = high;
-        DG_TRY(holds(&q, &yes));
-        if (yes)
-            break;
-        low = high;
-    }
-    if (!yes)
-        DG_TRY(dg_fail(ctx, DG_EINVAL, "no noise is enough for epsilon %g at delta %g: %s", epsilon, delta,
-                       count ? "what has been spent already is more" : "it is too small"));
-    while (high - low > 1e-4 * high) {
-        *sigma = sqrt(low * high);
-        DG_TRY(holds(&q, &yes));
-        if (yes)
-            high = *sigma;
-        else
-            low = *sigma;
-    }
-    *noise_multiplier = high;
+    double *sigma = &q.mechanisms[count].noise_multiplier;
+    status = rdp_noise(&q, sigma);
+    if (accountant == DG_ACCOUNTANT_PLD && (status == DG_OK || status == DG_EINVAL))
+        status = pld_noise(&q, sigma, status == DG_OK);
+    DG_TRY(status);
+    *noise_multiplier = *sigma;
 done:
     free(q.mechanisms);
     return status;

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_POINTS = 1 << 24, SEARCH = 60 };
-static const double GRID = 0.015;     /* of the standard deviation of one step's loss */
-static const double WINDOW = 60;      /* nats: the tilted mass outside of the window is below e^-WINDOW */
-static const double ROUNDING = 1e-10; /* delta is lifted by this share of itself for what arithmetic rounds away */
+enum { MOST_POINTS = 1 << 24, SEARCH = 40 };
+static const double GRID = 0.015; /* of the standard deviation of one step's loss */
+static const double MOST_DEVIATIONS = 50;
+static const double WINDOW = 60; /* nats: the tilted mass outside of the window is below e^-WINDOW */
+static const double ROUNDING =
+    1e-12; /* delta is lifted by this share of the mass it is made of, for what is rounded away */
 
 static dg_pld_moments total_moments(const dg_mechanism *m, int64_t count, dg_pld_pair pair, double theta) {
     dg_pld_moments sum = {0};
@@ -32,7 +34,10 @@ static dg_pld_moments total_moments(const dg_mechanism *m, int64_t count, dg_pld
 static double best_theta(const dg_mechanism *m, int64_t count, dg_pld_pair pair, double constant,
                          const double *epsilon) {
     const double ratio = 0.6180339887498949;
-    double low = log(1e-6), high = log(1e5), value[2], x[2] = {high - ratio * (high - low), low + ratio * (high - low)};
+    /* A normal loss wants sqrt(2 ln(1/delta)) standard deviations at most; a bounded one would want ever more. */
+    const double most = MOST_DEVIATIONS / sqrt(total_moments(m, count, pair, 0).variance);
+    double low = log(1e-6 * most), high = log(most), value[2];
+    double x[2] = {high - ratio * (high - low), low + ratio * (high - low)};
     for (int i = -2; i < SEARCH; i++) {
         const int which = i < 0 ? i + 2 : value[0] < value[1] ? 1 : 0;
         if (i >= 0 && which == 1) { /* the least is in [low, x1] */
@@ -69,18 +74,6 @@ typedef struct composition {
     int64_t count;
 } composition;
 
-/* log E[e^(s (L - mean))] of one step's tilted loss. */
-static double cumulant(const dg_pld_step *p, double h, double mean, double s) {
-    double top = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < p->count; i++)
-        if (p->mass[i] > 0)
-            top = fmax(top, log(p->mass[i]) + s * ((double)(p->first + i) * h - mean));
-    for (int64_t i = 0; i < p->count; i++)
-        if (p->mass[i] > 0)
-            sum += exp(log(p->mass[i]) + s * ((double)(p->first + i) * h - mean) - top);
-    return top + log(sum);
-}
-
 static double mean_of(const dg_pld_step *p, double h) {
     double sum = 0;
     for (int64_t i = 0; i < p->count; i++)
@@ -88,16 +81,14 @@ static double mean_of(const dg_pld_step *p, double h) {
     return sum;
 }
 
-/* How far from its mean, on the side of `sign`, the composed loss may be: Chernoff's bound at a few tilts. */
-static double reach(const composition *c, double h, double deviation, int sign) {
+/* How far from its mean, on the side of `sign`, the composed loss may be: Chernoff's bound at a few tilts, from
+ * log E[e^(s L)] under the tilt theta = log M(theta + s) - log M(theta). */
+static double reach(const composition *c, dg_pld_pair pair, double theta, const dg_pld_moments *total, int sign) {
     double best = INFINITY;
     for (double factor = 0.5; factor < 40; factor *= 1.5) {
-        const double s = sign * factor / deviation;
-        double sum = WINDOW;
-        for (int64_t i = 0; i < c->count; i++)
-            if (c->mechanisms[i].steps)
-                sum += (double)c->mechanisms[i].steps * cumulant(&c->steps[i], h, mean_of(&c->steps[i], h), s);
-        best = fmin(best, sum / fabs(s));
+        const double s = sign * factor / sqrt(total->variance);
+        const double moved = total_moments(c->mechanisms, c->count, pair, theta + s).log_mass;
+        best = fmin(best, (WINDOW + moved - total->log_mass - s * total->mean) / fabs(s));
     }
     return best;
 }
@@ -174,12 +165,23 @@ static double grid_step(const dg_mechanism *m, int64_t count, dg_pld_pair pair, 
     return GRID * sqrt(fmin(plain, tilted) / steps);
 }
 
+/* From tilted masses in `above` to the sums, so that each delta is one look-up. */
+static void add_up(dg_pld *p) {
+    const double fall = exp(-p->h);
+    p->above[p->count] = 0;
+    for (int64_t i = p->count - 1; i >= 0; i--) {
+        const double loss = (double)(p->first + i) * p->h;
+        const double mass = p->above[i] > 0 ? p->above[i] * exp(p->log_mass - p->theta * loss) : 0;
+        p->above[i] = p->above[i + 1] + mass;
+        p->scaled[i] = p->scaled[i + 1] * fall + mass;
+    }
+}
+
 dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_pld_pair pair, double theta,
                          dg_pld *out) {
     dg_status status = DG_OK;
     composition c = {.mechanisms = m, .count = count};
     const dg_pld_moments total = total_moments(m, count, pair, theta);
-    const double deviation = sqrt(total.variance);
     double mean = 0;
     *out = (dg_pld){.h = grid_step(m, count, pair, theta), .theta = theta};
     DG_TRY(dg_alloc(ctx, &c.steps, (size_t)count, sizeof *c.steps, "privacy loss distributions"));
@@ -191,31 +193,30 @@ dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_p
         out->log_mass += (double)m[i].steps * c.steps[i].log_mass;
         out->infinite += (double)m[i].steps * c.steps[i].infinite;
     }
-    const double low = floor((mean - reach(&c, out->h, deviation, -1)) / out->h);
-    const double points = ceil((mean + reach(&c, out->h, deviation, 1)) / out->h) - low + 1;
+    const double low = floor((mean - reach(&c, pair, theta, &total, -1)) / out->h) - 1;
+    const double points = ceil((mean + reach(&c, pair, theta, &total, 1)) / out->h) - low + 2;
     if (!(points < MOST_POINTS))
         DG_TRY(dg_fail(ctx, DG_ERUNTIME, "the noise is too small to be accounted for over so many steps"));
     out->first = (int64_t)low;
     out->count = fast_size((int64_t)points);
-    DG_TRY(dg_alloc(ctx, &out->mass, (size_t)out->count, sizeof *out->mass, "a privacy loss distribution"));
-    DG_TRY(convolve(ctx, &c, out->first, out->count, out->mass));
+    DG_TRY(dg_alloc(ctx, &out->above, (size_t)out->count + 1, sizeof *out->above, "a privacy loss distribution"));
+    DG_TRY(dg_alloc(ctx, &out->scaled, (size_t)out->count + 1, sizeof *out->scaled, "a privacy loss distribution"));
+    DG_TRY(convolve(ctx, &c, out->first, out->count, out->above));
+    add_up(out);
 done:
     free_steps(&c);
     return status;
 }
 
 void dg_pld_free(dg_pld *pld) {
-    free(pld->mass);
+    free(pld->above);
+    free(pld->scaled);
     *pld = (dg_pld){0};
 }
 
 double dg_pld_delta(const dg_pld *p, double epsilon) {
-    double sum = 0;
-    const double begin = floor(epsilon / p->h) - (double)p->first;
-    for (int64_t i = begin > 0 ? (int64_t)begin : 0; i < p->count; i++) {
-        const double loss = (double)(p->first + i) * p->h;
-        if (loss > epsilon && p->mass[i] > 0)
-            sum += p->mass[i] * exp(p->log_mass - p->theta * loss) * -expm1(epsilon - loss);
-    }
-    return fmin(1.0, sum * (1 + ROUNDING) + exp(-WINDOW) + p->infinite);
+    const double below = floor(epsilon / p->h) - (double)p->first + 1;
+    const int64_t i = below > 0 ? (below < (double)p->count ? (int64_t)below : p->count) : 0;
+    const double loss = (double)(p->first + i) * p->h, sum = p->above[i] - exp(epsilon - loss) * p->scaled[i];
+    return fmin(1.0, sum + ROUNDING * p->above[i] + exp(-WINDOW) + p->infinite);
 }

@@ -41,7 +41,8 @@ DG_MUST_CHECK dg_status dg_pld_step_create(dg_ctx *ctx, const dg_mechanism *mech
 
 /* The composition of all steps of all mechanisms. Zero-initialise; free with dg_pld_free. */
 typedef struct dg_pld {
-    double *mass; /* [count] tilted, at loss (first + i) h */
+    double *above;  /* [count + 1] sum of the masses, no longer tilted, at losses (first + k) h for k >= i */
+    double *scaled; /* [count + 1] the same of mass * e^(loss i - loss k) */
     int64_t first, count;
     double h, theta, log_mass;
     double infinite;

@@ -7,10 +7,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { NODES = 4, SCAN = 2000, MOST_POINTS = 1 << 24 };
-/* Gauss-Legendre on [-1, 1]. */
+enum { NODES = 4, NARROW_NODES = 2, SCAN = 2000, MOST_POINTS = 1 << 24 };
+/* Gauss-Legendre on [-1, 1]; two nodes do for pieces narrower than NARROW sigmas. */
 static const double node[NODES] = {-0.8611363115940526, -0.3399810435848563, 0.3399810435848563, 0.8611363115940526};
 static const double weight[NODES] = {0.3478548451374538, 0.6521451548625461, 0.6521451548625461, 0.3478548451374538};
+static const double narrow_node[NARROW_NODES] = {-0.5773502691896258, 0.5773502691896258};
+static const double narrow_weight[NARROW_NODES] = {1, 1};
+static const double NARROW = 0.005;
 /* What is smaller than e^-RANGE of the largest is left to the tails. */
 static const double RANGE = 90;
 static const double PIECE = 0.25; /* widest piece of an integration, in sigmas */
@@ -54,8 +57,8 @@ typedef struct span {
  * all of them, and the ends where it has fallen by RANGE. */
 static span find_span(const pair_at *p) {
     const double reach = p->sigma * sqrt(2 * RANGE) + 2, mean = p->theta + 1;
-    const double begin = (p->pair == DG_PLD_REMOVE ? 0 : -mean) - reach;
-    const double end = (p->pair == DG_PLD_REMOVE ? mean : 0) + reach, step = (end - begin) / SCAN;
+    const double far = p->pair == DG_PLD_REMOVE ? mean : -mean;
+    const double begin = fmin(0.0, far) - reach, end = fmax(0.0, far) + reach, step = (end - begin) / SCAN;
     span s = {end, begin, -INFINITY};
     for (int i = 0; i <= SCAN; i++) {
         const double x = begin + i * step;
@@ -71,12 +74,12 @@ static span find_span(const pair_at *p) {
     return s;
 }
 
-static pair_at at(const dg_mechanism *m, dg_pld_pair pair, double theta) {
+static pair_at pair_of(const dg_mechanism *m, dg_pld_pair pair, double theta) {
     return (pair_at){.q = m->sample_rate, .sigma = m->noise_multiplier, .theta = theta, .pair = pair};
 }
 
 dg_pld_moments dg_pld_step_moments(const dg_mechanism *m, dg_pld_pair pair, double theta) {
-    const pair_at p = at(m, pair, theta);
+    const pair_at p = pair_of(m, pair, theta);
     const span s = find_span(&p);
     const double step = (s.high - s.low) / SCAN, origin = loss_of(&p, g_of(&p, 0.5 * (s.low + s.high)));
     double mass = 0, first = 0, second = 0;
@@ -105,11 +108,13 @@ typedef struct grid {
  * w (1 - e^(low - l)) / (1 - e^-h) to the upper one keeps both the mass under P and that under Q. */
 static void add_piece(const grid *t, double x0, double x1, int64_t cell) {
     const double half = 0.5 * (x1 - x0), middle = 0.5 * (x0 + x1), low = (double)(t->out->first + cell) * t->h;
+    const bool narrow = 2 * half < NARROW * t->p->sigma;
+    const double *at = narrow ? narrow_node : node, *by = narrow ? narrow_weight : weight;
     double *mass = t->out->mass + cell;
-    for (int k = 0; k < NODES; k++) {
-        const double x = middle + half * node[k], g = g_of(t->p, x);
+    for (int k = 0; k < (narrow ? NARROW_NODES : NODES); k++) {
+        const double x = middle + half * at[k], g = g_of(t->p, x);
         const double above = fmin(t->h, fmax(0.0, loss_of(t->p, g) - low));
-        const double w = half * weight[k] * exp(exponent(t->p, x, g) - t->top);
+        const double w = half * by[k] * exp(exponent(t->p, x, g) - t->top);
         const double share = expm1(-above) / expm1(-t->h), tilt = exp(-t->p->theta * above);
         mass[0] += w * (1 - share) * tilt;
         mass[1] += w * share * tilt * exp(t->p->theta * t->h);
@@ -150,7 +155,7 @@ static void fill(const grid *t, const span *s) {
 dg_status dg_pld_step_create(dg_ctx *ctx, const dg_mechanism *m, dg_pld_pair pair, double theta, double h,
                              dg_pld_step *out) {
     dg_status status = DG_OK;
-    const pair_at p = at(m, pair, theta);
+    const pair_at p = pair_of(m, pair, theta);
     const span s = find_span(&p);
     const double a = loss_of(&p, g_of(&p, s.low)), b = loss_of(&p, g_of(&p, s.high));
     const double low = floor(fmin(a, b) / h) - 1, high = ceil(fmax(a, b) / h) + 1;
