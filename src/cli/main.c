@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "bench/bench_options.h"
+#include "budget/budget.h"
 #include "inspect/inspect.h"
 #include "sample/sample_options.h"
 #include "train/train_options.h"
@@ -14,6 +15,7 @@ const dg_command dg_commands[] = {
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
+    {"budget", &dg_budget_option_table, dg_cmd_budget, false},
     {"devices", &dg_devices_option_table, dg_cmd_devices, false},
     {NULL, NULL, NULL, false},
 };
