@@ -29,6 +29,7 @@ typedef enum dg_grad_mode {
     DG_GRAD_SUM,      /* sum over the examples of the batch */
     DG_GRAD_SQNORMS,  /* only sqnorms[n] += squared norm of example n's gradient; gradient arrays untouched */
     DG_GRAD_WEIGHTED, /* sum over examples of example_weight[n] * gradient of example n */
+    DG_GRAD_EXAMPLES, /* of each example by itself: that of example e goes to the arrays at e * example_stride */
 } dg_grad_mode;
 
 typedef struct dg_param_grad {
@@ -36,6 +37,8 @@ typedef struct dg_param_grad {
     bool accumulate;             /* add to the gradient arrays instead of overwriting them */
     const float *example_weight; /* [N], DG_GRAD_WEIGHTED */
     double *sqnorms;             /* [N], DG_GRAD_SQNORMS */
+    int64_t copies;              /* DG_GRAD_EXAMPLES: so many images in a row are one example; divides N */
+    int64_t example_stride;      /* DG_GRAD_EXAMPLES, in floats */
 } dg_param_grad;
 
 /* Activations and products: all float; float with products in TF32 (10 bits of mantissa); bf16 with sums in float. */
@@ -111,6 +114,14 @@ typedef struct dg_adamw_desc {
     float ema_decay;                          /* ema += (1 - ema_decay) * (param - ema) */
 } dg_adamw_desc;
 
+/* What becomes of each example's gradient in DP-SGD: s_e times it, with s_e = min(1, max_norm / norm_e) (Abadi et al.
+ * 2016, alg. 1) or, for gamma > 0, max_norm / (norm_e + gamma) (Bu et al. 2023, "automatic clipping"). s_e is made
+ * smaller by 2^-20 of itself, so that no rounding lifts a norm above max_norm. */
+typedef struct dg_clip_desc {
+    int64_t examples, example_stride;
+    double max_norm, gamma;
+} dg_clip_desc;
+
 /* X(pass, parameter list). Grouped by op; every op has its file <op>_<backend>. */
 #define DG_OP_LIST(X)                                                                                                  \
     X(conv2d_plan, (dg_exec * exec, const dg_conv2d_desc *desc, dg_plan **plan))                                       \
@@ -179,6 +190,10 @@ typedef struct dg_adamw_desc {
     /* dst += src, flat */                                                                                             \
     X(accumulate, (dg_exec * exec, int64_t count, const float *src, float *dst))                                       \
     X(sum_squares, (dg_exec * exec, int64_t count, const float *x, double *sum))                                       \
+    /* sum[i] = s_0 grads[i] + s_1 grads[stride + i] + ..., from the squared norms of whole gradients; an example whose \
+     * norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                                   \
+    X(clip_examples, (dg_exec * exec, const dg_clip_desc *desc, const double *sqnorms, int64_t count,                  \
+                      const float *grads, float *sum, double *left_out))                                               \
     /* *norm = grad_scale * sqrt(sums[0] + ... + sums[count-1]), added up in that order; desc->grad_scale = grad_scale \
      * * min(1, max_norm/(*norm + 1e-6)), max_norm 0: no clipping; NaN if the norm is not finite. As                   \
      * torch.nn.utils.clip_grad_norm_. */                                                                              \

@@ -6,6 +6,7 @@
 #define DIFFGEN_TRAIN_H
 
 #include <diffgen/context.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -31,7 +32,7 @@ typedef struct dg_train_start {
     int64_t height, width, channels;
     int64_t num_classes; /* 0 = unconditional */
     const char *const *class_names;
-    const int64_t *class_counts; /* training images of each class */
+    const int64_t *class_counts; /* training images of each class; NULL: not to be told (a private run) */
     int64_t train_images, holdout_images;
     int64_t skipped_files; /* unreadable ones, each logged as a warning */
     int64_t parameters;
@@ -40,6 +41,12 @@ typedef struct dg_train_start {
     int64_t first_step;    /* steps already done by an earlier, interrupted run of the same folder */
     int64_t total_steps;   /* 0 = unknown: a time limit decides */
     int64_t ranks;         /* processes that train together; threads are those of the first */
+    bool private;          /* with differential privacy; then batch is the expected one, and: */
+    double epsilon, delta; /* what total_steps steps will have spent */
+    double noise_multiplier, sample_rate, max_grad_norm;
+    int64_t noise_multiplicity;
+    int64_t protected_units; /* images, or groups of them */
+    const char *group_by;    /* NULL: images */
 } dg_train_start;
 
 typedef struct dg_train_status {
@@ -49,6 +56,7 @@ typedef struct dg_train_status {
     double images_per_second;
     double seconds_left; /* negative = unknown */
     double val_loss;     /* newest one, NaN = none yet */
+    double epsilon;      /* spent so far by a private run, whose loss is NaN: it has no noise; NaN = not private */
 } dg_train_status;
 
 /* Any pointer may be NULL. Called from the thread that called dg_train_run. */

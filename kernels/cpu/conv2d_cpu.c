@@ -15,8 +15,9 @@
  *
  * Few outputs (the last layer): conv2d_narrow_cpu.c, forward and parameters.
  *
- * Per-example gradients: a weighted sum is the ordinary gradient for dy scaled per image; squared norms are taken from
- * one image's gradient at a time, or for vectors from |dy|^2 (|x|^2 + 1), the norm of an outer product. */
+ * Per-example gradients: one image at a time, where the example is not the whole batch. A weighted sum is the ordinary
+ * gradient for dy scaled per image; squared norms are taken from one image's gradient at a time, or for vectors from
+ * |dy|^2 (|x|^2 + 1), the norm of an outer product. */
 #include "kernels/cpu/conv2d_narrow.h"
 #include "kernels/cpu/dnnl_conv.h"
 
@@ -421,6 +422,41 @@ done:
     return status;
 }
 
+/* One image of a linear layer on vectors: the outer product. */
+static void vector_params(const conv_plan *p, const float *x, const float *dy, bool accumulate, float *dweight,
+                          float *dbias) {
+    for (int64_t o = 0; o < p->desc.out_c; o++) {
+        float *restrict row = dweight + o * p->desc.in_c;
+        const float d = dy[o];
+#pragma omp simd
+        for (int64_t i = 0; i < p->desc.in_c; i++)
+            row[i] = (accumulate ? row[i] : 0.0f) + d * x[i];
+        if (p->desc.bias)
+            dbias[o] = (accumulate ? dbias[o] : 0.0f) + d;
+    }
+}
+
+/* Each example's gradient, an image at a time; a batch that is one example is summed as any batch. */
+static dg_status example_params(dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const float *x,
+                                const float *dy, float *dweight, float *dbias) {
+    const int64_t in = input_count(p), out = output_count(p);
+    dg_status status = DG_OK;
+    if (mode->copies == p->desc.n)
+        return sum_params(exec, p, p->batch, p->desc.n, x, dy, mode->accumulate, dweight, dbias, exec->workspace);
+    for (int64_t b = 0; b < p->desc.n; b++) {
+        const int64_t to = b / mode->copies * mode->example_stride;
+        const bool add = mode->accumulate || b % mode->copies != 0;
+        float *bias = p->desc.bias ? dbias + to : NULL;
+        if (p->vectors)
+            vector_params(p, x + b * in, dy + b * out, add, dweight + to, bias);
+        else
+            DG_TRY(
+                sum_params(exec, p, p->example, 1, x + b * in, dy + b * out, add, dweight + to, bias, exec->workspace));
+    }
+done:
+    return status;
+}
+
 static void scale_images(const conv_plan *p, const float *dy, const float *example_weight, float *out) {
     const int64_t count = output_count(p);
     for (int64_t b = 0; b < p->desc.n; b++) {
@@ -439,6 +475,8 @@ dg_status DG_CPU(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const dg
     assert(dg_tensor_count(x) == p->desc.n * input_count(p) && dg_tensor_count(dy) == p->desc.n * output_count(p));
     if (mode->mode == DG_GRAD_SQNORMS)
         return add_sqnorms(exec, p, x->data, gradient, mode->sqnorms);
+    if (mode->mode == DG_GRAD_EXAMPLES)
+        return example_params(exec, p, mode, x->data, gradient, dweight, dbias);
     if (mode->mode == DG_GRAD_WEIGHTED) {
         float *scaled = exec->workspace;
         scale_images(p, gradient, mode->example_weight, scaled);

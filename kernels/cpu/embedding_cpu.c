@@ -14,8 +14,10 @@ dg_status DG_CPU(embedding_bwd_params)(dg_exec *exec, const dg_param_grad *mode,
                                        const dg_tensor *dy, float *dtable) {
     (void)exec;
     const int64_t c = dg_cpu_image_count(dy);
+    const int64_t images = mode->mode == DG_GRAD_EXAMPLES ? mode->copies : dy->dims[0];
     if (mode->mode != DG_GRAD_SQNORMS && !mode->accumulate)
-        memset(dtable, 0, (size_t)(rows * c) * sizeof *dtable);
+        for (int64_t e = 0; e < dy->dims[0] / images; e++)
+            memset(dtable + e * mode->example_stride, 0, (size_t)(rows * c) * sizeof *dtable);
     for (int64_t n = 0; n < dy->dims[0]; n++) {
         const float *from = (const float *)dy->data + n * c;
         if (mode->mode == DG_GRAD_SQNORMS) {
@@ -26,7 +28,7 @@ dg_status DG_CPU(embedding_bwd_params)(dg_exec *exec, const dg_param_grad *mode,
             continue;
         }
         const float weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight[n] : 1.0f;
-        float *restrict row = dtable + labels[n] * c;
+        float *restrict row = dtable + n / images * mode->example_stride + labels[n] * c;
 #pragma omp simd
         for (int64_t j = 0; j < c; j++)
             row[j] += weight * from[j];

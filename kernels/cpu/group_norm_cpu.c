@@ -370,11 +370,11 @@ dg_status DG_CPU(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *d
 }
 
 /* sum over the images of weight[n] * gradient[n][c], images in order. */
-static void reduce_images(const dg_group_norm_desc *desc, const dg_param_grad *mode, const float *gradients,
-                          float *out) {
+static void reduce_images(const dg_group_norm_desc *desc, int64_t images, const dg_param_grad *mode,
+                          const float *gradients, float *out) {
     for (int64_t c = 0; c < desc->c; c++) {
         double sum = 0.0;
-        for (int64_t n = 0; n < desc->n; n++)
+        for (int64_t n = 0; n < images; n++)
             sum += (mode->mode == DG_GRAD_WEIGHTED ? (double)mode->example_weight[n] : 1.0) *
                    (double)gradients[n * 2 * desc->c + c];
         out[c] = (mode->accumulate ? out[c] : 0.0f) + (float)sum;
@@ -393,7 +393,11 @@ dg_status DG_CPU(group_norm_bwd_params)(dg_exec *exec, const dg_group_norm_desc 
         }
         return DG_OK;
     }
-    reduce_images(desc, mode, dsums, dweight);
-    reduce_images(desc, mode, dsums + desc->c, dbias);
+    const int64_t images = mode->mode == DG_GRAD_EXAMPLES ? mode->copies : desc->n;
+    for (int64_t e = 0; e < desc->n / images; e++) {
+        const float *from = dsums + e * images * 2 * desc->c;
+        reduce_images(desc, images, mode, from, dweight + e * mode->example_stride);
+        reduce_images(desc, images, mode, from + desc->c, dbias + e * mode->example_stride);
+    }
     return DG_OK;
 }

@@ -276,10 +276,10 @@ __global__ void __launch_bounds__(CONV_THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : T
 
 /* ---- adding up the parts ---- */
 
-/* Thread = one weight in PyTorch's order, or one bias after them: the sum over splits, phases and the taps that the
- * weight is part of, always in this order. */
+/* Thread = one weight in PyTorch's order, or one bias after them, of the example that the grid's row is: the sum over
+ * its splits, phases and the taps that the weight is part of, always in this order. */
 __global__ void __launch_bounds__(THREADS)
-    add_parts_kernel(params_job job, bool accumulate, float *dweight, float *dbias) {
+    add_parts_kernel(params_job job, int64_t example_stride, bool accumulate, float *dweight, float *dbias) {
     const conv_gather &g = job.g;
     const int kk = g.kernel * g.kernel;
     const int64_t weights = (int64_t)g.to_c * g.from_c * kk;
@@ -287,6 +287,7 @@ __global__ void __launch_bounds__(THREADS)
     if (e >= weights + (job.bias ? g.to_c : 0))
         return;
     const int k = (int)(e % kk), c = (int)(e / kk % g.from_c), o = (int)(e / kk / g.from_c);
+    const int splits = job.splits / (int)gridDim.y, first = (int)blockIdx.y * splits;
     float sum = 0.0f;
     for (int phase = 0; phase < g.phases; phase++) {
         const conv_phase &f = g.phase[phase];
@@ -295,10 +296,10 @@ __global__ void __launch_bounds__(THREADS)
             row = job.parts + job.bias_first + phase * g.to_c + (e - weights);
         for (int tap = 0; tap < (e < weights ? f.taps : 1); tap++)
             if (e >= weights || g.tap[f.first_tap + tap].sum >> k & 1)
-                for (int split = 0; split < job.splits; split++)
+                for (int split = first; split < first + splits; split++)
                     sum += row[split * job.part_count + tap * g.from_c];
     }
-    float *to = e < weights ? dweight + e : dbias + (e - weights);
+    float *to = (e < weights ? dweight + e : dbias + (e - weights)) + blockIdx.y * example_stride;
     *to = accumulate ? *to + sum : sum;
 }
 
@@ -364,6 +365,36 @@ void run_squares(const dg_exec *exec, const params_job &job, const void *x, cons
            (int)tiles_of<TILE>(job.g), sqnorms);
 }
 
+/* The gradients of `examples` examples of `copies` images each, from the given images on. Their number divides that of
+ * the splits, so that a split never has images of two of them. */
+template <class P, class TILE, dg_grad_mode MODE>
+void run_examples(const dg_exec *exec, params_job job, const dg_param_grad *mode, int examples, int copies,
+                  const void *x, const void *dy, float *dweight, float *dbias) {
+    const int64_t count =
+        (int64_t)job.g.to_c * job.g.from_c * job.g.kernel * job.g.kernel + (job.bias ? job.g.to_c : 0);
+    job.g.n = examples * copies;
+    job.splits = job.splits / examples * examples;
+    launch<P, TILE, MODE>(exec, job, x, dy);
+    LAUNCH(add_parts_kernel, dim3(dg_cuda_blocks(count, THREADS, INT32_MAX), (unsigned)examples), THREADS, 0,
+           dg_cuda_stream(exec), job, mode->example_stride, mode->accumulate, dweight, dbias);
+}
+
+/* As many examples at once as there are splits, whose parts the workspace holds. */
+template <class P, class TILE>
+void run_each(const dg_exec *exec, const params_job &job, const dg_param_grad *mode, const void *x, const void *dy,
+              float *dweight, float *dbias) {
+    typedef typename P::element T;
+    const conv_gather &g = job.g;
+    const int copies = (int)mode->copies, all = g.n / copies, most = all < job.splits ? all : job.splits;
+    const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * g.to_c;
+    for (int first = 0; first < all; first += most) {
+        const int64_t image = (int64_t)first * copies, to = first * mode->example_stride;
+        run_examples<P, TILE, DG_GRAD_SUM>(exec, job, mode, all - first < most ? all - first : most, copies,
+                                           (const T *)x + image * in, (const T *)dy + image * out, dweight + to,
+                                           job.bias ? dbias + to : (float *)NULL);
+    }
+}
+
 /* WIDE: 128 output channels a block. */
 template <class P, bool WIDE>
 void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const void *x, const void *dy,
@@ -371,18 +402,20 @@ void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, con
     typedef conv_tile<WIDE ? 128 : 64, WIDE ? 128 : 64, 2> tile;
     typedef conv_tile<WIDE ? 128 : 64, 64, 2> example_tile; /* sums of one image need registers of their own */
     const params_job job = job_of(exec, p, mode, conv_step<typename P::element>);
-    if (mode->mode == DG_GRAD_SQNORMS) {
+    switch (mode->mode) {
+    case DG_GRAD_SUM:
+        run_examples<P, tile, DG_GRAD_SUM>(exec, job, mode, 1, job.g.n, x, dy, dweight, dbias);
+        break;
+    case DG_GRAD_WEIGHTED:
+        run_examples<P, example_tile, DG_GRAD_WEIGHTED>(exec, job, mode, 1, job.g.n, x, dy, dweight, dbias);
+        break;
+    case DG_GRAD_EXAMPLES:
+        run_each<P, tile>(exec, job, mode, x, dy, dweight, dbias);
+        break;
+    case DG_GRAD_SQNORMS:
         run_squares<P, example_tile>(exec, job, x, dy, mode->sqnorms);
-        return;
+        break;
     }
-    if (mode->mode == DG_GRAD_WEIGHTED)
-        launch<P, example_tile, DG_GRAD_WEIGHTED>(exec, job, x, dy);
-    else
-        launch<P, tile, DG_GRAD_SUM>(exec, job, x, dy);
-    const int64_t count =
-        (int64_t)job.g.to_c * job.g.from_c * job.g.kernel * job.g.kernel + (job.bias ? job.g.to_c : 0);
-    LAUNCH(add_parts_kernel, dg_cuda_blocks(count, THREADS, INT32_MAX), THREADS, 0, dg_cuda_stream(exec), job,
-           mode->accumulate, dweight, dbias);
 }
 
 bool is_wide(const conv_plan *p) {

@@ -7,14 +7,20 @@ namespace {
 
 enum { TILE = 32, ROWS = 8, PER_THREAD = TILE / ROWS, THREADS = 256 };
 
-/* A block owns 32 x 32 weights, thread (i, j) of 32 x 8 those of input i, outputs j, j + 8, ...; 32 images at a time
- * pass through shared memory. The first column of blocks has the bias, which is the gradient towards an input of 1. */
+/* A block owns 32 x 32 weights of the example that the grid's z is, of `images` images; thread (i, j) of 32 x 8 those
+ * of input i, outputs j, j + 8, ...; 32 images at a time pass through shared memory. The first column of blocks has the
+ * bias, which is the gradient towards an input of 1. */
 template <class T>
 __global__ void __launch_bounds__(TILE *ROWS)
     vectors_kernel(int images, int in_c, int out_c, const float *example_weight, const T *x, const T *dy,
-                   bool accumulate, float *dweight, float *dbias) {
+                   int64_t example_stride, bool accumulate, float *dweight, float *dbias) {
     SHARED(float, xs, [TILE][TILE + 1]);
     SHARED(float, dys, [TILE][TILE + 1]);
+    x += (int64_t)blockIdx.z * images * in_c;
+    dy += (int64_t)blockIdx.z * images * out_c;
+    dweight += blockIdx.z * example_stride;
+    if (dbias)
+        dbias += blockIdx.z * example_stride;
     const int i = blockIdx.x * TILE + threadIdx.x, first_o = blockIdx.y * TILE;
     float sum[PER_THREAD] = {}, bias[PER_THREAD] = {};
     for (int first = 0; first < images; first += TILE) {
@@ -72,6 +78,7 @@ void dg_cuda_conv2d_vectors_bwd_params(const dg_exec *exec, const conv_plan *p, 
                                        const dg_tensor *x, const dg_tensor *dy, float *dweight, float *dbias) {
     const dg_conv2d_desc *d = &p->desc;
     const int in_c = (int)d->in_c, out_c = (int)d->out_c, images = (int)d->n;
+    const int copies = mode->mode == DG_GRAD_EXAMPLES ? (int)mode->copies : images;
     const float *weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight : (const float *)NULL;
     dg_cuda_typed(x->dtype, [&](auto *t) {
         using T = std::remove_pointer_t<decltype(t)>;
@@ -79,8 +86,10 @@ void dg_cuda_conv2d_vectors_bwd_params(const dg_exec *exec, const conv_plan *p, 
             LAUNCH((vector_squares_kernel<T>), (unsigned)images, THREADS, 0, dg_cuda_stream(exec), in_c, out_c, d->bias,
                    (const T *)x->data, (const T *)dy->data, mode->sqnorms);
         else
-            LAUNCH((vectors_kernel<T>), dim3(dg_cuda_blocks(in_c, TILE), dg_cuda_blocks(out_c, TILE)), dim3(TILE, ROWS),
-                   0, dg_cuda_stream(exec), images, in_c, out_c, weight, (const T *)x->data, (const T *)dy->data,
-                   mode->accumulate, dweight, d->bias ? dbias : (float *)NULL);
+            LAUNCH((vectors_kernel<T>),
+                   dim3(dg_cuda_blocks(in_c, TILE), dg_cuda_blocks(out_c, TILE), (unsigned)(images / copies)),
+                   dim3(TILE, ROWS), 0, dg_cuda_stream(exec), copies, in_c, out_c, weight, (const T *)x->data,
+                   (const T *)dy->data, mode->example_stride, mode->accumulate, dweight,
+                   d->bias ? dbias : (float *)NULL);
     });
 }

@@ -15,19 +15,22 @@ static __global__ void embedding_fwd_kernel(const float *table, const int32_t *l
         dg_store(y + n * c + j, table[labels[n] * c + j]);
 }
 
-/* A block owns (a part of) one row of the table, a thread one channel of it, and looks through all labels for the row's
- * own: no two threads add to one number, and untouched rows are set to zero on the way. Moves the table once (without
- * accumulate) and dy once; labels pass through 1 KiB of shared memory. */
+/* A block owns (a part of) one row of the table of one example of `images` images (grid z), a thread one channel of it,
+ * and looks through all labels for the row's own: no two threads add to one number, and untouched rows are set to zero
+ * on the way. Moves the table once (without accumulate) and dy once; labels pass through 1 KiB of shared memory. */
 template <class T>
 static __global__ void embedding_bwd_kernel(const int32_t *labels, const float *example_weight, const T *dy,
-                                            float *dtable, int64_t examples, int64_t c, bool accumulate) {
+                                            float *dtable, int64_t images, int64_t c, int64_t example_stride,
+                                            bool accumulate) {
     SHARED(int32_t, chunk, [LABELS]);
     const int64_t j = (int64_t)blockIdx.y * blockDim.x + threadIdx.x;
     const int32_t row = (int32_t)blockIdx.x;
-    float *to = dtable + row * c + j;
+    float *to = dtable + blockIdx.z * example_stride + row * c + j;
+    labels += blockIdx.z * images;
+    dy += blockIdx.z * images * c;
     float sum = accumulate && j < c ? *to : 0.0f;
-    for (int64_t first = 0; first < examples; first += LABELS) {
-        const int width = (int)(examples - first < LABELS ? examples - first : LABELS);
+    for (int64_t first = 0; first < images; first += LABELS) {
+        const int width = (int)(images - first < LABELS ? images - first : LABELS);
         for (int i = threadIdx.x; i < width; i += blockDim.x)
             chunk[i] = labels[first + i];
         __syncthreads();
@@ -69,18 +72,20 @@ dg_status DG_CUDA(embedding_fwd)(dg_exec *exec, const float *table, const int32_
 
 dg_status DG_CUDA(embedding_bwd_params)(dg_exec *exec, const dg_param_grad *mode, int64_t rows, const int32_t *labels,
                                         const dg_tensor *dy, float *dtable) {
-    const int64_t examples = dy->dims[0], c = dg_cuda_image_count(dy);
+    const int64_t images = dy->dims[0], c = dg_cuda_image_count(dy);
+    const int64_t copies = mode->mode == DG_GRAD_EXAMPLES ? mode->copies : images;
     dg_cuda_typed(dy->dtype, [&](auto *t) {
         using T = std::remove_pointer_t<decltype(t)>;
         const unsigned threads = dg_cuda_threads(c);
         const cudaStream_t stream = dg_cuda_stream(exec);
         const float *weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight : (const float *)NULL;
         if (mode->mode == DG_GRAD_SQNORMS)
-            LAUNCH((embedding_sqnorms_kernel<T>), (unsigned)examples, threads, 0, stream, (const T *)dy->data,
+            LAUNCH((embedding_sqnorms_kernel<T>), (unsigned)images, threads, 0, stream, (const T *)dy->data,
                    mode->sqnorms, c);
         else
-            LAUNCH((embedding_bwd_kernel<T>), dim3((unsigned)rows, dg_cuda_blocks(c, threads)), threads, 0, stream,
-                   labels, weight, (const T *)dy->data, dtable, examples, c, mode->accumulate);
+            LAUNCH((embedding_bwd_kernel<T>),
+                   dim3((unsigned)rows, dg_cuda_blocks(c, threads), (unsigned)(images / copies)), threads, 0, stream,
+                   labels, weight, (const T *)dy->data, dtable, copies, c, mode->example_stride, mode->accumulate);
     });
     return dg_cuda_launched(exec, "embedding_bwd_params");
 }

@@ -301,15 +301,17 @@ dg_status DG_CUDA(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *
 
 enum { PARAMS_COLUMNS = 32, PARAMS_ROWS = 8, SQNORM_THREADS = 128 };
 
-/* dsums as a matrix of images by 2c: a block owns 32 columns, a thread every 8th image of one; the eight sums, in
- * double, are added in order. Reads dsums once, 128 bytes of a row at a time. */
+/* dsums as a matrix of images by 2c: a block owns 32 columns and the n images of one example (grid y), a thread every
+ * 8th image of a column; the eight sums, in double, are added in order. Reads dsums once, 128 bytes of a row at a
+ * time. */
 static __global__ void __launch_bounds__(PARAMS_COLUMNS *PARAMS_ROWS)
     group_norm_params_kernel(int64_t n, int64_t c, const float *dsums, const float *example_weight, float *dweight,
-                             float *dbias, bool accumulate) {
+                             float *dbias, int64_t example_stride, bool accumulate) {
     SHARED(double, parts, [PARAMS_ROWS][PARAMS_COLUMNS]);
     const int lane = (int)threadIdx.x % PARAMS_COLUMNS, row = (int)threadIdx.x / PARAMS_COLUMNS;
     const int64_t j = (int64_t)blockIdx.x * PARAMS_COLUMNS + lane;
     double sum = 0.0;
+    dsums += blockIdx.y * n * 2 * c;
     if (j < 2 * c)
 #pragma unroll 4
         for (int64_t image = row; image < n; image += PARAMS_ROWS)
@@ -319,7 +321,7 @@ static __global__ void __launch_bounds__(PARAMS_COLUMNS *PARAMS_ROWS)
     if (row == 0 && j < 2 * c) {
         for (int i = 1; i < PARAMS_ROWS; i++)
             sum += parts[i][lane];
-        float *to = j < c ? dweight + j : dbias + (j - c);
+        float *to = (j < c ? dweight + j : dbias + (j - c)) + blockIdx.y * example_stride;
         *to = (accumulate ? *to : 0.0f) + (float)sum;
     }
 }
@@ -340,11 +342,14 @@ static __global__ void __launch_bounds__(SQNORM_THREADS)
 dg_status DG_CUDA(group_norm_bwd_params)(dg_exec *exec, const dg_group_norm_desc *desc, const dg_param_grad *mode,
                                          const float *dsums, float *dweight, float *dbias) {
     const float *weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight : (const float *)nullptr;
+    const int64_t images = mode->mode == DG_GRAD_EXAMPLES ? mode->copies : desc->n;
     if (mode->mode == DG_GRAD_SQNORMS)
         LAUNCH(group_norm_sqnorms_kernel, (unsigned)desc->n, SQNORM_THREADS, 0, dg_cuda_stream(exec), desc->c, dsums,
                mode->sqnorms);
     else
-        LAUNCH(group_norm_params_kernel, dg_cuda_blocks(2 * desc->c, PARAMS_COLUMNS), PARAMS_COLUMNS * PARAMS_ROWS, 0,
-               dg_cuda_stream(exec), desc->n, desc->c, dsums, weight, dweight, dbias, mode->accumulate);
+        LAUNCH(group_norm_params_kernel,
+               dim3(dg_cuda_blocks(2 * desc->c, PARAMS_COLUMNS), (unsigned)(desc->n / images)),
+               PARAMS_COLUMNS * PARAMS_ROWS, 0, dg_cuda_stream(exec), images, desc->c, dsums, weight, dweight, dbias,
+               mode->example_stride, mode->accumulate);
     return dg_cuda_launched(exec, "group_norm_bwd_params");
 }

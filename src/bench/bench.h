@@ -13,12 +13,15 @@
  *                "peak_fraction", "wait_ms", "planned_bytes"},
  *    "sample":  {"batch", "steps", "forward_ms", "images_per_second", "gflops", "executed_gflops",
  *                "peak_gflops", "peak_fraction"},
+ *    "dp":      [{"noise_multiplicity", "examples", "rounds", "pass_ms", "ordinary_pass_ms", "time_ratio",
+ *                 "planned_bytes", "memory_ratio"}],
  *    "ops":     [{"name", "phase": "train"|"sample", "calls", "ms", "share", "gflops", "peak_fraction"}]}
  *   device.peak_gflops: best convolution window of all; in a phase: the median window of those taken during it, which
  *   peak_fraction compares executed_gflops with.
  *   ops: calls and ms per step, share of the step's time; gflops and peak_fraction null for ops without arithmetic
  *   worth counting. flops_per_image: one forward pass. train.wait_ms: per step, spent waiting for images.
  *   sample.steps: the steps per image that images_per_second assumes.
+ *   dp: with options->dp only; a pass is one image through the network and back, the ratios are to the ordinary step.
  * err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG, DG_EDATA, DG_EDEVICE, DG_ENOMEM, DG_EINTERRUPTED */
 DG_MUST_CHECK dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **result);
 

@@ -4,7 +4,7 @@
 
 #include "bench/bench.h"
 #include "diffusion/schedule.h"
-#include "nn/net.h"
+#include "train/step.h"
 
 enum { DG_BENCH_WINDOWS = 512 }; /* later ones replace the oldest */
 
@@ -36,7 +36,11 @@ DG_MUST_CHECK dg_status dg_bench_peak_window(dg_bench *bench);
 double dg_bench_phase_gflops(dg_bench *bench);
 /* out   *section the "train" / "sample" object; rows are appended to ops */
 DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
+DG_MUST_CHECK dg_status dg_bench_dp(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);
+
+/* A stepper with random weights, ready to step. */
+DG_MUST_CHECK dg_status dg_bench_create_stepper(dg_bench *bench, const dg_stepper_options *options, dg_stepper **out);
 
 /* Per-lane profiles of a net, and the table made of them. Order: start -> passes -> rows -> free. */
 typedef struct dg_bench_profile {

@@ -46,6 +46,12 @@ static const dg_option options[] = {
      .max = 3600,
      .group = what,
      .help = "How long to measure training and sampling, each."},
+    {.name = "dp",
+     DG_OPT_BOOL(S, dp),
+     .group = what,
+     .help =
+         "Also measure private steps (DP-SGD), with 1 and 16 noise draws an example, in turn with ordinary steps of "
+         "as many passes through the network."},
     {.name = "device",
      DG_OPT_CHOICE(S, device),
      .fallback = "auto",

@@ -159,21 +159,10 @@ done:
     return status;
 }
 
-static dg_status create_stepper(dg_bench *b, int lanes, int64_t micro_batch, dg_stepper **out) {
+dg_status dg_bench_create_stepper(dg_bench *b, const dg_stepper_options *options, dg_stepper **out) {
     dg_status status = DG_OK;
-    const dg_stepper_options options = {.backend = b->backend,
-                                        .precision = b->precision,
-                                        .h = b->h,
-                                        .w = b->w,
-                                        .batch = b->batch,
-                                        .micro_batch = micro_batch,
-                                        .lanes = lanes,
-                                        .pixel_bits = 8,
-                                        .ema = true,
-                                        .training = {.prediction = b->scheduler.prediction},
-                                        .schedule = &b->schedule};
     dg_stepper_state host;
-    DG_TRY(dg_stepper_create(b->ctx, &b->config, &options, out));
+    DG_TRY(dg_stepper_create(b->ctx, &b->config, options, out));
     DG_TRY(dg_stepper_allocate(*out));
     DG_TRY(dg_stepper_pull(*out, &host));
     dg_params_init(dg_stepper_params(*out), 1, host.weights);
@@ -202,10 +191,21 @@ dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
     dg_stepper *stepper = NULL;
     timing *t = NULL;
     bench_profile_run run = {0};
-    const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch), pieces = (b->batch + micro - 1) / micro;
+    const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch, 0), pieces = (b->batch + micro - 1) / micro;
     run.lanes = pieces < b->lanes ? (int)pieces : b->lanes;
     DG_TRY(open_images(b, &dataset, &loader));
-    DG_TRY(create_stepper(b, run.lanes, micro, &stepper));
+    const dg_stepper_options options = {.backend = b->backend,
+                                        .precision = b->precision,
+                                        .h = b->h,
+                                        .w = b->w,
+                                        .batch = b->batch,
+                                        .micro_batch = micro,
+                                        .lanes = run.lanes,
+                                        .pixel_bits = 8,
+                                        .ema = true,
+                                        .training = {.prediction = b->scheduler.prediction},
+                                        .schedule = &b->schedule};
+    DG_TRY(dg_bench_create_stepper(b, &options, &stepper));
     DG_TRY(dg_alloc(b->ctx, &t, 1, sizeof *t, "the timings"));
     for (int64_t i = 0; i < WARM_UP; i++)
         DG_TRY(one_step(stepper, loader, i, b->batch));

@@ -18,21 +18,32 @@ typedef struct printer {
 static json_t *classes_to_json(const dg_train_start *start) {
     json_t *classes = json_array();
     for (int64_t i = 0; classes && i < start->num_classes; i++)
-        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_cli_text(start->class_names[i]), "images",
-                                                 (json_int_t)start->class_counts[i]));
+        json_array_append_new(classes,
+                              json_pack("{s:o, s:o*}", "name", dg_cli_text(start->class_names[i]), "images",
+                                        start->class_counts ? json_integer((json_int_t)start->class_counts[i]) : NULL));
     return classes;
 }
 
+static json_t *privacy_to_json(const dg_train_start *s) {
+    if (!s->private)
+        return NULL;
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "epsilon", s->epsilon, "delta", s->delta,
+                     "noise_multiplier", s->noise_multiplier, "sample_rate", s->sample_rate, "max_grad_norm",
+                     s->max_grad_norm, "noise_multiplicity", (json_int_t)s->noise_multiplicity, "protected_units",
+                     (json_int_t)s->protected_units, "group_by", dg_cli_text(s->group_by));
+}
+
 static json_t *start_to_json(const dg_train_start *s) {
-    return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-                     "event", "start", "run_folder", dg_cli_text(s->run_folder), "preset", dg_cli_text(s->preset),
-                     "device", s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels",
-                     (json_int_t)s->channels, "classes", classes_to_json(s), "train_images",
-                     (json_int_t)s->train_images, "holdout_images", (json_int_t)s->holdout_images, "skipped_files",
-                     (json_int_t)s->skipped_files, "parameters", (json_int_t)s->parameters, "batch",
-                     (json_int_t)s->batch, "micro_batch", (json_int_t)s->micro_batch, "threads", (json_int_t)s->threads,
-                     "planned_bytes", (json_int_t)s->planned_bytes, "first_step", (json_int_t)s->first_step,
-                     "total_steps", (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks);
+    return json_pack(
+        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:o*}",
+        "event", "start", "run_folder", dg_cli_text(s->run_folder), "preset", dg_cli_text(s->preset), "device",
+        s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels", (json_int_t)s->channels,
+        "classes", classes_to_json(s), "train_images", (json_int_t)s->train_images, "holdout_images",
+        (json_int_t)s->holdout_images, "skipped_files", (json_int_t)s->skipped_files, "parameters",
+        (json_int_t)s->parameters, "batch", (json_int_t)s->batch, "micro_batch", (json_int_t)s->micro_batch, "threads",
+        (json_int_t)s->threads, "planned_bytes", (json_int_t)s->planned_bytes, "first_step", (json_int_t)s->first_step,
+        "total_steps", (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks, "privacy", privacy_to_json(s));
 }
 
 /* "10 classes: Ankle boot 500, Bag 500, ... and 3 more" */
@@ -44,12 +55,26 @@ static void say_classes(dg_cli *cli, const dg_train_start *s) {
         return;
     }
     for (int64_t i = 0; i < s->num_classes && i < SHOWN; i++)
-        dg_str_printf(&text, "%s%s %lld", i ? ", " : "", s->class_names[i], (long long)s->class_counts[i]);
+        if (s->class_counts)
+            dg_str_printf(&text, "%s%s %lld", i ? ", " : "", s->class_names[i], (long long)s->class_counts[i]);
+        else
+            dg_str_printf(&text, "%s%s", i ? ", " : "", s->class_names[i]);
     if (s->num_classes > SHOWN)
         dg_str_printf(&text, " and %lld more", (long long)(s->num_classes - SHOWN));
     if (dg_str_ok(&text))
         dg_cli_say(cli, "classes     %lld: %s", (long long)s->num_classes, text.data);
     dg_str_free(&text);
+}
+
+/* The promise in words that can be checked, before anything is spent. */
+static void say_privacy(dg_cli *cli, const dg_train_start *s) {
+    if (!s->private)
+        return;
+    dg_cli_say(cli, "privacy     epsilon %.4g, delta %.3g, for adding or removing one %s of %lld", s->epsilon, s->delta,
+               s->group_by ? s->group_by : "image", (long long)s->protected_units);
+    dg_cli_say(cli, "            noise multiplier %.4g, clipped at %g, sampled with %.4g, %lld noise draw%s an image",
+               s->noise_multiplier, s->max_grad_norm, s->sample_rate, (long long)s->noise_multiplicity,
+               s->noise_multiplicity == 1 ? "" : "s");
 }
 
 static void on_start(void *user, const dg_train_start *s) {
@@ -63,6 +88,7 @@ static void on_start(void *user, const dg_train_start *s) {
     dg_cli_say(p->cli, "model       %s, %s parameters", s->preset, dg_render_count(parameters, (double)s->parameters));
     dg_cli_say(p->cli, "batch       %lld, %lld at a time, on %s with %lld threads", (long long)s->batch,
                (long long)s->micro_batch, s->device, (long long)s->threads);
+    say_privacy(p->cli, s);
     if (s->ranks > 1)
         dg_cli_say(p->cli, "ranks       %lld over %s; this is rank 0", (long long)s->ranks,
                    dg_comm_transport(p->cli->comm));
@@ -75,17 +101,19 @@ static void on_start(void *user, const dg_train_start *s) {
 }
 
 static json_t *status_to_json(const dg_train_status *s) {
-    return json_pack(
-        "{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "status", "step", (json_int_t)s->step, "total_steps",
-        (json_int_t)s->total_steps, "loss", dg_cli_number(s->loss), "grad_norm", dg_cli_number(s->grad_norm), "lr",
-        dg_cli_number(s->lr), "images_per_second", dg_cli_number(s->images_per_second), "seconds_left",
-        s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left), "val_loss", dg_cli_number(s->val_loss));
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o*}", "event", "status", "step",
+                     (json_int_t)s->step, "total_steps", (json_int_t)s->total_steps, "loss", dg_cli_number(s->loss),
+                     "grad_norm", dg_cli_number(s->grad_norm), "lr", dg_cli_number(s->lr), "images_per_second",
+                     dg_cli_number(s->images_per_second), "seconds_left",
+                     s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left), "val_loss",
+                     dg_cli_number(s->val_loss), "epsilon", isfinite(s->epsilon) ? json_real(s->epsilon) : NULL);
 }
 
 static void on_status(void *user, const dg_train_status *s) {
     printer *p = user;
     char text[160];
-    int used = snprintf(text, sizeof text, "loss %.4f", s->loss);
+    const bool private = isfinite(s->epsilon);
+    int used = snprintf(text, sizeof text, private ? "epsilon %.4f" : "loss %.4f", private ? s->epsilon : s->loss);
     if (isfinite(s->val_loss))
         used += snprintf(text + used, sizeof text - (size_t)used, "  val %.4f", s->val_loss);
     snprintf(text + used, sizeof text - (size_t)used, "  grad %.3g  lr %.2e  %.1f images/s", s->grad_norm, s->lr,

@@ -20,6 +20,7 @@ typedef struct slot {
     int32_t *labels;
     uint8_t *flip;
     int64_t *images;
+    dg_loader_pick pick;
 } slot;
 
 /* A thread and the permutation of the epoch it last worked in. */
@@ -40,6 +41,8 @@ struct dg_loader {
     uint64_t seed;
     int64_t first_sample;
     bool hflip;
+    dg_status (*pick)(void *user, int64_t number, dg_loader_pick *pick);
+    void *user;
     slot *slots;
     int slot_count;
     worker *workers;
@@ -70,26 +73,43 @@ int64_t dg_loader_position(uint64_t seed, int64_t count, int64_t sample, uint32_
     return scratch[sample % count];
 }
 
-static dg_status fill(worker *w, slot *s, int64_t number) {
-    dg_loader *loader = w->loader;
-    size_t bytes = dg_dataset_image_bytes(loader->dataset);
+/* The shuffled sequence. */
+static void shuffled(worker *w, int64_t number, dg_loader_pick *pick) {
+    const dg_loader *loader = w->loader;
+    pick->count = pick->total = loader->batch;
+    pick->seed = loader->seed;
     for (int64_t i = 0; i < loader->batch; i++) {
-        int64_t sample = loader->first_sample + number * loader->stride + i;
-        int64_t epoch = sample / loader->count;
+        const int64_t sample = number * loader->stride + loader->first_sample % loader->stride + i;
+        const int64_t epoch = sample / loader->count;
         if (epoch != w->epoch) {
             shuffle(loader->seed, epoch, loader->count, w->permutation);
             w->epoch = epoch;
         }
-        int64_t image = loader->indices[w->permutation[sample % loader->count]];
-        dg_status status = dg_dataset_read(loader->ctx, loader->dataset, image, s->pixels + (size_t)i * bytes);
-        if (status != DG_OK)
-            return status;
-        dg_random coin = {.seed = loader->seed, .image = (uint64_t)sample, .purpose = DG_PURPOSE_FLIP};
+        pick->positions[i] = w->permutation[sample % loader->count];
+    }
+}
+
+static int64_t batch_number(const dg_loader *loader, int64_t number) {
+    return loader->first_sample / loader->stride + number;
+}
+
+static dg_status fill(worker *w, slot *s, int64_t number) {
+    dg_status status = DG_OK;
+    const dg_loader *loader = w->loader;
+    const size_t bytes = dg_dataset_image_bytes(loader->dataset);
+    if (!loader->pick)
+        shuffled(w, batch_number(loader, number), &s->pick);
+    for (int64_t i = 0; i < s->pick.count; i++) {
+        const int64_t image = loader->indices[s->pick.positions[i]];
+        const uint64_t sample = (uint64_t)(loader->first_sample + number * loader->stride + i);
+        const dg_random coin = {.seed = s->pick.seed, .image = sample, .purpose = DG_PURPOSE_FLIP};
+        DG_TRY(dg_dataset_read(loader->ctx, loader->dataset, image, s->pixels + (size_t)i * bytes));
         s->labels[i] = dg_dataset_item(loader->dataset, image)->label;
         s->flip[i] = loader->hflip ? (uint8_t)dg_random_below(&coin, 0, 0, 2) : 0;
         s->images[i] = image;
     }
-    return DG_OK;
+done:
+    return status;
 }
 
 static void *work(void *argument) {
@@ -106,8 +126,10 @@ static void *work(void *argument) {
         }
         int64_t number = loader->next_to_fill++;
         s->state = SLOT_FILLING;
+        dg_status status = loader->pick ? loader->pick(loader->user, batch_number(loader, number), &s->pick) : DG_OK;
         pthread_mutex_unlock(&loader->mutex);
-        dg_status status = fill(w, s, number);
+        if (status == DG_OK)
+            status = fill(w, s, number);
         pthread_mutex_lock(&loader->mutex);
         s->status = status;
         s->state = status == DG_OK ? SLOT_READY : SLOT_FAILED;
@@ -143,7 +165,10 @@ dg_status dg_loader_next(dg_loader *loader, dg_batch *batch) {
                             .labels = s->labels,
                             .flip = s->flip,
                             .images = s->images,
-                            .first_sample = loader->first_sample + number * loader->stride};
+                            .first_sample = loader->first_sample + number * loader->stride,
+                            .count = s->pick.count,
+                            .total = s->pick.total,
+                            .seed = s->pick.seed};
     }
     pthread_mutex_unlock(&loader->mutex);
     return status;
@@ -167,6 +192,7 @@ void dg_loader_free(dg_loader *loader) {
         free(loader->slots[i].labels);
         free(loader->slots[i].flip);
         free(loader->slots[i].images);
+        free(loader->slots[i].pick.positions);
     }
     for (int i = 0; i < loader->worker_count && loader->workers; i++)
         free(loader->workers[i].permutation);
@@ -205,6 +231,7 @@ static dg_status allocate_slots(dg_ctx *ctx, dg_loader *loader) {
         DG_TRY(dg_alloc(ctx, &s->labels, batch, sizeof *s->labels, "the labels of a batch"));
         DG_TRY(dg_alloc(ctx, &s->flip, batch, sizeof *s->flip, "the flips of a batch"));
         DG_TRY(dg_alloc(ctx, &s->images, batch, sizeof *s->images, "the indices of a batch"));
+        DG_TRY(dg_alloc(ctx, &s->pick.positions, batch, sizeof *s->pick.positions, "the indices of a batch"));
     }
     DG_TRY(dg_alloc(ctx, &loader->workers, (size_t)loader->worker_count, sizeof *loader->workers, "loader threads"));
     for (int i = 0; i < loader->worker_count; i++) {
@@ -233,6 +260,8 @@ dg_status dg_loader_create(dg_ctx *ctx, const dg_dataset *dataset, const dg_load
     loader->seed = options->seed;
     loader->first_sample = options->first_sample;
     loader->hflip = options->hflip;
+    loader->pick = options->pick;
+    loader->user = options->user;
     int threads = options->threads;
     if (threads <= 0)
         threads = dg_dataset_is_cached(dataset) ? 1 : dg_processor_count();

@@ -11,6 +11,14 @@
 
 #include "data/dataset.h"
 
+/* What a batch of another sequence than the shuffled one is made of. */
+typedef struct dg_loader_pick {
+    int64_t count;      /* samples for this loader, 0..batch */
+    int64_t total;      /* of the batch everywhere; handed on */
+    uint64_t seed;      /* of this batch's flips; handed on */
+    int64_t *positions; /* [batch] the samples, in 0..count of the loader's indices - 1 */
+} dg_loader_pick;
+
 typedef struct dg_loader_options {
     const int64_t *indices; /* images to draw from (dg_dataset_split), copied; NULL: all */
     int64_t count;          /* of indices */
@@ -20,6 +28,10 @@ typedef struct dg_loader_options {
     int64_t first_sample; /* global number of the first sample delivered: 0, or where a run stopped */
     bool hflip;           /* draw a coin per sample (DG_PURPOSE_FLIP, keyed by the sample number) */
     int threads;          /* 0: one if the images are cached, else one per processor */
+    /* NULL: shuffled. Else says what batch `number` is: asked from first_sample / stride on, once each, in order and
+     * one at a time, some batches ahead of dg_loader_next and from threads of the loader. */
+    dg_status (*pick)(void *user, int64_t number, dg_loader_pick *pick);
+    void *user;
 } dg_loader_options;
 
 typedef struct dg_batch {
@@ -28,6 +40,9 @@ typedef struct dg_batch {
     const uint8_t *flip;   /* (B) 1: mirror left-right; all 0 without hflip */
     const int64_t *images; /* (B) index into the data set */
     int64_t first_sample;  /* global number of the first of B consecutive samples */
+    int64_t count;         /* B */
+    int64_t total;         /* as picked, else B */
+    uint64_t seed;         /* the same, else the loader's */
 } dg_batch;
 
 typedef struct dg_loader dg_loader;

@@ -53,6 +53,7 @@ typedef struct dg_model_contents {
     int64_t num_classes; /* 0 = unconditional */
     int image_bits;
     const json_t *training; /* provenance, stored under "training" in diffgen.json; may be NULL */
+    const char *card;       /* README.md; may be NULL */
 } dg_model_contents;
 
 /* Writes model_index.json, unet/, scheduler/ and diffgen.json beside `path` ("<path>.partial"), then publishes them

@@ -72,6 +72,14 @@ done:
     return status;
 }
 
+static dg_status write_card(dg_ctx *ctx, const char *folder, const char *card) {
+    char *path = dg_fs_join(folder, "README.md");
+    const dg_status status = path ? dg_fs_write_atomic(ctx, path, card, strlen(card))
+                                  : dg_fail(ctx, DG_ENOMEM, "out of memory for README.md");
+    free(path);
+    return status;
+}
+
 static dg_status make_subfolder(dg_ctx *ctx, const char *folder, const char *name) {
     char *path = dg_fs_join(folder, name);
     const dg_status status = path ? dg_fs_mkdirs(ctx, path) : dg_fail(ctx, DG_ENOMEM, "out of memory");
@@ -99,6 +107,8 @@ dg_status dg_model_folder_write(dg_ctx *ctx, const char *path, const dg_model_co
     DG_TRY(save(ctx, partial, "unet/config.json", dg_unet_config_to_json(c->config)));
     DG_TRY(save(ctx, partial, "scheduler/scheduler_config.json", scheduler_config(c->scheduler)));
     DG_TRY(save(ctx, partial, "diffgen.json", info(c)));
+    if (c->card)
+        DG_TRY(write_card(ctx, partial, c->card));
     DG_TRY(write_weights(ctx, partial, c));
     DG_TRY(dg_fs_publish_dir(ctx, partial, path));
 done:

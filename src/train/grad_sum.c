@@ -129,8 +129,15 @@ dg_status dg_grad_sum_backward(dg_grad_sum *sum, int lane, int64_t item, const f
     return status;
 }
 
-const float *dg_grad_sum_lane(const dg_grad_sum *sum, int lane) {
+float *dg_grad_sum_lane(const dg_grad_sum *sum, int lane) {
     return sum->lane[lane];
+}
+
+dg_status dg_grad_sum_made(dg_grad_sum *sum, int lane, int64_t item) {
+    if (item < sum->items - 1)
+        return DG_OK;
+    sum->last_lane = lane;
+    return advance(sum, 0, false);
 }
 
 dg_status dg_grad_sum_commit(dg_grad_sum *sum, int lane, int64_t item) {

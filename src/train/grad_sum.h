@@ -24,7 +24,9 @@ void dg_grad_sum_start(dg_grad_sum *sum, int64_t items, int parts);
 /* The net's backward on a lane; the last item's gradients go on their way to the other ranks meanwhile. */
 DG_MUST_CHECK dg_status dg_grad_sum_backward(dg_grad_sum *sum, int lane, int64_t item, const float *weights);
 /* Where the lane's next backward writes. */
-const float *dg_grad_sum_lane(const dg_grad_sum *sum, int lane);
+float *dg_grad_sum_lane(const dg_grad_sum *sum, int lane);
+/* Instead of dg_grad_sum_backward: the caller has made the item's gradient there. err DG_EDEVICE, DG_ERUNTIME */
+DG_MUST_CHECK dg_status dg_grad_sum_made(dg_grad_sum *sum, int lane, int64_t item);
 DG_MUST_CHECK dg_status dg_grad_sum_commit(dg_grad_sum *sum, int lane, int64_t item);
 /* Comes last on every rank, also where an item failed: the others wait for this rank's part.
  * out   *grad the sum, in the backend's memory, good until the next start

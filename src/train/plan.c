@@ -1,4 +1,4 @@
-#include "train/plan.h"
+#include "train/plan_private.h"
 
 #include "core/fs.h"
 #include "core/system.h"
@@ -12,8 +12,9 @@
 /* From 1 to 8 images a pass oneDNN's convolutions run at full speed (docs/performance.md), and 8 spread the cost of
  * adding up gradients; smaller batches are cut into PIECES, so that several cores have something to do. The micro-batch
  * must not follow the number of threads, or the bits of the result would. */
-enum { MICRO_BATCH = 8, PIECES = 8, HOLDOUT_MINIMUM = 500 };
+enum { MICRO_BATCH = 8, PRIVATE_EXAMPLES = 4, PIECES = 8, HOLDOUT_MINIMUM = 500 };
 static const double default_holdout = 0.02;
+static const double AUTOMATIC_GAMMA = 0.01; /* Bu et al. 2023, sec. 5 */
 
 static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     dg_status status = DG_OK;
@@ -39,7 +40,9 @@ static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     for (size_t i = 0; i < report->note_count; i++)
         dg_log(ctx, DG_LOG_INFO, "%s", report->notes[i]);
     double holdout = o->holdout;
-    if (holdout < 0)
+    if (o->dp)
+        holdout = 0; /* a validation loss has no noise */
+    else if (holdout < 0)
         holdout = dg_dataset_count(plan->dataset) < HOLDOUT_MINIMUM ? 0 : default_holdout;
     DG_TRY(dg_dataset_split(ctx, plan->dataset, holdout, &plan->train_indices, &plan->train_count,
                             &plan->holdout_indices, &plan->holdout_count));
@@ -93,6 +96,8 @@ static dg_status choose_model(dg_ctx *ctx, dg_train_plan *plan) {
     const dg_train_options *o = plan->options;
     const char *name = strcmp(o->preset, "auto") == 0 ? dg_preset_choose(plan->size) : o->preset;
     DG_TRY(dg_preset_load(ctx, name, &plan->preset));
+    if (o->dp)
+        dg_private_plan_preset(plan);
     apply_options(plan);
     if (plan->preset.scheduler.rescale_betas_zero_snr && plan->preset.scheduler.prediction == DG_PREDICT_EPSILON)
         DG_TRY(dg_fail(ctx, DG_EUSAGE,
@@ -123,8 +128,10 @@ static dg_status choose_run_path(dg_ctx *ctx, dg_train_plan *plan) {
     return plan->run_path ? DG_OK : dg_fail(ctx, DG_ENOMEM, "no memory for the run folder's name");
 }
 
-static void choose_length(dg_train_plan *plan) {
+static dg_status choose_length(dg_ctx *ctx, dg_train_plan *plan) {
     const dg_train_options *o = plan->options;
+    if (o->dp)
+        return dg_private_plan_rate(ctx, plan);
     plan->batch = o->batch ? o->batch : plan->preset.batch;
     if (o->steps)
         plan->total_steps = o->steps;
@@ -132,6 +139,7 @@ static void choose_length(dg_train_plan *plan) {
         plan->total_steps = (int64_t)ceil(o->epochs * (double)plan->train_count / (double)plan->batch);
     else
         plan->total_steps = o->time_limit > 0 ? 0 : plan->preset.steps;
+    return DG_OK;
 }
 
 dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_options *options, dg_train_plan *plan) {
@@ -144,12 +152,17 @@ dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_option
     DG_TRY(open_images(ctx, plan));
     DG_TRY(count_classes(ctx, plan));
     DG_TRY(choose_model(ctx, plan));
-    choose_length(plan);
+    if (options->dp)
+        DG_TRY(dg_private_plan_units(ctx, plan));
+    DG_TRY(choose_length(ctx, plan));
+    if (options->dp)
+        DG_TRY(dg_private_plan_noise(ctx, plan));
 done:
     return status;
 }
 
 void dg_train_plan_free(dg_train_plan *plan) {
+    dg_private_plan_free(&plan->private);
     dg_noise_schedule_free(&plan->schedule);
     dg_preset_free(&plan->preset);
     dg_dataset_free(plan->dataset);
@@ -163,8 +176,10 @@ void dg_train_plan_free(dg_train_plan *plan) {
 
 static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_batch, dg_stepper **out) {
     const dg_train_options *o = plan->options;
-    const dg_share share = dg_train_share(plan->batch, micro_batch, dg_comm_rank(plan->comm), dg_comm_size(plan->comm));
-    const int64_t items = (share.images + micro_batch - 1) / micro_batch;
+    const dg_private_plan *private = &plan->private;
+    const int64_t copies = o->dp ? private->copies : 1, item_images = micro_batch > copies ? micro_batch / copies : 1;
+    const dg_share share = dg_train_share(plan->batch, item_images, dg_comm_rank(plan->comm), dg_comm_size(plan->comm));
+    const int64_t items = (share.images + item_images - 1) / item_images;
     plan->micro_batch = micro_batch;
     plan->lanes = items < 1 ? 1 : items < plan->compute.lanes ? (int)items : plan->compute.lanes;
     const dg_stepper_options options = {
@@ -172,9 +187,10 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
         .precision = plan->compute.precision,
         .h = plan->size,
         .w = plan->size,
-        .batch = plan->batch,
+        .batch = o->dp ? private->capacity : plan->batch,
         .micro_batch = micro_batch,
         .lanes = plan->lanes,
+        .threads = plan->compute.threads,
         .pixel_bits = dg_dataset_bits(plan->dataset),
         .ema = plan->preset.ema > 0,
         .training = {.prediction = plan->preset.scheduler.prediction,
@@ -182,15 +198,23 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
                      .label_dropout = plan->preset.unet.null_class < 0 ? 0 : o->label_dropout,
                      .null_class = (int32_t)plan->preset.unet.null_class,
                      .seed = (uint64_t)o->seed},
+        .privacy = {.copies = o->dp ? private->copies : 0,
+                    .max_grad_norm = o->max_grad_norm,
+                    .clip_gamma = o->clipping == DG_TRAIN_CLIPPING_AUTOMATIC ? AUTOMATIC_GAMMA : 0,
+                    .expected_batch = private->expected_batch,
+                    .add_noise = private->add_noise,
+                    .user = private->user},
         .schedule = &plan->schedule,
         .comm = plan->comm};
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
-int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch) {
+int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies) {
     const int64_t piece = (batch + PIECES - 1) / PIECES;
     if (!backend->host_memory)
-        return batch;
+        return copies > 1 ? batch * copies : batch;
+    if (copies)
+        return copies < PRIVATE_EXAMPLES ? PRIVATE_EXAMPLES : MICRO_BATCH;
     return piece < MICRO_BATCH ? piece : MICRO_BATCH;
 }
 
@@ -230,11 +254,12 @@ done:
 dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
     dg_status status = DG_OK;
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
-    int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch);
+    const int64_t copies = plan->options->dp ? plan->private.copies : 0, images = plan->batch * (copies ? copies : 1);
+    int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch, copies);
     const int64_t available = available_bytes(plan);
-    if (micro > plan->batch)
-        micro = plan->batch;
-    if (!asked)
+    if (micro > images)
+        micro = images;
+    if (!asked && !copies)
         micro = dg_train_share_micro_batch(plan->batch, micro, dg_comm_size(plan->comm));
     for (;; micro /= 2) {
         bool fits, all_fit;

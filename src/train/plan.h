@@ -3,9 +3,23 @@
 #define DG_TRAIN_PLAN_H
 
 #include "data/dataset.h"
+#include "privacy/poisson.h"
 #include "train/preset.h"
 #include "train/step.h"
 #include "train/train.h"
+
+/* What a private run promises, and how. A unit is what is protected: an image, or all images of one group. */
+typedef struct dg_private_plan {
+    dg_groups units;                         /* positions in train_indices, unit by unit; count 0: an ordinary run */
+    double sample_rate;                      /* of a unit, per step */
+    double expected_batch;                   /* divides the noisy sum */
+    int64_t capacity;                        /* units that a step can take: more come with a probability below 1e-30 */
+    int64_t copies;                          /* K */
+    double epsilon, delta, noise_multiplier; /* epsilon: of all total_steps together */
+    /* dg_step_privacy's, set by who runs the steps */
+    dg_status (*add_noise)(void *user, int64_t step, int64_t first, int64_t count, float *sum);
+    void *user;
+} dg_private_plan;
 
 /* Zero-initialise; free with dg_train_plan_free. */
 typedef struct dg_train_plan {
@@ -25,6 +39,7 @@ typedef struct dg_train_plan {
     int64_t batch, micro_batch;
     int64_t total_steps; /* 0 = the time limit decides */
     int lanes;           /* how many of them a step of this rank can use */
+    dg_private_plan private;
 } dg_train_plan;
 
 /* Opens the images and settles everything but the micro-batch (that needs the network: dg_train_plan_stepper).
@@ -33,8 +48,9 @@ DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const d
                                              dg_train_plan *plan);
 void dg_train_plan_free(dg_train_plan *plan);
 
-/* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. */
-int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch);
+/* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. copies: of a
+ * private step, whose gradients of single examples take memory as well; 0: an ordinary one. */
+int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies);
 
 /* Plans the training step; a collective. recorded_micro_batch: what an interrupted run used, 0 = none. With
  * --micro-batch auto the largest that fits in every rank's memory according to the plan is taken, nothing is tried out;

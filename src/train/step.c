@@ -7,7 +7,7 @@ static const dg_params *params_of(const dg_stepper *stepper) {
 }
 
 int64_t dg_stepper_items(const dg_stepper *stepper, int64_t images) {
-    return (images + stepper->options.micro_batch - 1) / stepper->options.micro_batch;
+    return (images + stepper->item_images - 1) / stepper->item_images;
 }
 
 dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_stepper_options *options,
@@ -18,10 +18,11 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
     stepper->ctx = ctx;
     stepper->options = *options;
     stepper->config = *config;
+    dg_stepper_lay_out(stepper);
     stepper->share =
-        dg_train_share(options->batch, options->micro_batch, dg_comm_rank(options->comm), dg_comm_size(options->comm));
+        dg_train_share(options->batch, stepper->item_images, dg_comm_rank(options->comm), dg_comm_size(options->comm));
     const dg_net_options net = {.backend = options->backend,
-                                .n = options->micro_batch,
+                                .n = stepper->options.micro_batch,
                                 .h = options->h,
                                 .w = options->w,
                                 .training = true,
@@ -41,6 +42,7 @@ static void free_lane(const dg_backend *backend, dg_step_lane *lane) {
     dg_replay_free(&lane->replay);
     backend->free(lane->memory);
     backend->free(lane->inputs_memory);
+    backend->free(lane->private_memory);
     for (int i = 0; i < DG_STEP_SLOTS; i++) {
         backend->free_shared(lane->slots[i].memory);
         backend->event_free(lane->slots[i].event);
@@ -58,6 +60,7 @@ void dg_stepper_free(dg_stepper *stepper) {
     dg_optimiser_free_scratch(&stepper->optimiser);
     backend->free(stepper->state);
     free(stepper->host_state);
+    backend->free_shared(stepper->host_sum);
     free(stepper->lanes);
     for (int i = 0; i < DG_STEPPER_PENDING; i++) {
         free(stepper->results[i].losses);
@@ -77,7 +80,8 @@ static int64_t micro_elements(const dg_stepper *s) {
 
 /* Bytes of a micro-batch's pixels in the block of inputs. */
 static size_t pixel_bytes(const dg_stepper *s) {
-    return s->options.backend->host_memory ? 0 : (size_t)micro_elements(s) * (s->options.pixel_bits == 16 ? 2 : 1);
+    const bool as_they_come = s->options.backend->host_memory && s->pass_copies == 1;
+    return as_they_come ? 0 : (size_t)micro_elements(s) * (s->options.pixel_bits == 16 ? 2 : 1);
 }
 
 /* The pixels come first, for their alignment. */
@@ -112,7 +116,7 @@ static size_t state_bytes(const dg_stepper *s) {
 
 size_t dg_stepper_bytes(const dg_stepper *s) {
     return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) + dg_grad_sum_bytes(s->grad) +
-           (size_t)s->options.lanes * lane_bytes(s);
+           (size_t)s->options.lanes * (lane_bytes(s) + dg_stepper_private_bytes(s));
 }
 
 /* Inputs, then losses, in memory that the host sees. */
@@ -141,6 +145,8 @@ static dg_status allocate_lane(dg_stepper *s, int index) {
     lane->inputs = inputs_in(s, lane->inputs_memory);
     for (int i = 0; i < DG_STEP_SLOTS; i++)
         DG_TRY(allocate_slot(s, &lane->slots[i]));
+    if (s->options.privacy.copies)
+        DG_TRY(dg_stepper_allocate_private(s, lane));
     const dg_net_inputs inputs = {lane->inputs.timesteps, lane->inputs.labels, lane->inputs.random};
     dg_net_set_inputs(s->net, index, inputs);
 done:
@@ -176,6 +182,8 @@ dg_status dg_stepper_allocate(dg_stepper *s) {
                                   .ema = s->options.ema ? s->state + 3 * total : NULL};
     DG_TRY(dg_optimiser_create_scratch(s->ctx, &s->optimiser));
     DG_TRY(allocate_results(s));
+    if (s->options.privacy.copies)
+        DG_TRY(dg_stepper_allocate_noise(s));
     DG_TRY(dg_alloc(s->ctx, &s->lanes, (size_t)s->options.lanes, sizeof *s->lanes, "the training step"));
     for (int i = 0; i < s->options.lanes; i++)
         DG_TRY(allocate_lane(s, i));
@@ -233,6 +241,10 @@ dg_net *dg_stepper_net(const dg_stepper *s) {
 
 dg_share dg_stepper_share(const dg_stepper *s) {
     return s->share;
+}
+
+dg_share dg_stepper_share_of(const dg_stepper *s, int64_t images) {
+    return dg_train_share(images, s->item_images, dg_comm_rank(s->options.comm), dg_comm_size(s->options.comm));
 }
 
 dg_status dg_stepper_pack(dg_stepper *s) {

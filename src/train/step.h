@@ -13,16 +13,33 @@
 
 typedef struct dg_stepper dg_stepper;
 
+/* Private steps (DP-SGD): every example's gradient is clipped, the sum gets noise, and is divided by a constant.
+ * ref   Abadi et al. 2016, alg. 1; Dockhorn et al. 2023, alg. 1 (an example's loss is the mean over `copies` draws of
+ *       noise and timestep, taken before clipping) */
+typedef struct dg_step_privacy {
+    int64_t copies;        /* draws per example, all of one label and flip; 0: an ordinary step */
+    double max_grad_norm;  /* of an example, after clipping */
+    double clip_gamma;     /* 0: clipping as Abadi et al.; > 0: automatic clipping (ops.h) */
+    double expected_batch; /* divides the noisy sum: public, never the number of examples that came */
+    /* Adds the step's noise to sum[0..count), elements first.. of the whole gradient. Called from several threads for
+     * parts of one sum, on every rank for all of it; must give all ranks the same. */
+    dg_status (*add_noise)(void *user, int64_t step, int64_t first, int64_t count, float *sum);
+    void *user;
+} dg_step_privacy;
+
 typedef struct dg_stepper_options {
     const dg_backend *backend;
     int64_t h, w;
-    int64_t batch;       /* images per optimiser step, of all ranks together */
-    int64_t micro_batch; /* images per lane and pass; need not divide batch */
+    int64_t batch;       /* images per optimiser step, of all ranks together; of a private step at most so many */
+    int64_t micro_batch; /* images per lane and pass; need not divide batch. Of a private step, whose images count
+                          * `copies` times, rounded down to whole examples or to a divisor of the copies */
     int lanes;
+    int threads; /* of the host, for the noise of private steps; 0: lanes */
     dg_precision precision;
     int pixel_bits; /* 8 or 16 */
     bool ema;
     dg_training_config training;
+    dg_step_privacy privacy;
     const dg_noise_schedule *schedule; /* must outlive the stepper */
     dg_comm *comm;                     /* the same; NULL = one rank */
 } dg_stepper_options;
@@ -35,7 +52,8 @@ typedef struct dg_step_batch {
     const uint8_t *flip;   /* [count] */
     int64_t first_sample;
     int64_t count;    /* at most options.batch; 0: this rank has none */
-    int64_t total;    /* of all ranks; 0 = count */
+    int64_t total;    /* of all ranks; 0 = count, and so a private step without examples */
+    uint64_t seed;    /* of a private step: what its examples' randomness follows from, instead of training.seed */
     dg_status status; /* not DG_OK: there are no images, because this rank failed to get them */
 } dg_step_batch;
 
@@ -64,11 +82,14 @@ DG_MUST_CHECK dg_status dg_stepper_pack(dg_stepper *stepper);
 
 /* This rank's part of every batch of options.batch images. */
 dg_share dg_stepper_share(const dg_stepper *stepper);
+/* The same of a batch of another size, at most that. */
+dg_share dg_stepper_share_of(const dg_stepper *stepper, int64_t images);
 /* One step, of which at most DG_STEPPER_PENDING may be under way. submit calls everything and, on a backend with a
  * queue, waits for nothing; the batch is the caller's again. collect waits for the oldest. submit is a collective:
- * every rank comes there, also one that has no images or did not get them. out   *loss mean weighted loss of the whole
- * batch; *grad_norm before clipping; the same on all ranks err   DG_ERUNTIME loss or gradient is not finite: this step
- * has changed nothing; what failed on any rank, on all */
+ * every rank comes there, also one that has no images or did not get them.
+ * out   *loss mean weighted loss of the whole batch, NaN of a private step; *grad_norm before clipping, of a private
+ *       step that of the noisy gradient; the same on all ranks
+ * err   DG_ERUNTIME loss or gradient is not finite: this step has changed nothing; what failed on any rank, on all */
 enum { DG_STEPPER_PENDING = DG_OPTIMISER_PENDING };
 DG_MUST_CHECK dg_status dg_stepper_submit(dg_stepper *stepper, const dg_step_batch *batch,
                                           const dg_optimiser_step *update);
@@ -77,6 +98,8 @@ int dg_stepper_pending(const dg_stepper *stepper);
 /* Both. */
 DG_MUST_CHECK dg_status dg_stepper_run(dg_stepper *stepper, const dg_step_batch *batch, const dg_optimiser_step *update,
                                        double *loss, double *grad_norm);
+/* With no step under way: examples of private steps on this rank whose gradient was not finite, and was left out. */
+DG_MUST_CHECK dg_status dg_stepper_left_out(dg_stepper *stepper, int64_t *count);
 /* With no step under way: the same loss without an update, with the noise of DG_PURPOSE_HOLDOUT: comparable between
  * steps. By this rank alone.
  */

@@ -24,7 +24,8 @@ typedef struct dg_step_slot {
     dg_step_inputs inputs;
     double *loss; /* [micro_batch] */
     void *event;  /* after the losses */
-    double *into; /* where the losses are to go; NULL: nothing is on its way */
+    bool under_way;
+    double *into; /* where the losses are to go; NULL: nobody asks for those of a private step */
     int64_t images;
 } dg_step_slot;
 
@@ -33,6 +34,10 @@ typedef struct dg_step_lane {
     float *x0, *target;
     double *loss;
     dg_step_inputs inputs; /* what the passes read */
+    void *private_memory;  /* of private steps: */
+    double *left_out;      /* [1] */
+    double *sqnorms;       /* [item_images] */
+    float *examples;       /* [item_images][total] gradients; NULL: the only one is made where the sum goes */
     dg_step_slot slots[DG_STEP_SLOTS];
     int next; /* slot of the next micro-batch */
     dg_replay replay;
@@ -49,12 +54,16 @@ typedef struct dg_step_result {
 struct dg_stepper {
     dg_ctx *ctx;
     dg_stepper_options options;
+    int64_t item_images; /* of the batch that a lane takes at once: the micro-batch, but for copies */
+    int64_t pass_copies; /* of each of them in a pass: 1, or the copies of a private step */
+    int passes;          /* that an item takes */
     dg_unet_config config;
     dg_net *net;
     dg_optimiser optimiser;
     dg_grad_sum *grad;
     dg_share share;
     float *state;      /* weights, m, v, ema */
+    float *host_sum;   /* where private steps add noise; NULL: where the sum is */
     float *host_state; /* the copy that pull and push deal in; NULL where it is the state itself */
     dg_step_lane *lanes;
     dg_step_result results[DG_STEPPER_PENDING];
@@ -63,6 +72,20 @@ struct dg_stepper {
 
 /* Micro-batches that so many images are cut into. */
 int64_t dg_stepper_items(const dg_stepper *stepper, int64_t images);
+/* What item_images, pass_copies and passes are; rounds micro_batch. */
+void dg_stepper_lay_out(dg_stepper *stepper);
+/* Bytes of a lane's private_memory, and its parts. */
+size_t dg_stepper_private_bytes(const dg_stepper *stepper);
+DG_MUST_CHECK dg_status dg_stepper_allocate_private(dg_stepper *stepper, dg_step_lane *lane);
+/* The backward of one pass over an item of a private step, of which `present` examples exist; after the last pass the
+ * lane's gradient is the sum of the clipped ones. */
+DG_MUST_CHECK dg_status dg_stepper_private_backward(dg_stepper *stepper, int lane, int pass, int64_t present);
+/* Where the noise is added. */
+DG_MUST_CHECK dg_status dg_stepper_allocate_noise(dg_stepper *stepper);
+/* The sum of a private step that no example came to: zeros. */
+DG_MUST_CHECK dg_status dg_stepper_empty_sum(dg_stepper *stepper, float **grad);
+/* The noise of a private step, on the sum over all ranks. */
+DG_MUST_CHECK dg_status dg_stepper_add_noise(dg_stepper *stepper, int64_t step, float *grad);
 /* Of the block of inputs. */
 size_t dg_stepper_input_bytes(const dg_stepper *stepper);
 

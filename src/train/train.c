@@ -54,17 +54,29 @@ static double images_per_second(const dg_trainer *t) {
     return spent > 0 ? (double)((t->step - t->first_step) * t->plan.batch) / spent : 0;
 }
 
+/* A private run has no loss to tell, but what it has spent. */
+static json_t *metrics_line(const dg_trainer *t, double speed, double epsilon) {
+    return json_pack("{s:I, s:o*, s:f, s:o*, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss",
+                     t->private ? NULL : json_real(t->loss), "grad_norm", t->grad_norm, "epsilon",
+                     t->private ? json_real(epsilon) : NULL, "lr", t->lr, "images_per_second", speed, "seconds",
+                     dg_trainer_elapsed(t));
+}
+
 static dg_status report(dg_trainer *t) {
     dg_status status = DG_OK;
+    json_t *line = NULL;
+    double epsilon = NAN;
     if (t->loss_count == 0)
         return DG_OK;
-    t->loss = t->loss_sum / (double)t->loss_count;
+    t->loss = t->private ? NAN : t->loss_sum / (double)t->loss_count;
     t->loss_sum = 0;
     t->loss_count = 0;
+    if (t->private) {
+        DG_TRY(dg_trainer_private_spend(t, is_finished(t)));
+        epsilon = dg_trainer_private_epsilon(t);
+    }
     const double speed = images_per_second(t);
-    json_t *line =
-        json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss", t->loss, "grad_norm",
-                  t->grad_norm, "lr", t->lr, "images_per_second", speed, "seconds", dg_trainer_elapsed(t));
+    line = metrics_line(t, speed, epsilon);
     DG_TRY(dg_run_append_metrics(t->ctx, t->run, line));
     if (t->events->on_status) {
         const dg_train_status s = {.step = t->step,
@@ -74,7 +86,8 @@ static dg_status report(dg_trainer *t) {
                                    .lr = t->lr,
                                    .images_per_second = speed,
                                    .seconds_left = seconds_left(t),
-                                   .val_loss = t->val_loss};
+                                   .val_loss = t->val_loss,
+                                   .epsilon = epsilon};
         t->events->on_status(t->events->user, &s);
     }
 done:
@@ -88,13 +101,16 @@ static dg_status one_step(dg_trainer *t) {
     dg_status status = DG_OK;
     const dg_preset *p = &t->plan.preset;
     dg_batch batch = {0};
-    const dg_status loaded = t->loader ? dg_loader_next(t->loader, &batch) : DG_OK;
+    dg_status loaded = t->loader ? dg_loader_next(t->loader, &batch) : DG_OK;
+    if (t->private && loaded == DG_OK)
+        loaded = dg_trainer_private_step(t);
     const dg_step_batch in = {.pixels = batch.pixels,
                               .labels = batch.labels,
                               .flip = batch.flip,
                               .first_sample = batch.first_sample,
-                              .count = dg_stepper_share(t->stepper).images,
-                              .total = t->plan.batch,
+                              .count = batch.count,
+                              .total = t->private ? batch.total : t->plan.batch,
+                              .seed = batch.seed,
                               .status = loaded};
     const dg_optimiser_step update = {.lr = t->lr,
                                       .beta1 = 0.9,
@@ -102,8 +118,8 @@ static dg_status one_step(dg_trainer *t) {
                                       .eps = 1e-8,
                                       .weight_decay = p->weight_decay,
                                       .step = t->step + 1,
-                                      .max_grad_norm = t->options->max_grad_norm,
-                                      .grad_scale = 1,
+                                      .max_grad_norm = t->private ? 0 : t->options->max_grad_norm,
+                                      .grad_scale = t->private ? 1 / t->plan.private.expected_batch : 1,
                                       .ema_decay = dg_ema_decay(t->step + 1, p->ema)};
     DG_TRY(dg_stepper_submit(t->stepper, &in, &update));
     t->step++;
@@ -117,7 +133,8 @@ static dg_status collect(dg_trainer *t, int left) {
     while (dg_stepper_pending(t->stepper) > left) {
         double loss;
         DG_TRY(dg_stepper_collect(t->stepper, &loss, &t->grad_norm));
-        t->loss_sum += loss;
+        if (!t->private)
+            t->loss_sum += loss;
         t->loss_count++;
     }
 done:
@@ -155,6 +172,8 @@ static dg_status finish(dg_trainer *t) {
     DG_TRY(report(t));
     DG_TRY(dg_trainer_checkpoint(t));
     DG_TRY(dg_trainer_look(t));
+    if (t->private)
+        DG_TRY(dg_trainer_private_finish(t));
     DG_TRY(dg_trainer_write_model(t));
     DG_TRY(dg_run_finish(t->ctx, t->run));
 done:
@@ -163,7 +182,11 @@ done:
 
 static dg_status interrupted(dg_trainer *t) {
     dg_status status = collect(t, 0);
-    DG_TRY(dg_comm_agree(t->comm, status == DG_OK && dg_comm_leads(t->comm) ? dg_trainer_checkpoint(t) : status));
+    if (status == DG_OK && dg_comm_leads(t->comm))
+        status = dg_trainer_checkpoint(t);
+    if (status == DG_OK && t->private)
+        status = dg_trainer_private_finish(t);
+    DG_TRY(dg_comm_agree(t->comm, status));
     return dg_fail(t->ctx, DG_EINTERRUPTED, "stopped after step %lld; the same command goes on from there",
                    (long long)t->step);
 done:
@@ -194,6 +217,8 @@ done:
 
 static void announce(const dg_trainer *t) {
     const dg_train_plan *plan = &t->plan;
+    const dg_private_plan *private = &plan->private;
+    const bool tell_counts = !t->options->dp || t->options->assume_public == DG_TRAIN_PUBLIC_COUNTS;
     char device[64];
     snprintf(device, sizeof device, "%s (%s)", plan->compute.backend->name, plan->compute.backend->instruction_set);
     const dg_train_start start = {.run_folder = plan->run_path,
@@ -204,7 +229,7 @@ static void announce(const dg_trainer *t) {
                                   .channels = plan->preset.unet.in_channels,
                                   .num_classes = plan->num_classes,
                                   .class_names = plan->class_names,
-                                  .class_counts = plan->class_counts,
+                                  .class_counts = tell_counts ? plan->class_counts : NULL,
                                   .train_images = plan->train_count,
                                   .holdout_images = plan->holdout_count,
                                   .skipped_files = dg_dataset_get_report(plan->dataset)->skipped,
@@ -215,13 +240,42 @@ static void announce(const dg_trainer *t) {
                                   .planned_bytes = t->planned_bytes,
                                   .first_step = t->step,
                                   .total_steps = plan->total_steps,
-                                  .ranks = dg_comm_size(t->comm)};
+                                  .ranks = dg_comm_size(t->comm),
+                                  .private = t->options->dp,
+                                  .epsilon = private->epsilon,
+                                  .delta = private->delta,
+                                  .noise_multiplier = private->noise_multiplier,
+                                  .sample_rate = private->sample_rate,
+                                  .max_grad_norm = t->options->max_grad_norm,
+                                  .noise_multiplicity = private->copies,
+                                  .protected_units = private->units.count,
+                                  .group_by = t->options->group_by};
     if (t->events->on_start)
         t->events->on_start(t->events->user, &start);
 }
 
+static int loader_threads(const dg_trainer *t) {
+    return dg_dataset_is_cached(t->plan.dataset) ? 0 : t->plan.compute.threads;
+}
+
+/* Every rank has one, also where it never has images: they all draw the batches. */
+static dg_status open_private_loader(dg_trainer *t, dg_share share) {
+    const dg_loader_options options = {.indices = t->plan.train_indices,
+                                       .count = t->plan.train_count,
+                                       .batch = (int)(share.images > 0 ? share.images : 1),
+                                       .stride = t->plan.private.capacity,
+                                       .first_sample = t->step * t->plan.private.capacity + share.first,
+                                       .hflip = t->options->hflip,
+                                       .threads = loader_threads(t),
+                                       .pick = dg_trainer_private_pick,
+                                       .user = t};
+    return dg_loader_create(t->ctx, t->plan.dataset, &options, &t->loader);
+}
+
 static dg_status open_loader(dg_trainer *t) {
     const dg_share share = dg_stepper_share(t->stepper);
+    if (t->private)
+        return open_private_loader(t, share);
     const dg_loader_options options = {.indices = t->plan.train_indices,
                                        .count = t->plan.train_count,
                                        .batch = (int)share.images,
@@ -229,7 +283,7 @@ static dg_status open_loader(dg_trainer *t) {
                                        .seed = (uint64_t)t->options->seed,
                                        .first_sample = t->step * t->plan.batch + share.first,
                                        .hflip = t->options->hflip,
-                                       .threads = dg_dataset_is_cached(t->plan.dataset) ? 0 : t->plan.compute.threads};
+                                       .threads = loader_threads(t)};
     return share.images == 0 ? DG_OK : dg_loader_create(t->ctx, t->plan.dataset, &options, &t->loader);
 }
 
@@ -301,12 +355,16 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     DG_TRY(dg_comm_agree(t->comm, make_plan(t)));
     DG_TRY(dg_trainer_compare_ranks(t));
     DG_TRY(open_run(t, &checkpoint, &done));
+    t->plan.private.add_noise = dg_trainer_private_noise;
+    t->plan.private.user = &t->private;
     DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper));
     DG_TRY(dg_comm_agree(t->comm, plan_grids(t)));
     if (t->options->dry_run || (t->step > 0 && is_finished(t) && done))
         goto done;
     DG_TRY(dg_comm_agree(t->comm, allocate(t)));
     DG_TRY(dg_trainer_load_weights(t, checkpoint));
+    if (t->options->dp)
+        DG_TRY(dg_trainer_private_open(t));
     DG_TRY(dg_comm_agree(t->comm, begin(t)));
     t->first_step = t->checkpoint_step = t->step;
     t->grid_step = -1;
@@ -332,6 +390,7 @@ static void fill_result(const dg_trainer *t, dg_train_result *result) {
 
 static void close_trainer(dg_trainer *t) {
     dg_loader_free(t->loader);
+    dg_trainer_private_close(t);
     dg_generator_free(t->generator);
     dg_sampler_free(&t->grid_sampler);
     dg_stepper_free(t->stepper);

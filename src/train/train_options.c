@@ -5,6 +5,7 @@
 static const char input[] = "Images";
 static const char model[] = "Model";
 static const char optimisation[] = "Optimisation";
+static const char privacy[] = "Privacy";
 static const char run[] = "Run folder";
 static const char machine[] = "Machine";
 static const char call[] = "This call";
@@ -90,6 +91,7 @@ static const dg_option options[] = {
      .help = "Architecture and training defaults: tiny, small, base, or a JSON file like those in models/. auto: by "
              "resolution, channels and device."},
     {.name = "init",
+     .aliases = "init-from",
      DG_OPT_STRING(S, init),
      .metavar = "MODEL",
      .group = model,
@@ -268,6 +270,97 @@ static const dg_option options[] = {
      .group = optimisation,
      .help = "Everything random in the run follows from it."},
 
+    {.name = "dp",
+     DG_OPT_BOOL(S, dp),
+     .group = privacy,
+     .help = "Train with differential privacy (DP-SGD): what the model tells of any single image is bounded. Needs "
+             "--epsilon or --noise-multiplier."},
+    {.name = "epsilon",
+     .aliases = "target-epsilon,max-epsilon",
+     DG_OPT_NUMBER(S, epsilon),
+     .fallback = "none",
+     .word = "none",
+     .min = 0.001,
+     .max = 1000,
+     .metavar = "EPSILON",
+     .group = privacy,
+     .help = "Privacy budget of the whole run; the noise is chosen so that all its steps spend no more."},
+    {.name = "delta",
+     .aliases = "target-delta",
+     DG_OPT_NUMBER(S, delta),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-30,
+     .max = 0.1,
+     .group = privacy,
+     .help = "Probability with which the bound may fail; must be below 1/N of N images. auto: 1/(N ln N)."},
+    {.name = "noise-multiplier",
+     .aliases = "sigma",
+     DG_OPT_NUMBER(S, noise_multiplier),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 100000,
+     .metavar = "SIGMA|auto",
+     .group = privacy,
+     .help = "Standard deviation of the noise on the summed gradient, in units of --max-grad-norm. auto: from "
+             "--epsilon."},
+    {.name = "noise-multiplicity",
+     DG_OPT_COUNT(S, noise_multiplicity),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 4096,
+     .metavar = "K|auto",
+     .group = privacy,
+     .help = "Draws of noise and timestep that an image's gradient is the mean of, before it is clipped: better "
+             "gradients for the same budget. auto: 16 on a GPU, 4 on the CPU."},
+    {.name = "clipping",
+     DG_OPT_CHOICE(S, clipping),
+     .fallback = "auto",
+     .choices = "auto|abadi|automatic",
+     .group = privacy,
+     .help = "An image's gradient g becomes g min(1, C/|g|) (abadi, as auto) or g C/(|g| + 0.01) (automatic), C being "
+             "--max-grad-norm."},
+    {.name = "sample-rate",
+     DG_OPT_NUMBER(S, sample_rate),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-9,
+     .max = 1,
+     .metavar = "Q|auto",
+     .group = privacy,
+     .help = "Probability with which an image is in a step's batch. auto: --batch by the number of images."},
+    {.name = "accountant",
+     DG_OPT_CHOICE(S, accountant),
+     .fallback = "auto",
+     .choices = "auto|pld|rdp",
+     .group = privacy,
+     .help = "How epsilon is computed: privacy loss distributions (pld, as auto) or Renyi divergences (rdp, larger)."},
+    {.name = "assume-public",
+     DG_OPT_CHOICE(S, assume_public),
+     .fallback = "auto",
+     .choices = "auto|nothing|size|counts",
+     .group = privacy,
+     .help = "What may be told of the images without noise: nothing (then --sample-rate and --delta must be given), "
+             "their number (size, as auto), or also how many each class has (counts)."},
+    {.name = "group-by",
+     DG_OPT_STRING(S, group_by),
+     .metavar = "COLUMN",
+     .group = privacy,
+     .help = "Protect all images that have the same value in this column of the metadata, such as a patient's, "
+             "together; without it an image is what is protected."},
+    {.name = "epsilon-total",
+     DG_OPT_NUMBER(S, epsilon_total),
+     .flags = DG_OPTION_MUTABLE,
+     .fallback = "none",
+     .word = "none",
+     .min = 0.001,
+     .max = 100000,
+     .metavar = "EPSILON",
+     .group = privacy,
+     .help = "Refuse (exit 21) if this run would lift what all runs on these images have spent together above this."},
+
     {.name = "out",
      .aliases = "o,outdir,output-dir",
      DG_OPT_STRING(S, out),
@@ -361,11 +454,46 @@ static const dg_option options[] = {
      .help = "Print nothing but warnings and errors."},
 };
 
+/* What would leave a private run without noise, or make its guarantee an empty one. */
+static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
+    if (o->epsilon == 0 && o->noise_multiplier == 0)
+        return dg_fail(ctx, DG_EUSAGE, "--dp needs --epsilon, the privacy budget of the run, or --noise-multiplier");
+    if (o->max_grad_norm == 0)
+        return dg_fail(ctx, DG_EUSAGE, "--dp bounds every image's gradient; --max-grad-norm off leaves it without one");
+    if (o->holdout > 0)
+        return dg_fail(ctx, DG_EUSAGE, "--holdout: a validation loss has no noise, so --dp does without; leave it out");
+    if (o->assume_public == DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->batch == 0))
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--assume-public nothing: the number of images is not to be used, so --sample-rate, --delta and "
+                       "--batch (which the noisy sum is divided by) must be given");
+    return DG_OK;
+}
+
+static dg_status check_ordinary(dg_ctx *ctx, const dg_train_options *o) {
+    const struct {
+        const char *name;
+        bool is_given;
+    } given[] = {{"epsilon", o->epsilon > 0},
+                 {"delta", o->delta > 0},
+                 {"noise-multiplier", o->noise_multiplier > 0},
+                 {"noise-multiplicity", o->noise_multiplicity > 0},
+                 {"clipping", o->clipping != DG_TRAIN_CLIPPING_AUTO},
+                 {"sample-rate", o->sample_rate > 0},
+                 {"accountant", o->accountant != DG_TRAIN_ACCOUNTANT_AUTO},
+                 {"assume-public", o->assume_public != DG_TRAIN_PUBLIC_AUTO},
+                 {"group-by", o->group_by != NULL},
+                 {"epsilon-total", o->epsilon_total > 0}};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].is_given)
+            return dg_fail(ctx, DG_EUSAGE, "--%s means nothing without --dp", given[i].name);
+    return DG_OK;
+}
+
 static dg_status check(dg_ctx *ctx, const void *filled) {
     const dg_train_options *o = filled;
     if (o->steps && o->epochs > 0)
         return dg_fail(ctx, DG_EUSAGE, "--steps and --epochs say the same thing twice; give one of them");
-    if (o->micro_batch && o->batch && o->micro_batch > o->batch)
+    if (o->micro_batch && o->batch && !o->dp && o->micro_batch > o->batch)
         return dg_fail(ctx, DG_EUSAGE, "--micro-batch %lld is larger than --batch %lld; it must be at most that",
                        (long long)o->micro_batch, (long long)o->batch);
     if (o->window.set && o->window.first >= o->window.second)
@@ -377,7 +505,7 @@ static dg_status check(dg_ctx *ctx, const void *filled) {
         return dg_fail(ctx, DG_EUSAGE,
                        "--zero-snr leaves no signal to tell epsilon from at the last timestep; use "
                        "--prediction v or sample with it");
-    return DG_OK;
+    return o->dp ? check_private(ctx, o) : check_ordinary(ctx, o);
 }
 
 const dg_option_table dg_train_option_table = {
@@ -392,6 +520,7 @@ const dg_option_table dg_train_option_table = {
     .examples = "classes are the subfolders of faces/; everything else is chosen\tdiffgen train --images faces/\n"
                 "two hours, at most, for a nightly job\tdiffgen train --images scans.zip --time-limit 2h --quiet\n"
                 "one model on four GPUs, a rank each\tmpirun -np 4 diffgen train --images faces/\n"
+                "a guarantee for every single image\tdiffgen train --images chest/ --dp --epsilon 8\n"
                 "what would happen, and how much memory it takes\tdiffgen train --images faces/ --dry-run\n",
     .positional = "images",
     .options = options,

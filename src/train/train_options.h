@@ -21,6 +21,22 @@ typedef enum dg_train_prediction {
     DG_TRAIN_PREDICTION_V,
     DG_TRAIN_PREDICTION_SAMPLE,
 } dg_train_prediction;
+typedef enum dg_train_clipping {
+    DG_TRAIN_CLIPPING_AUTO,
+    DG_TRAIN_CLIPPING_ABADI,
+    DG_TRAIN_CLIPPING_AUTOMATIC,
+} dg_train_clipping;
+typedef enum dg_train_accountant {
+    DG_TRAIN_ACCOUNTANT_AUTO,
+    DG_TRAIN_ACCOUNTANT_PLD,
+    DG_TRAIN_ACCOUNTANT_RDP
+} dg_train_accountant;
+typedef enum dg_train_public {
+    DG_TRAIN_PUBLIC_AUTO, /* size */
+    DG_TRAIN_PUBLIC_NOTHING,
+    DG_TRAIN_PUBLIC_SIZE,
+    DG_TRAIN_PUBLIC_COUNTS, /* of the classes, and with them the size */
+} dg_train_public;
 typedef enum dg_train_beta_schedule {
     DG_TRAIN_BETA_AUTO,
     DG_TRAIN_BETA_LINEAR,
@@ -64,6 +80,18 @@ struct dg_train_options {
     double ema;           /* decay; 0 = off, -1 = auto */
     double min_snr;       /* gamma; 0 = off */
     int64_t seed;
+    /* privacy; all but dp only with it */
+    bool dp;
+    double epsilon;             /* to be spent by this run; 0 = noise_multiplier decides */
+    double delta;               /* 0 = auto */
+    double noise_multiplier;    /* sigma; 0 = from epsilon */
+    int64_t noise_multiplicity; /* draws per example; 0 = auto */
+    dg_train_clipping clipping;
+    double sample_rate; /* 0 = batch / images */
+    dg_train_accountant accountant;
+    dg_train_public assume_public;
+    char *group_by;       /* column whose equal values are one person; NULL = an image each */
+    double epsilon_total; /* of all runs on these images; 0 = no limit */
     /* run folder */
     char *out; /* NULL = runs/<name of the image folder> */
     dg_train_resume resume;

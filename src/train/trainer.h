@@ -5,6 +5,7 @@
 #include "data/loader.h"
 #include "diffusion/generate.h"
 #include "io/run_folder.h"
+#include "privacy/ledger.h"
 #include "train/plan.h"
 
 /* What comes next, as rank 0 says; but any rank may ask to stop. */
@@ -12,6 +13,8 @@ typedef struct dg_turn {
     bool finished, stop;
     double lr;
 } dg_turn;
+
+typedef struct dg_private dg_private; /* trainer_private.c */
 
 typedef struct dg_trainer {
     dg_ctx *ctx;
@@ -39,7 +42,9 @@ typedef struct dg_trainer {
     int64_t checkpoint_step, grid_step; /* when last written */
     double checkpoint_time, grid_time;
     int64_t recorded_micro_batch;
-    dg_turn *turns; /* [ranks] */
+    dg_turn *turns;                /* [ranks] */
+    dg_private *private;           /* NULL: an ordinary run */
+    char ledger_run[DG_LEDGER_ID]; /* "": none yet */
 } dg_trainer;
 
 /* Training seconds of all calls together. */
@@ -70,6 +75,27 @@ DG_MUST_CHECK dg_status dg_trainer_share_state(dg_trainer *trainer, dg_status mi
 /* in    mine: how this rank fared since the last turn; next: what it would do
  * err   what any rank failed with */
 DG_MUST_CHECK dg_status dg_trainer_take_turn(dg_trainer *trainer, dg_status mine, dg_turn *next);
+
+/* trainer_private.c: what is secret in a private run. Order: open (a collective, after the stepper is planned) -> per
+ * step: dg_trainer_private_advance -> close. */
+DG_MUST_CHECK dg_status dg_trainer_private_open(dg_trainer *trainer);
+void dg_trainer_private_close(dg_trainer *trainer);
+/* The loader's pick; user: the trainer. err DG_ERUNTIME a batch that is too large to be chance */
+DG_MUST_CHECK dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pick);
+/* Before each step: it is put on record, and the noise goes on. err as dg_ledger_step */
+DG_MUST_CHECK dg_status dg_trainer_private_step(dg_trainer *trainer);
+/* At a clean end, with no step under way: settles the record and says what was left out. err as dg_ledger_settle */
+DG_MUST_CHECK dg_status dg_trainer_private_finish(dg_trainer *trainer);
+/* Brings what the steps done so far have spent up to date; not exact: if that was not done a moment ago. */
+DG_MUST_CHECK dg_status dg_trainer_private_spend(dg_trainer *trainer, bool exact);
+double dg_trainer_private_epsilon(const dg_trainer *trainer);
+/* trainer_card.c: what the run promises, as JSON and as the model's README.md (malloc'ed). NULL: no memory */
+json_t *dg_trainer_private_statement(const dg_trainer *trainer);
+char *dg_trainer_private_card(const dg_trainer *trainer);
+/* Writes privacy.json into the run folder. err DG_EIO, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_trainer_private_save(dg_trainer *trainer);
+/* The stepper's noise; user: the address of a trainer's `private`. */
+DG_MUST_CHECK dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum);
 
 /* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. */
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);

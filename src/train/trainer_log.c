@@ -19,10 +19,21 @@ dg_status dg_trainer_log(dg_trainer *t, const char *format, ...) {
 dg_status dg_trainer_log_start(dg_trainer *t) {
     dg_status status = DG_OK;
     const dg_train_plan *plan = &t->plan;
+    const dg_private_plan *private = &plan->private;
     const dg_dataset_report *report = dg_dataset_get_report(plan->dataset);
-    DG_TRY(dg_trainer_log(t, "diffgen " DIFFGEN_VERSION ": %s %s, %lld images to train on, %lld held out, %lld classes",
-                          t->step ? "resuming" : "starting", plan->preset.name, (long long)plan->train_count,
-                          (long long)plan->holdout_count, (long long)plan->num_classes));
+    if (t->options->dp)
+        DG_TRY(dg_trainer_log(t,
+                              "diffgen " DIFFGEN_VERSION
+                              ": %s %s, %lld classes, private: epsilon %.4g at delta %.3g, noise "
+                              "%.4g, sampling rate %.4g, clipped at %g, %lld draws an image",
+                              t->step ? "resuming" : "starting", plan->preset.name, (long long)plan->num_classes,
+                              private->epsilon, private->delta, private->noise_multiplier, private->sample_rate,
+                              t->options->max_grad_norm, (long long)private->copies));
+    else
+        DG_TRY(dg_trainer_log(
+            t, "diffgen " DIFFGEN_VERSION ": %s %s, %lld images to train on, %lld held out, %lld classes",
+            t->step ? "resuming" : "starting", plan->preset.name, (long long)plan->train_count,
+            (long long)plan->holdout_count, (long long)plan->num_classes));
     DG_TRY(dg_trainer_log(t, "%lld of %lld steps done; batch %lld, %lld at a time; %s (%s), %d lanes; %lld MiB planned",
                           (long long)t->step, (long long)plan->total_steps, (long long)plan->batch,
                           (long long)plan->micro_batch, plan->compute.backend->name,
@@ -38,6 +49,9 @@ done:
 }
 
 dg_status dg_trainer_log_end(dg_trainer *t, dg_status outcome) {
+    if (outcome == DG_OK && t->private)
+        return dg_trainer_log(t, "finished after step %lld, %.0f seconds in all, epsilon %.4g", (long long)t->step,
+                              dg_trainer_elapsed(t), dg_trainer_private_epsilon(t));
     if (outcome == DG_OK)
         return dg_trainer_log(t, "finished after step %lld, %.0f seconds in all, loss %.4f", (long long)t->step,
                               dg_trainer_elapsed(t), t->loss);

@@ -206,7 +206,8 @@ dg_status dg_trainer_look(dg_trainer *t) {
     DG_TRY(validate(t));
     if (t->options->grid_every.steps || t->options->grid_every.seconds > 0) /* else never */
         DG_TRY(draw_grid(t));
-    DG_TRY(draw_curve(t));
+    if (!t->private) /* whose loss is not known */
+        DG_TRY(draw_curve(t));
 done:
     t->grid_time = dg_clock_seconds();
     return status;

@@ -5,6 +5,7 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ static dg_status read_state(dg_trainer *t, const char *path) {
     dg_status status = DG_OK;
     json_t *state = NULL;
     double val_loss = NAN;
+    const char *ledger_run = "";
     DG_TRY(dg_checkpoint_read_state(t->ctx, path, &state));
     DG_TRY(dg_json_get_int(t->ctx, path, state, "step", 0, INT64_MAX, &t->step));
     DG_TRY(dg_json_get_int(t->ctx, path, state, "micro_batch", 1, 65536, &t->recorded_micro_batch));
@@ -57,6 +59,8 @@ static dg_status read_state(dg_trainer *t, const char *path) {
     DG_TRY(dg_json_get_int(t->ctx, path, state, "loss_count", 0, INT64_MAX, &t->loss_count));
     DG_TRY(dg_json_get_double(t->ctx, path, state, "val_loss", 0, 1e30, &val_loss));
     t->val_loss = val_loss;
+    DG_TRY(dg_json_get_string(t->ctx, path, state, "ledger_run", &ledger_run));
+    snprintf(t->ledger_run, sizeof t->ledger_run, "%s", ledger_run);
 done:
     json_decref(state);
     return status;
@@ -174,6 +178,8 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
                   (json_int_t)(t->step * t->plan.batch), "micro_batch", (json_int_t)t->plan.micro_batch,
                   "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
                   (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
+    if (state && t->private)
+        json_object_set_new(state, "ledger_run", json_string(t->ledger_run));
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
     DG_TRY(dg_stepper_pull(t->stepper, &s));
@@ -192,13 +198,19 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_stepper_state s;
     json_t *scheduler = NULL, *training = NULL;
-    char *path = NULL;
+    char *path = NULL, *card = NULL;
     DG_TRY(dg_stepper_pull(t->stepper, &s));
     scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
     training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
                          t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
                          (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
                          (json_int_t)t->options->seed, "ema", s.ema != NULL);
+    if (t->private) {
+        card = dg_trainer_private_card(t);
+        if (!card || json_object_set_new(training, "privacy", dg_trainer_private_statement(t)) != 0)
+            DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
+        DG_TRY(dg_trainer_private_save(t));
+    }
     path = dg_run_path(t->run, "model");
     const dg_model_contents contents = {.config = &t->plan.preset.unet,
                                         .params = dg_stepper_params(t->stepper),
@@ -207,7 +219,8 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
                                         .class_names = t->plan.class_names,
                                         .num_classes = t->plan.num_classes,
                                         .image_bits = dg_dataset_bits(t->plan.dataset),
-                                        .training = training};
+                                        .training = training,
+                                        .card = card};
     if (!scheduler || !training || !path)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
     DG_TRY(dg_model_folder_write(t->ctx, path, &contents));
@@ -215,5 +228,6 @@ done:
     json_decref(scheduler);
     json_decref(training);
     free(path);
+    free(card);
     return status;
 }

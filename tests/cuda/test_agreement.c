@@ -31,6 +31,7 @@ typedef struct fixture {
     uint8_t pixels[BATCH * ELEMENTS];
     int32_t labels[BATCH];
     uint8_t flip[BATCH];
+    int64_t copies; /* of private steps; 0: ordinary ones */
 } fixture;
 
 static void open_fixture(fixture *f) {
@@ -94,21 +95,31 @@ static void free_outcome(outcome *o) {
     free(o->ema);
 }
 
+/* In place of Gaussian noise: something that both backends can be held to. */
+static dg_status add_pattern(void *user, int64_t step, int64_t first, int64_t count, float *sum) {
+    (void)user;
+    for (int64_t i = 0; i < count; i++)
+        sum[i] += (float)((first + i + step) % 7 - 3) * 1e-3f;
+    return DG_OK;
+}
+
 static dg_stepper *make_stepper(fixture *f, const dg_backend *backend, dg_precision precision) {
-    const dg_stepper_options options = {.backend = backend,
-                                        .h = SIZE,
-                                        .w = SIZE,
-                                        .batch = BATCH,
-                                        .micro_batch = MICRO_BATCH,
-                                        .lanes = 1,
-                                        .precision = precision,
-                                        .pixel_bits = 8,
-                                        .ema = true,
-                                        .training = {.prediction = DG_PREDICT_V,
-                                                     .label_dropout = 0.3,
-                                                     .null_class = (int32_t)f->preset.unet.null_class,
-                                                     .seed = 3},
-                                        .schedule = &f->schedule};
+    const dg_stepper_options options = {
+        .backend = backend,
+        .h = SIZE,
+        .w = SIZE,
+        .batch = BATCH,
+        .micro_batch = MICRO_BATCH,
+        .lanes = 1,
+        .precision = precision,
+        .pixel_bits = 8,
+        .ema = true,
+        .training = {.prediction = DG_PREDICT_V,
+                     .label_dropout = 0.3,
+                     .null_class = (int32_t)f->preset.unet.null_class,
+                     .seed = 3},
+        .privacy = {.copies = f->copies, .max_grad_norm = 0.3, .expected_batch = BATCH, .add_noise = add_pattern},
+        .schedule = &f->schedule};
     dg_stepper *stepper = NULL;
     dg_stepper_state state;
     DG_CK(f->ctx, dg_stepper_create(f->ctx, &f->preset.unet, &options, &stepper));
@@ -122,8 +133,12 @@ static dg_stepper *make_stepper(fixture *f, const dg_backend *backend, dg_precis
 }
 
 static dg_step_batch batch_of(const fixture *f, int64_t step) {
-    return (dg_step_batch){
-        .pixels = f->pixels, .labels = f->labels, .flip = f->flip, .first_sample = step * BATCH, .count = BATCH};
+    return (dg_step_batch){.pixels = f->pixels,
+                           .labels = f->labels,
+                           .flip = f->flip,
+                           .first_sample = step * BATCH,
+                           .count = BATCH,
+                           .seed = 17};
 }
 
 static void submit(fixture *f, dg_stepper *stepper, int64_t step) {
@@ -135,8 +150,8 @@ static void submit(fixture *f, dg_stepper *stepper, int64_t step) {
                                           1e-3, /* so that a small gradient's error is not blown up to a whole step */
                                       .weight_decay = 0.01,
                                       .step = step + 1,
-                                      .max_grad_norm = 0.5,
-                                      .grad_scale = 1,
+                                      .max_grad_norm = f->copies ? 0 : 0.5,
+                                      .grad_scale = f->copies ? 1.0 / BATCH : 1,
                                       .ema_decay = 0.5};
     DG_CK(f->ctx, dg_stepper_submit(stepper, &batch, &update));
 }
@@ -155,7 +170,8 @@ static outcome train(fixture *f, const dg_backend *backend, dg_precision precisi
         }
     }
     const dg_step_batch batch = batch_of(f, 0);
-    DG_CK(f->ctx, dg_stepper_evaluate(stepper, &batch, &o.held_out));
+    if (!f->copies)
+        DG_CK(f->ctx, dg_stepper_evaluate(stepper, &batch, &o.held_out));
     DG_CK(f->ctx, dg_stepper_pull(stepper, &state));
     o.total = state.total;
     o.weights = malloc((size_t)state.total * sizeof(float));
@@ -185,6 +201,22 @@ START_TEST(test_training) {
     ck_assert_mem_eq(got.loss, again.loss, sizeof got.loss);
     ck_assert_mem_eq(got.norm, again.norm, sizeof got.norm);
     free_outcome(&want), free_outcome(&got), free_outcome(&again);
+    close_fixture(&f);
+}
+END_TEST
+
+/* Private steps: several examples a pass, and one example whose copies take several. */
+START_TEST(test_private_training) {
+    fixture f;
+    open_fixture(&f);
+    f.copies = _i ? 2 : 2 * MICRO_BATCH;
+    const char *name = variants[_i].name;
+    const double tolerance = variants[_i].tolerance;
+    outcome want = train(&f, f.cpu, DG_PRECISION_FP32, 0), got = train(&f, f.cuda, variants[_i].precision, 1);
+    for (int i = 0; i < STEPS; i++)
+        expect_number(name, "norm of the noisy gradient", got.norm[i], want.norm[i], tolerance);
+    expect_near(name, "the weights", got.weights, want.weights, want.total, tolerance);
+    free_outcome(&want), free_outcome(&got);
     close_fixture(&f);
 }
 END_TEST
@@ -330,6 +362,7 @@ Suite *dg_test_suite(void) {
     TCase *tests = tcase_create("agreement");
     tcase_set_timeout(tests, 600);
     tcase_add_loop_test(tests, test_training, 0, VARIANTS);
+    tcase_add_loop_test(tests, test_private_training, 0, VARIANTS);
     tcase_add_loop_test(tests, test_per_example, 0, VARIANTS);
     tcase_add_loop_test(tests, test_sampling, 0, VARIANTS);
     suite_add_tcase(suite, tests);

@@ -227,6 +227,37 @@ static void check_bwd_params(dg_op_env *env, const void *item) {
     dg_plan_free(p.plan);
 }
 
+/* Each example by itself, an example being 1, n/2 (where that is whole) or all images; twice, adding the second time.
+ */
+static void check_examples(dg_op_env *env, const void *item) {
+    problem p = problem_make(env, item, true);
+    const int64_t n = p.desc.n, biases = p.desc.bias ? p.desc.out_c : 0, stride = p.weights + biases + 3;
+    const int64_t copies[3] = {1, n % 2 ? n : n / 2, n};
+    for (int64_t i = 0; i < out_all(&p); i++)
+        p.dy[i] = dg_op_rounded(env, p.dy[i] / sqrtf((float)(n * p.out_h * p.out_w)));
+    for (int k = 0; k < 3; k++) {
+        float *each = dg_op_random(env, n * stride, 1.0);
+        dg_param_grad mode = {.mode = DG_GRAD_EXAMPLES, .copies = copies[k], .example_stride = stride};
+        backward_params(env, &p, &mode, each, biases ? each + p.weights : NULL);
+        mode.accumulate = true;
+        backward_params(env, &p, &mode, each, biases ? each + p.weights : NULL);
+        for (int64_t e = 0; e < n / copies[k]; e++) {
+            double *want = reference_params(&p, NULL, e * copies[k], (e + 1) * copies[k]);
+            for (int64_t i = 0; i < p.weights + biases; i++)
+                want[i] *= 2;
+            dg_op_expect_close(env, "an example's gradient", each + e * stride, want, p.weights + biases,
+                               DG_TOL_MATMUL);
+            free(want);
+        }
+    }
+    dg_plan_free(p.plan);
+}
+
+START_TEST(test_examples) {
+    dg_op_on_every_variant(check_examples, &table[_i]);
+}
+END_TEST
+
 START_TEST(test_bwd_params) {
     dg_op_on_every_variant(check_bwd_params, &table[_i]);
 }
@@ -437,6 +468,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tests, test_fwd, 0, CASES);
     tcase_add_loop_test(tests, test_bwd_data, 0, CASES);
     tcase_add_loop_test(tests, test_bwd_params, 0, CASES);
+    tcase_add_loop_test(tests, test_examples, 0, CASES);
     tcase_add_loop_test(tests, test_slots, 0, CASES);
     tcase_add_test(tests, test_lanes);
     tcase_add_loop_test(tests, test_refused, 0, 5);

@@ -135,6 +135,37 @@ static void check_gradient(dg_op_env *env, const void *item) {
     }
 }
 
+/* Of six images, two in a row an example: what a sum over each pair alone gives. */
+static void check_examples(dg_op_env *env, const void *item) {
+    enum { IMAGES = 6, COPIES = 2 };
+    static const int32_t six[IMAGES] = {2, 2, 0, 3, 1, 1};
+    const int64_t c = *(const int64_t *)item, stride = ROWS * c + 5;
+    const int32_t *labels = dg_op_put(env, six, sizeof six);
+    float *dy = dg_op_random(env, IMAGES * c, 1.0), *alone = dg_op_random(env, ROWS * c, 1.0);
+    float *each = dg_op_random(env, IMAGES / COPIES * stride, 1.0);
+    const dg_tensor tdy = dg_op_tensor(dy, IMAGES, 1, 1, c);
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        const dg_param_grad sum = {.mode = DG_GRAD_SUM, .accumulate = accumulate};
+        const dg_param_grad mode = {
+            .mode = DG_GRAD_EXAMPLES, .accumulate = accumulate, .copies = COPIES, .example_stride = stride};
+        float *before = dg_op_copy(env, each, IMAGES / COPIES * stride);
+        DG_OP(env, embedding_bwd_params(&env->exec, &mode, ROWS, labels, &tdy, each));
+        for (int e = 0; e < IMAGES / COPIES; e++) {
+            const dg_tensor pair = dg_op_tensor(dy + e * COPIES * c, COPIES, 1, 1, c);
+            memcpy(alone, before + e * stride, (size_t)(ROWS * c) * sizeof *alone);
+            DG_OP(env, embedding_bwd_params(&env->exec, &sum, ROWS, labels + e * COPIES, &pair, alone));
+            dg_op_expect_same(env, "example", each + e * stride, alone, (size_t)(ROWS * c) * sizeof *alone);
+            dg_op_expect_same(env, "gap", each + e * stride + ROWS * c, before + e * stride + ROWS * c,
+                              5 * sizeof *alone);
+        }
+    }
+}
+
+START_TEST(test_examples) {
+    dg_op_on_every_variant(check_examples, &widths[_i]);
+}
+END_TEST
+
 START_TEST(test_gradient) {
     dg_op_on_every_variant(check_gradient, &widths[_i]);
 }
@@ -148,6 +179,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tests, test_timestep_odd);
     tcase_add_loop_test(tests, test_lookup, 0, WIDTHS);
     tcase_add_loop_test(tests, test_gradient, 0, WIDTHS);
+    tcase_add_loop_test(tests, test_examples, 0, WIDTHS);
     suite_add_tcase(suite, tests);
     return suite;
 }

@@ -303,6 +303,35 @@ static void check_params(dg_op_env *env, const void *item) {
     dg_op_expect_same(env, "dweight", gradient[0], before, (size_t)d->c * sizeof(float));
 }
 
+/* Each example by itself: the sum over its images alone. */
+static void check_examples(dg_op_env *env, const void *item) {
+    const problem p = prepare(env, item);
+    const dg_group_norm_desc *d = &p.desc;
+    const int64_t c = d->c, stride = 2 * c + 1, copies[2] = {1, d->n};
+    dg_op_fill(env, p.dsums, d->n * 2 * c, 1.0);
+    for (int k = 0; k < 2; k++) {
+        float *each = dg_op_random(env, d->n * stride, 1.0);
+        dg_group_norm_desc alone = *d;
+        alone.n = copies[k];
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            const dg_param_grad sum = {.mode = DG_GRAD_SUM, .accumulate = accumulate};
+            const dg_param_grad mode = {
+                .mode = DG_GRAD_EXAMPLES, .accumulate = accumulate, .copies = copies[k], .example_stride = stride};
+            float *want = dg_op_copy(env, each, d->n * stride);
+            for (int64_t e = 0; e < d->n / copies[k]; e++)
+                DG_OP(env, group_norm_bwd_params(&env->exec, &alone, &sum, p.dsums + e * copies[k] * 2 * c,
+                                                 want + e * stride, want + e * stride + c));
+            DG_OP(env, group_norm_bwd_params(&env->exec, d, &mode, p.dsums, each, each + c));
+            dg_op_expect_same(env, "examples", each, want, (size_t)(d->n * stride) * sizeof *each);
+        }
+    }
+}
+
+START_TEST(test_examples) {
+    dg_op_on_every_variant(check_examples, &table[_i]);
+}
+END_TEST
+
 START_TEST(test_params) {
     dg_op_on_every_variant(check_params, &table[_i]);
 }
@@ -366,6 +395,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tests, test_large_shift, 0, CASES);
     tcase_add_test(tests, test_special_values);
     tcase_add_loop_test(tests, test_params, 0, CASES);
+    tcase_add_loop_test(tests, test_examples, 0, CASES);
     suite_add_tcase(suite, tests);
     return suite;
 }

@@ -1,0 +1,169 @@
+#include "train/plan_private.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Batches of a fifteenth of the data, up to LARGEST_BATCH, cost little more noise than full ones, and 150 passes over
+ * the data are where published recipes stop gaining (Dockhorn et al. 2023; Gong et al. 2025). */
+enum { BATCHES_PER_EPOCH = 15, LARGEST_BATCH = 4096, SMALLEST_BATCH = 16, EPOCHS = 150 };
+enum { COPIES_GPU = 16, COPIES_CPU = 4 };
+
+/* ---- units ---- */
+
+/* The images again, labelled by the group's column. */
+static dg_status open_groups(dg_ctx *ctx, const dg_train_plan *plan, dg_dataset **groups) {
+    dg_dataset_options d = dg_dataset_options_default();
+    d.path = plan->options->images;
+    d.label_column = plan->options->group_by;
+    d.threads = plan->compute.threads;
+    d.probe_only = true;
+    return dg_dataset_open(ctx, &d, groups);
+}
+
+/* keys [train_count]: what each training image's group is called. Both data sets are sorted by path. */
+static dg_status find_keys(dg_ctx *ctx, const dg_train_plan *plan, const dg_dataset *groups, const char **keys) {
+    int64_t at = 0;
+    const int64_t count = dg_dataset_count(groups);
+    for (int64_t i = 0; i < plan->train_count; i++) {
+        const char *path = dg_dataset_item(plan->dataset, plan->train_indices[i])->path;
+        while (at < count && strcmp(dg_dataset_item(groups, at)->path, path) < 0)
+            at++;
+        if (at == count || strcmp(dg_dataset_item(groups, at)->path, path) != 0)
+            return dg_fail(ctx, DG_EDATA,
+                           "--group-by %s: %s has no value there; every image must belong to someone to be protected",
+                           plan->options->group_by, path);
+        keys[i] = dg_dataset_class_name(groups, dg_dataset_item(groups, at)->label);
+    }
+    return DG_OK;
+}
+
+dg_status dg_private_plan_units(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    const char *column = plan->options->group_by, **keys = NULL;
+    dg_dataset *groups = NULL;
+    DG_TRY(dg_alloc(ctx, &keys, (size_t)plan->train_count, sizeof *keys, "the groups"));
+    if (column) {
+        DG_TRY(open_groups(ctx, plan, &groups));
+        DG_TRY(find_keys(ctx, plan, groups, keys));
+    }
+    DG_TRY(dg_groups_create(ctx, keys, plan->train_count, &plan->private.units));
+    if (plan->private.units.count < 2)
+        DG_TRY(dg_fail(ctx, DG_EDATA, "--dp hides one %s among others, and %s has only one", column ? column : "image",
+                       plan->options->images));
+done:
+    dg_dataset_free(groups);
+    free(keys);
+    return status;
+}
+
+/* ---- length ---- */
+
+void dg_private_plan_preset(dg_train_plan *plan) {
+    const dg_train_options *o = plan->options;
+    dg_preset *p = &plan->preset;
+    if (o->lr == 0)
+        p->lr = 3e-4;
+    if (o->warmup < 0)
+        p->warmup = 0;
+    if (o->weight_decay < 0)
+        p->weight_decay = 0;
+    if (o->ema < 0)
+        p->ema = 0.999;
+    if (o->lr_schedule == DG_TRAIN_LR_AUTO)
+        p->cosine = false;
+}
+
+static double at_least(double x, double least) {
+    return x < least ? least : x;
+}
+
+static int64_t auto_batch(const dg_private_plan *p) {
+    int64_t batch = p->units.count / BATCHES_PER_EPOCH;
+    batch = batch > LARGEST_BATCH ? LARGEST_BATCH : batch < SMALLEST_BATCH ? SMALLEST_BATCH : batch;
+    return batch < p->units.count ? batch : p->units.count;
+}
+
+dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan) {
+    const dg_train_options *o = plan->options;
+    dg_private_plan *p = &plan->private;
+    const double units = (double)p->units.count;
+    p->copies = o->noise_multiplicity                ? o->noise_multiplicity
+                : plan->compute.backend->host_memory ? COPIES_CPU
+                                                     : COPIES_GPU;
+    if (o->batch > p->units.count)
+        return dg_fail(ctx, DG_EUSAGE, "--batch %lld is more than there are to sample from: %lld; give at most that",
+                       (long long)o->batch, (long long)p->units.count);
+    plan->batch = o->batch             ? o->batch
+                  : o->sample_rate > 0 ? (int64_t)at_least(round(o->sample_rate * units), 1)
+                                       : auto_batch(p);
+    p->sample_rate = dg_poisson_rate(o->sample_rate > 0 ? o->sample_rate : (double)plan->batch / units);
+    p->expected_batch = (double)plan->batch;
+    /* Chernoff: P(X >= m + t) <= exp(-t^2 / (2 (m + t/3))), below 1e-34 for this t at any m. */
+    const double mean = p->sample_rate * units, most = mean + 12 * sqrt(mean) + 64;
+    p->capacity = most < units ? (int64_t)most : p->units.count;
+    if (o->steps)
+        plan->total_steps = o->steps;
+    else
+        plan->total_steps = (int64_t)ceil((o->epochs > 0 ? o->epochs : EPOCHS) / p->sample_rate);
+    return DG_OK;
+}
+
+/* ---- noise ---- */
+
+dg_mechanism dg_private_plan_mechanism(const dg_private_plan *p, int64_t steps) {
+    return (dg_mechanism){.sample_rate = p->sample_rate, .noise_multiplier = p->noise_multiplier, .steps = steps};
+}
+
+dg_accountant dg_private_plan_accountant(const dg_train_options *o) {
+    return o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? DG_ACCOUNTANT_RDP : DG_ACCOUNTANT_PLD;
+}
+
+/* Below 1/N: with a chance of 1/N for each it would be no breach to publish one of N images as it is. */
+static dg_status choose_delta(dg_ctx *ctx, const dg_train_options *o, dg_private_plan *p) {
+    const double units = (double)p->units.count;
+    p->delta = o->delta > 0 ? o->delta : 1 / (units * log(fmax(units, 3)));
+    if (p->delta * units < 1)
+        return DG_OK;
+    return dg_fail(
+        ctx, DG_EUSAGE,
+        "--delta %g is no protection for %lld %ss: with that chance for each, one could be shown as it is; it "
+        "must be below %.3g",
+        p->delta, (long long)p->units.count, o->group_by ? o->group_by : "image", 1 / units);
+}
+
+/* What the accountant refuses is what the user asked for. */
+static dg_status as_usage(dg_ctx *ctx, dg_status status) {
+    if (status != DG_EINVAL && status != DG_ERUNTIME)
+        return status;
+    char text[512];
+    snprintf(text, sizeof text, "%s", dg_last_error(ctx));
+    return dg_fail(ctx, DG_EUSAGE, "--dp: %s", text);
+}
+
+dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    const dg_train_options *o = plan->options;
+    dg_private_plan *p = &plan->private;
+    const dg_accountant accountant = dg_private_plan_accountant(o);
+    DG_TRY(choose_delta(ctx, o, p));
+    p->noise_multiplier = o->noise_multiplier;
+    if (o->noise_multiplier == 0)
+        DG_TRY(as_usage(ctx, dg_privacy_calibrate_noise(ctx, accountant, NULL, 0, p->sample_rate, plan->total_steps,
+                                                        o->epsilon, p->delta, &p->noise_multiplier)));
+    const dg_mechanism all = dg_private_plan_mechanism(p, plan->total_steps);
+    DG_TRY(as_usage(ctx, dg_privacy_epsilon(ctx, accountant, &all, 1, p->delta, &p->epsilon)));
+    if (o->epsilon > 0 && p->epsilon > o->epsilon)
+        DG_TRY(dg_fail(ctx, DG_EUSAGE,
+                       "--noise-multiplier %g spends epsilon %.4g in %lld steps, --epsilon allows %g; leave the noise "
+                       "multiplier out, and it follows from the budget",
+                       o->noise_multiplier, p->epsilon, (long long)plan->total_steps, o->epsilon));
+done:
+    return status;
+}
+
+void dg_private_plan_free(dg_private_plan *p) {
+    dg_groups_free(&p->units);
+    *p = (dg_private_plan){0};
+}

@@ -1,0 +1,140 @@
+/* What a private step does besides an ordinary one. The gradients of an item's examples are made one beside the other
+ * (DG_GRAD_EXAMPLES), and what is clipped is the very array that is added up: whatever rounding went on before, no
+ * example moves the sum by more than max_grad_norm. An item is as many examples as fit in a pass, or one example whose
+ * copies take several passes; so memory holds an item's gradients, never a batch's. */
+#include "nn/lanes.h"
+#include "train/step_internal.h"
+
+#include <math.h>
+
+void dg_stepper_lay_out(dg_stepper *s) {
+    const int64_t copies = s->options.privacy.copies;
+    int64_t *micro = &s->options.micro_batch;
+    s->passes = 1;
+    s->pass_copies = copies ? copies : 1;
+    if (copies > *micro) {
+        while (copies % *micro)
+            --*micro;
+        s->pass_copies = *micro;
+        s->passes = (int)(copies / *micro);
+    }
+    s->item_images = *micro / s->pass_copies;
+    *micro = s->item_images * s->pass_copies;
+}
+
+/* ---- clipping ---- */
+
+static size_t examples_bytes(const dg_stepper *s) {
+    const size_t total = (size_t)dg_net_graph(s->net)->params.total;
+    return s->item_images > 1 ? (size_t)s->item_images * total * sizeof(float) : 0;
+}
+
+size_t dg_stepper_private_bytes(const dg_stepper *s) {
+    if (!s->options.privacy.copies)
+        return 0;
+    return examples_bytes(s) + (size_t)(s->item_images + 1) * sizeof(double);
+}
+
+/* The gradients come first, for their alignment. */
+dg_status dg_stepper_allocate_private(dg_stepper *s, dg_step_lane *lane) {
+    dg_status status = DG_OK;
+    DG_TRY(s->options.backend->alloc(s->ctx, dg_stepper_private_bytes(s), "the gradients of examples",
+                                     &lane->private_memory));
+    lane->examples = examples_bytes(s) ? lane->private_memory : NULL;
+    lane->sqnorms = (double *)((char *)lane->private_memory + examples_bytes(s));
+    lane->left_out = lane->sqnorms + s->item_images;
+done:
+    return status;
+}
+
+dg_status dg_stepper_private_backward(dg_stepper *s, int lane, int pass, int64_t present) {
+    dg_status status = DG_OK;
+    const dg_step_privacy *privacy = &s->options.privacy;
+    const dg_ops *ops = s->options.backend->ops;
+    const dg_step_lane *l = &s->lanes[lane];
+    const int64_t total = s->optimiser.total;
+    dg_exec *exec = dg_net_lane(s->net, lane)->exec;
+    float *sum = dg_grad_sum_lane(s->grad, lane), *examples = l->examples ? l->examples : sum;
+    const dg_param_grad mode = {
+        .mode = DG_GRAD_EXAMPLES, .accumulate = pass > 0, .copies = s->pass_copies, .example_stride = total};
+    DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &mode, examples));
+    if (pass < s->passes - 1)
+        goto done;
+    for (int64_t e = 0; e < present; e++)
+        DG_TRY(ops->sum_squares(exec, total, examples + e * total, &l->sqnorms[e]));
+    const dg_clip_desc clip = {
+        .examples = present, .example_stride = total, .max_norm = privacy->max_grad_norm, .gamma = privacy->clip_gamma};
+    DG_TRY(ops->clip_examples(exec, &clip, l->sqnorms, total, examples, sum, l->left_out));
+done:
+    return status;
+}
+
+dg_status dg_stepper_empty_sum(dg_stepper *s, float **grad) {
+    const dg_clip_desc nobody = {.max_norm = s->options.privacy.max_grad_norm};
+    *grad = dg_grad_sum_lane(s->grad, 0);
+    return s->options.backend->ops->clip_examples(dg_net_lane(s->net, 0)->exec, &nobody, s->lanes[0].sqnorms,
+                                                  s->optimiser.total, *grad, *grad, s->lanes[0].left_out);
+}
+
+dg_status dg_stepper_left_out(dg_stepper *s, int64_t *count) {
+    dg_status status = DG_OK;
+    *count = 0;
+    for (int i = 0; s->options.privacy.copies && i < s->options.lanes; i++) {
+        double left_out;
+        dg_exec *exec = dg_net_lane(s->net, i)->exec;
+        DG_TRY(s->options.backend->download(exec, &left_out, s->lanes[i].left_out, sizeof left_out));
+        DG_TRY(s->options.backend->synchronise(exec));
+        *count += (int64_t)left_out;
+    }
+done:
+    return status;
+}
+
+/* ---- noise ---- */
+
+typedef struct noise_job {
+    const dg_stepper *stepper;
+    int64_t step;
+    float *sum;
+} noise_job;
+
+/* Only parameters get noise: what lies between them must stay zero. */
+static dg_status add_to_param(void *user, int lane, int64_t item) {
+    const noise_job *job = user;
+    const dg_step_privacy *privacy = &job->stepper->options.privacy;
+    const dg_param *param = &dg_net_graph(job->stepper->net)->params.list[item];
+    (void)lane;
+    return privacy->add_noise(privacy->user, job->step, param->offset, param->count, job->sum + param->offset);
+}
+
+dg_status dg_stepper_allocate_noise(dg_stepper *s) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = s->options.backend;
+    void *memory;
+    if (backend->host_memory)
+        return DG_OK;
+    DG_TRY(backend->alloc_shared(s->ctx, (size_t)s->optimiser.total * sizeof(float), "the noisy sum", &memory));
+    s->host_sum = memory;
+done:
+    return status;
+}
+
+dg_status dg_stepper_add_noise(dg_stepper *s, int64_t step, float *grad) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = s->options.backend;
+    const size_t bytes = (size_t)s->optimiser.total * sizeof *grad;
+    dg_exec *exec = dg_net_lane(s->net, 0)->exec;
+    noise_job noise = {.stepper = s, .step = step, .sum = grad};
+    const dg_lanes_job job = {.work = add_to_param, .user = &noise};
+    if (!backend->host_memory) {
+        DG_TRY(backend->download(exec, s->host_sum, grad, bytes));
+        DG_TRY(backend->synchronise(exec));
+        noise.sum = s->host_sum;
+    }
+    DG_TRY(dg_lanes_run(s->options.threads ? s->options.threads : s->options.lanes, dg_net_graph(s->net)->params.count,
+                        &job));
+    if (!backend->host_memory)
+        DG_TRY(backend->upload(exec, grad, s->host_sum, bytes));
+done:
+    return status;
+}

@@ -1,0 +1,87 @@
+/* What a private run promises, for programs (privacy.json, diffgen.json) and for people (the model's README.md). Both
+ * say the same figures, and what is not covered by them. */
+#include "core/fs.h"
+#include "core/text.h"
+#include "train/trainer.h"
+
+#include <stdlib.h>
+
+static const char *public_text(const dg_train_options *o) {
+    switch (o->assume_public) {
+    case DG_TRAIN_PUBLIC_NOTHING:
+        return "nothing";
+    case DG_TRAIN_PUBLIC_COUNTS:
+        return "the number of images of each class";
+    default:
+        return "the number of images";
+    }
+}
+
+static const char *clipping_text(const dg_train_options *o) {
+    return o->clipping == DG_TRAIN_CLIPPING_AUTOMATIC ? "automatic" : "abadi";
+}
+
+json_t *dg_trainer_private_statement(const dg_trainer *t) {
+    const dg_private_plan *p = &t->plan.private;
+    const dg_train_options *o = t->options;
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:f, s:f, s:f, s:s, s:I, s:f, s:I, s:I, s:s, s:s}",
+                     "mechanism", "Poisson-subsampled Gaussian (DP-SGD)", "adjacency", "add or remove one unit", "unit",
+                     o->group_by ? o->group_by : "image", "epsilon", dg_trainer_private_epsilon(t), "delta", p->delta,
+                     "accountant", o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? "rdp" : "pld", "sampling", "Poisson",
+                     "sample_rate", p->sample_rate, "noise_multiplier", p->noise_multiplier, "max_grad_norm",
+                     o->max_grad_norm, "clipping", clipping_text(o), "noise_multiplicity", (json_int_t)p->copies,
+                     "expected_batch", p->expected_batch, "steps", (json_int_t)t->step, "planned_steps",
+                     (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise",
+                     "ChaCha20 keyed by the operating system, sums of four double-precision Gaussians");
+}
+
+dg_status dg_trainer_private_save(dg_trainer *t) {
+    dg_status status = DG_OK;
+    json_t *statement = dg_trainer_private_statement(t);
+    char *path = dg_run_path(t->run, "privacy.json");
+    if (!statement || !path)
+        DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory for privacy.json"));
+    DG_TRY(dg_json_save(t->ctx, path, statement));
+done:
+    json_decref(statement);
+    free(path);
+    return status;
+}
+
+static void add_figures(const dg_trainer *t, dg_str *text) {
+    const dg_private_plan *p = &t->plan.private;
+    const dg_train_options *o = t->options;
+    dg_str_printf(text, "| | |\n|---|---|\n");
+    dg_str_printf(text, "| unit of privacy | one %s |\n", o->group_by ? "group of images" : "image");
+    dg_str_printf(text, "| adjacency | one unit is added or removed |\n");
+    dg_str_printf(text, "| epsilon, delta | %.4g, %.3g |\n", dg_trainer_private_epsilon(t), p->delta);
+    dg_str_printf(text, "| accountant | %s |\n",
+                  o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? "Renyi divergences" : "privacy loss distributions");
+    dg_str_printf(text, "| sampling | Poisson, rate %.6g per step |\n", p->sample_rate);
+    dg_str_printf(text, "| noise multiplier | %.6g |\n", p->noise_multiplier);
+    dg_str_printf(text, "| clipping | %s, to norm %g |\n", clipping_text(o), o->max_grad_norm);
+    dg_str_printf(text, "| noise draws per image (K) | %lld |\n", (long long)p->copies);
+    dg_str_printf(text, "| steps | %lld |\n", (long long)t->step);
+    dg_str_printf(text, "| assumed to be public | %s |\n", public_text(o));
+}
+
+char *dg_trainer_private_card(const dg_trainer *t) {
+    dg_str text = {0};
+    dg_str_append(&text,
+                  "---\nlibrary_name: diffusers\ntags:\n- diffusion\n- differential-privacy\n---\n\n"
+                  "# A diffusion model trained with differential privacy\n\n"
+                  "Trained by diffgen " DIFFGEN_VERSION " with DP-SGD. Whoever has this model, and anything made with "
+                  "it, learns about any single unit of the training images no more than the figures below "
+                  "allow.\n\n");
+    add_figures(t, &text);
+    dg_str_append(
+        &text, "\nThe guarantee is that of this run. Other runs on the same images add to it: `diffgen budget` tells "
+               "what they have spent together. It does not cover the choice of options by looking at earlier "
+               "results, metrics computed on the private images, the names of the classes, the images' size and "
+               "number of channels, nor the run folder beside this model, which holds logs and checkpoints.\n");
+    if (!dg_str_ok(&text)) {
+        dg_str_free(&text);
+        return NULL;
+    }
+    return text.data;
+}

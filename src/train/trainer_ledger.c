@@ -1,0 +1,105 @@
+/* A private run on record: every step is booked before its noise is added, and what all runs on these images may spend
+ * together is checked before the first. */
+#include "core/fs.h"
+#include "train/plan_private.h"
+#include "train/trainer_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static dg_mechanism mechanism_of(const dg_ledger_mechanism *m, int64_t reserved) {
+    return (dg_mechanism){
+        .sample_rate = m->sample_rate, .noise_multiplier = m->noise_multiplier, .steps = m->steps + reserved};
+}
+
+/* --epsilon-total: what is spent and reserved on these images, and what this run still means to do. */
+static dg_status check_total(dg_ctx *ctx, void *user, const dg_ledger_list *spent, const dg_ledger_mechanism *planned,
+                             size_t count) {
+    dg_status status = DG_OK;
+    const dg_trainer *t = user;
+    const double limit = t->options->epsilon_total, delta = t->plan.private.delta;
+    dg_mechanism *all = NULL;
+    double before = 0, after = 0;
+    DG_TRY(dg_alloc(ctx, &all, spent->count + count + 1, sizeof *all, "the ledger's mechanisms"));
+    for (size_t i = 0; i < spent->count; i++) {
+        if (spent->entries[i].mechanism.kind == DG_LEDGER_LAPLACE)
+            DG_TRY(dg_fail(ctx, DG_ECONFIG,
+                           "the ledger has a Laplace mechanism on these images, which this accountant cannot compose"));
+        all[i] = mechanism_of(&spent->entries[i].mechanism, spent->entries[i].reserved);
+    }
+    for (size_t i = 0; i < count; i++)
+        all[spent->count + i] = mechanism_of(&planned[i], 0);
+    const dg_accountant accountant = dg_private_plan_accountant(t->options);
+    DG_TRY(dg_privacy_epsilon(ctx, accountant, all, (int64_t)spent->count, delta, &before));
+    DG_TRY(dg_privacy_epsilon(ctx, accountant, all, (int64_t)(spent->count + count), delta, &after));
+    if (after > limit)
+        DG_TRY(
+            dg_fail(ctx, DG_EBUDGET,
+                    "--epsilon-total %g: the runs on these images have spent epsilon %.4g at delta %.3g, and with this "
+                    "one it would be %.4g; `diffgen budget` lists them",
+                    limit, before, delta, after));
+done:
+    free(all);
+    return status;
+}
+
+/* The images' content hashes, and with --group-by their groups' as well. hashes [2 * images] */
+static int64_t collect_hashes(const dg_trainer *t, uint8_t (*hashes)[DG_LEDGER_HASH_BYTES]) {
+    const dg_train_plan *plan = &t->plan;
+    for (int64_t i = 0; i < plan->train_count; i++)
+        memcpy(hashes[i], dg_dataset_item(plan->dataset, plan->train_indices[i])->sha256, DG_LEDGER_HASH_BYTES);
+    return plan->train_count;
+}
+
+static dg_status register_images(dg_trainer *t, int64_t *set) {
+    dg_status status = DG_OK;
+    uint8_t(*hashes)[DG_LEDGER_HASH_BYTES] = NULL;
+    char *path = realpath(t->options->images, NULL);
+    DG_TRY(dg_alloc(t->ctx, &hashes, (size_t)t->plan.train_count, sizeof *hashes, "the images' hashes"));
+    const int64_t count = collect_hashes(t, hashes);
+    DG_TRY(dg_ledger_register(t->ctx, t->private->ledger, path ? path : t->options->images, hashes[0], count, set));
+done:
+    free(hashes);
+    free(path);
+    return status;
+}
+
+dg_status dg_trainer_ledger_open(dg_trainer *t) {
+    dg_status status = DG_OK;
+    dg_private *p = t->private;
+    const dg_private_plan *plan = &t->plan.private;
+    const dg_ledger_mechanism planned = {.kind = DG_LEDGER_GAUSSIAN,
+                                         .sample_rate = plan->sample_rate,
+                                         .noise_multiplier = plan->noise_multiplier,
+                                         .steps = t->plan.total_steps - t->step};
+    dg_ledger_run_info info = {.command = "diffgen train",
+                               .adjacency = "add-or-remove-one",
+                               .unit = t->options->group_by ? t->options->group_by : "image",
+                               .delta = plan->delta,
+                               .planned = &planned,
+                               .planned_count = 1,
+                               .check = t->options->epsilon_total > 0 ? check_total : NULL,
+                               .check_user = t};
+    char *command = NULL;
+    if (asprintf(&command, "diffgen train --out %s", t->plan.run_path) < 0) {
+        command = NULL;
+        DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory for the ledger"));
+    }
+    info.command = command;
+    info.resume = t->ledger_run[0] ? t->ledger_run : NULL;
+    DG_TRY(dg_ledger_open(t->ctx, NULL, DG_LEDGER_WRITE, &p->ledger));
+    DG_TRY(register_images(t, &info.set));
+    DG_TRY(dg_ledger_begin(t->ctx, p->ledger, &info, &p->record));
+    snprintf(t->ledger_run, sizeof t->ledger_run, "%s", dg_ledger_run_id(p->record));
+done:
+    free(command);
+    return status;
+}
+
+dg_status dg_trainer_ledger_step(dg_trainer *t) {
+    return t->private->record ? dg_ledger_step(t->ctx, t->private->record, 0) : DG_OK;
+}
+
+dg_status dg_trainer_ledger_settle(dg_trainer *t) {
+    return t->private->record ? dg_ledger_settle(t->ctx, t->private->record, NULL) : DG_OK;
+}
