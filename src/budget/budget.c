@@ -31,13 +31,28 @@ static bool within(double epsilon, double limit) {
 
 /* ---- one mechanism of one run ---- */
 
-static dg_status describe_entry(dg_ctx *ctx, const dg_ledger_entry *entry, dg_budget_compose_fn compose, double delta,
-                                json_t *runs) {
-    dg_status status = DG_OK;
+/* Each entry's own epsilon; NaN where nothing ran. Equal mechanisms, as nightly jobs leave them, are computed once. */
+static dg_status entry_epsilons(dg_ctx *ctx, const dg_ledger_list *list, dg_budget_compose_fn compose, double delta,
+                                double *epsilons) {
+    for (size_t i = 0; i < list->count; i++) {
+        const dg_ledger_mechanism *m = &list->entries[i].mechanism, *other = NULL;
+        size_t k = 0;
+        for (; k < i; k++) {
+            other = &list->entries[k].mechanism;
+            if (other->kind == m->kind && other->sample_rate == m->sample_rate &&
+                other->noise_multiplier == m->noise_multiplier && other->steps == m->steps)
+                break;
+        }
+        epsilons[i] = k < i ? epsilons[k] : NAN;
+        const dg_status status = k < i || m->steps == 0 ? DG_OK : compose(ctx, m, 1, delta, &epsilons[i]);
+        if (status != DG_OK)
+            return status;
+    }
+    return DG_OK;
+}
+
+static dg_status describe_entry(dg_ctx *ctx, const dg_ledger_entry *entry, double epsilon, json_t *runs) {
     const dg_ledger_mechanism *m = &entry->mechanism;
-    double epsilon = NAN;
-    if (compose && m->steps > 0)
-        DG_TRY(compose(ctx, m, 1, delta, &epsilon));
     json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:s, s:f, s:f, s:I, s:I, s:o, s:o}", "run",
                             entry->run, "started", entry->started, "ended", entry->ended, "state",
                             entry->running    ? "running"
@@ -49,9 +64,8 @@ static dg_status describe_entry(dg_ctx *ctx, const dg_ledger_entry *entry, dg_bu
                             "noise_multiplier", m->noise_multiplier, "steps", (json_int_t)m->steps, "steps_reserved",
                             (json_int_t)entry->reserved, "epsilon", number(epsilon), "command", text(entry->command));
     if (!row || json_array_append_new(runs, row) != 0)
-        status = dg_fail(ctx, DG_ENOMEM, "out of memory for the list of runs");
-done:
-    return status;
+        return dg_fail(ctx, DG_ENOMEM, "out of memory for the list of runs");
+    return DG_OK;
 }
 
 /* ---- the images asked about ---- */
@@ -84,16 +98,17 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     dg_ledger_list list = {0};
     asked images = {0};
     char fingerprint[DG_SHA256_HEX];
-    double spent = NAN, reserved = NAN;
+    double spent = NAN, reserved = NAN, *epsilons = NULL;
     json_t *runs = json_array();
     DG_TRY(read_images(ctx, options->images, &images));
     const double delta = options->delta > 0 ? options->delta : dg_budget_delta(images.count);
     DG_TRY(dg_ledger_fingerprint(ctx, images.hashes, images.count, fingerprint));
     DG_TRY(dg_ledger_spent(ctx, ledger, images.hashes, images.count, &list));
-    if (compose)
-        DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
+    DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
+    DG_TRY(dg_alloc(ctx, &epsilons, list.count + 1, sizeof *epsilons, "the list of runs"));
+    DG_TRY(entry_epsilons(ctx, &list, compose, delta, epsilons));
     for (size_t i = 0; i < list.count; i++)
-        DG_TRY(describe_entry(ctx, &list.entries[i], compose, delta, runs));
+        DG_TRY(describe_entry(ctx, &list.entries[i], epsilons[i], runs));
     const double total = options->epsilon_total;
     const bool exceeded = total > 0 && !within(spent, total);
     *result =
@@ -107,6 +122,7 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
 done:
     json_decref(runs);
+    free(epsilons);
     dg_ledger_list_free(&list);
     free(images.hashes);
     return status;
@@ -136,8 +152,7 @@ static dg_status describe_set(dg_ctx *ctx, dg_ledger *ledger, const dg_ledger_se
     int64_t steps = 0;
     const double delta = options->delta > 0 ? options->delta : dg_budget_delta(set->images);
     DG_TRY(dg_ledger_spent_on(ctx, ledger, set->id, &list));
-    if (compose)
-        DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
+    DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
     const bool over = options->epsilon_total > 0 && !within(spent, options->epsilon_total);
     const int64_t runs = count_runs(&list, &steps);
     *exceeded |= over;
@@ -176,8 +191,6 @@ dg_status dg_budget(dg_ctx *ctx, const dg_budget_options *options, dg_budget_com
     dg_status status = DG_OK;
     dg_ledger *ledger = NULL;
     *result = NULL;
-    if (options->epsilon_total > 0 && !compose)
-        return dg_fail(ctx, DG_EUSAGE, "--epsilon-total: this build cannot compute epsilon");
     DG_TRY(dg_ledger_open(ctx, options->ledger, options->release ? DG_LEDGER_WRITE : DG_LEDGER_READ, &ledger));
     if (options->release)
         DG_TRY(dg_ledger_release(ctx, ledger, options->release));

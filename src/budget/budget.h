@@ -23,6 +23,11 @@ extern const dg_option_table dg_budget_option_table;
 typedef dg_status (*dg_budget_compose_fn)(dg_ctx *ctx, const dg_ledger_mechanism *mechanisms, size_t count,
                                           double delta, double *epsilon);
 
+/* By the accountant's privacy loss distributions; infinity where the noise is too small for a bound.
+ * err  DG_EINVAL a Laplace mechanism */
+DG_MUST_CHECK dg_status dg_budget_accountant(dg_ctx *ctx, const dg_ledger_mechanism *mechanisms, size_t count,
+                                             double delta, double *epsilon);
+
 /* 1/(N ln N), N images; 1/4 for N < 3. */
 double dg_budget_delta(int64_t images);
 
@@ -38,7 +43,7 @@ DG_MUST_CHECK dg_status dg_budget_epsilon(dg_ctx *ctx, dg_budget_compose_fn comp
                                           double *spent, double *reserved);
 
 /* Reads the images' hashes (no pixels) and the ledger.
- * in    compose  NULL: epsilons are null
+ * in    compose  dg_budget_accountant
  * out   *result new reference:
  *   of images  {"images_path", "images", "fingerprint", "ledger", "delta", "epsilon_spent", "epsilon_reserved",
  *               "epsilon_total", "epsilon_left", "exceeded", "composable", "runs": [{"run", "started", "ended",
@@ -46,7 +51,7 @@ DG_MUST_CHECK dg_status dg_budget_epsilon(dg_ctx *ctx, dg_budget_compose_fn comp
  * "mechanism", "sample_rate", "noise_multiplier", "steps", "steps_reserved", "epsilon", "command"}]}; epsilon_reserved
  * includes what is spent; epsilon_left is at least what may still be spent of all     {"ledger", "data_sets": [{"name",
  * "fingerprint", "images", "first_seen", "runs", "steps", "delta", "epsilon_spent", "exceeded"}], "exceeded"} err   as
- * dg_dataset_open, dg_ledger_open; DG_EUSAGE --epsilon-total without compose */
+ * dg_dataset_open, dg_ledger_open, compose */
 DG_MUST_CHECK dg_status dg_budget(dg_ctx *ctx, const dg_budget_options *options, dg_budget_compose_fn compose,
                                   json_t **result);
 /* err DG_EBUDGET "exceeded" is true: the text says by what */

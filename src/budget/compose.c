@@ -1,9 +1,34 @@
 /* From what the ledger lists to epsilon. */
 #include "budget/budget.h"
 
+#include "privacy/accountant.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+dg_status dg_budget_accountant(dg_ctx *ctx, const dg_ledger_mechanism *mechanisms, size_t count, double delta,
+                               double *epsilon) {
+    dg_status status = DG_OK;
+    dg_mechanism *all = NULL;
+    DG_TRY(dg_alloc(ctx, &all, count + 1, sizeof *all, "mechanisms of the privacy ledger"));
+    for (size_t i = 0; i < count; i++) {
+        const dg_ledger_mechanism *m = &mechanisms[i];
+        if (m->kind == DG_LEDGER_LAPLACE)
+            DG_TRY(dg_fail(ctx, DG_EINVAL, "a Laplace mechanism is on record, which the accountant cannot compose"));
+        all[i] =
+            (dg_mechanism){.sample_rate = m->sample_rate, .noise_multiplier = m->noise_multiplier, .steps = m->steps};
+    }
+    status = dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, all, (int64_t)count, delta, epsilon);
+    if (status == DG_ERUNTIME) { /* too little noise: no bound, which is an answer here */
+        dg_ctx_clear_error(ctx);
+        *epsilon = INFINITY;
+        status = DG_OK;
+    }
+done:
+    free(all);
+    return status;
+}
 
 double dg_budget_delta(int64_t images) {
     return images < 3 ? 0.25 : 1 / ((double)images * log((double)images));

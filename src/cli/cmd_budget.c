@@ -62,7 +62,7 @@ int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv) {
         return code;
     cli->json = options.json;
     dg_signals_install(cli->ctx);
-    dg_status status = dg_budget(cli->ctx, &options, NULL, &result);
+    dg_status status = dg_budget(cli->ctx, &options, dg_budget_accountant, &result);
     dg_signals_remove();
     if (status == DG_OK) {
         json_t *view = for_people(result);

@@ -35,5 +35,27 @@ expect 2 budget --epsilon-total 0
 env -u DIFFGEN_LEDGER XDG_STATE_HOME="$work/xdg" "$program" budget >out 2>err || fail "a missing state folder"
 says out "$work/xdg/diffgen/privacy-ledger.sqlite"
 
+# A private run is on record with its steps; another adds up; a limit is refused by both commands.
+train() {
+    "$program" train --images "$samples" --out "$1" --dp --noise-multiplier 5 --batch 20 --steps "$2" --max-grad-norm 1 \
+        --noise-multiplicity 1 --grid-every never --quiet "${@:3}" >out 2>err
+}
+train first 2 || fail "the private run"
+expect 0 budget "$samples" --json
+grep -q '"state":"ended".*"noise_multiplier":5.*"steps":2,' out || fail "the run is not on record"
+once=$(sed 's/.*"epsilon_spent":\([0-9.e+-]*\).*/\1/' out)
+train second 2 || fail "the second private run"
+expect 0 budget "$samples" --json --epsilon-total 10
+twice=$(sed 's/.*"epsilon_spent":\([0-9.e+-]*\).*/\1/' out)
+awk -v a="$once" -v b="$twice" 'BEGIN { exit !(a > 0 && b > a && b < 2 * a) }' || fail "epsilon went from $once to $twice"
+expect 0 budget
+says out "4  "
+expect 21 budget "$samples" --epsilon-total 0.001
+says err "more than the total of 0.001"
+says out "exceeded          yes"
+train third 2 --epsilon-total 0.001
+[ $? = 21 ] || fail "a run over the total is not refused"
+[ ! -e third/model ] || fail "a refused run has left a model"
+
 [ "$failures" = 0 ] && echo "ok"
 exit $((failures > 0))
