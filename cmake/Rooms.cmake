@@ -72,7 +72,7 @@ function(dg_add_program)
   add_executable(diffgen ${sources})
   dg_configure_target(diffgen)
   dg_expose_headers(diffgen src/cli)
-  target_link_libraries(diffgen PRIVATE diffgen_train diffgen_sample diffgen_inspect diffgen_bench
+  target_link_libraries(diffgen PRIVATE diffgen_train diffgen_sample diffgen_inspect diffgen_bench diffgen_budget
                         diffgen_accounting)
 endfunction()
 

@@ -36,6 +36,7 @@ int dg_cmd_train(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_sample(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_info(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_bench(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_devices(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_accountant(dg_cli *cli, int argc, char *const *argv);
 /* Hidden: `diffgen man [COMMAND]` prints a page for the installation. */

@@ -3,6 +3,7 @@
 
 #include "accounting/accounting.h"
 #include "bench/bench_options.h"
+#include "budget/budget.h"
 #include "inspect/inspect.h"
 #include "sample/sample_options.h"
 #include "train/train_options.h"
@@ -16,6 +17,7 @@ const dg_command dg_commands[] = {
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
     {"accountant", &dg_accounting_option_table, dg_cmd_accountant, false},
+    {"budget", &dg_budget_option_table, dg_cmd_budget, false},
     {"devices", &dg_devices_option_table, dg_cmd_devices, false},
     {NULL, NULL, NULL, false},
 };

@@ -135,7 +135,7 @@ typedef struct dg_ledger_run_info {
     double delta;                       /* (0, 1) */
     const dg_ledger_mechanism *planned; /* steps: still to be made; distinct in kind, rate and multiplier */
     size_t planned_count;
-    int64_t block_steps;      /* booked at a time; 0: DG_LEDGER_BLOCK_STEPS */
+    int64_t block_steps;      /* booked at a time, while that many are planned; 0: DG_LEDGER_BLOCK_STEPS */
     dg_ledger_check_fn check; /* NULL: no limit */
     void *check_user;
 } dg_ledger_run_info;

@@ -16,6 +16,7 @@ struct dg_ledger_run {
     bool clean;
     dg_ledger_mechanism *mechanisms; /* steps: made by this process */
     int64_t *left;                   /* booked by this process and not made, per mechanism */
+    int64_t *planned;                /* neither booked nor made */
     size_t count;
 };
 
@@ -131,9 +132,12 @@ dg_status dg_ledger_begin(dg_ctx *ctx, dg_ledger *ledger, const dg_ledger_run_in
     DG_TRY(dg_alloc(ctx, &run, 1, sizeof *run, "a run of the privacy ledger"));
     DG_TRY(dg_alloc(ctx, &run->mechanisms, n, sizeof *run->mechanisms, "a run of the privacy ledger"));
     DG_TRY(dg_alloc(ctx, &run->left, n, sizeof *run->left, "a run of the privacy ledger"));
+    DG_TRY(dg_alloc(ctx, &run->planned, n, sizeof *run->planned, "a run of the privacy ledger"));
     memcpy(run->mechanisms, info->planned, n * sizeof *run->mechanisms);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        run->planned[i] = run->mechanisms[i].steps;
         run->mechanisms[i].steps = 0;
+    }
     run->ledger = ledger;
     run->count = n;
     run->block_steps = info->block_steps > 0 ? info->block_steps : DG_LEDGER_BLOCK_STEPS;
@@ -169,6 +173,7 @@ void dg_ledger_run_free(dg_ledger_run *run) {
         return;
     free(run->mechanisms);
     free(run->left);
+    free(run->planned);
     free(run);
 }
 
@@ -206,16 +211,24 @@ done:
     return status;
 }
 
+/* A block, but of what is planned no more than there is: the single release of a costly query is booked as one. */
+static int64_t next_block(const dg_ledger_run *run, size_t mechanism) {
+    const int64_t planned = run->planned[mechanism];
+    return planned > 0 && planned < run->block_steps ? planned : run->block_steps;
+}
+
 dg_status dg_ledger_step(dg_ctx *ctx, dg_ledger_run *run, size_t mechanism) {
     dg_status status = DG_OK;
     assert(mechanism < run->count);
     if (run->left[mechanism] == 0) {
+        const int64_t block = next_block(run, mechanism);
         DG_TRY(dg_ledger_lock(ctx, run->ledger));
         status = check_owner(ctx, run);
         if (status == DG_OK)
-            status = move_steps(ctx, run, mechanism, run->block_steps);
+            status = move_steps(ctx, run, mechanism, block);
         DG_TRY(dg_ledger_unlock(ctx, run->ledger, status));
-        run->left[mechanism] = run->block_steps;
+        run->left[mechanism] = block;
+        run->planned[mechanism] -= run->planned[mechanism] > 0 ? block : 0;
     }
     run->left[mechanism]--;
     run->mechanisms[mechanism].steps++;

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/support.sh"
 
 # Help and version go to stdout, and nothing to stderr.
-for arguments in --help -h help "help train" "train --help" "sample -h" "info --help" "bench --help" --version; do
+for arguments in --help -h help "help train" "train --help" "sample -h" "info --help" "bench --help" "budget --help" --version; do
     # shellcheck disable=SC2086
     expect 0 $arguments
     is_empty err
@@ -106,7 +106,7 @@ if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
 fi
 
 # Manual pages: every command has one, and roff finds nothing wrong with it.
-for page in "" train sample info bench; do
+for page in "" train sample info bench budget; do
     # shellcheck disable=SC2086
     expect 0 man $page
     says out ".TH DIFFGEN"

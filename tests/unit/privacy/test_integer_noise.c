@@ -20,7 +20,7 @@ static int64_t *draw(const dg_secure_random *random, int64_t first, int64_t coun
 
 /* Pearson's chi-square against the exact probabilities, bins of expectation 10 and more, the rest pooled. */
 START_TEST(small_deviations_have_the_exact_probabilities) {
-    enum { N = 300000, REACH = 80 };
+    enum { N = 200000, REACH = 80 };
     static const int64_t stds[] = {1, 2, 3, 7, 10};
     dg_ctx *ctx = dg_test_context();
     dg_secure_random *random = fixed_key(ctx, 21);
@@ -61,7 +61,7 @@ static int ascending(const void *a, const void *b) {
 }
 
 START_TEST(large_deviations_look_continuous) {
-    enum { N = 200000 };
+    enum { N = 100000 };
     static const int64_t stds[] = {INT64_C(1) << 20, INT64_C(2533359616), INT64_C(1) << 40};
     dg_ctx *ctx = dg_test_context();
     dg_secure_random *random = fixed_key(ctx, 22);

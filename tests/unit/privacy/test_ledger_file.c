@@ -260,6 +260,7 @@ START_TEST(read_only_ledgers_can_be_read) {
     ck_assert_int_eq(steps_spent(ctx, ledger, 0, 10), 20);
     dg_ledger_close(ledger);
     expect(ctx, path, DG_LEDGER_WRITE, DG_ECREATE, "cannot be written to");
+    ck_assert_int_eq(seteuid(getuid()), 0);
     dg_ctx_free(ctx);
 }
 END_TEST

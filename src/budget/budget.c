@@ -1,0 +1,220 @@
+#include "budget/budget.h"
+
+#include "data/dataset.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes that are not UTF-8, which a path may hold, become '?'. */
+static json_t *text(const char *s) {
+    json_t *value = json_string(s);
+    if (value)
+        return value;
+    char *copy = strdup(s);
+    for (char *c = copy; c && *c; c++)
+        if (*c & 0x80)
+            *c = '?';
+    value = copy ? json_string(copy) : NULL;
+    free(copy);
+    return value;
+}
+
+static json_t *number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* false for NaN: what cannot be bounded is over any limit */
+static bool within(double epsilon, double limit) {
+    return epsilon <= limit;
+}
+
+/* ---- one mechanism of one run ---- */
+
+/* Each entry's own epsilon; NaN where nothing ran. Equal mechanisms, as nightly jobs leave them, are computed once. */
+static dg_status entry_epsilons(dg_ctx *ctx, const dg_ledger_list *list, dg_budget_compose_fn compose, double delta,
+                                double *epsilons) {
+    for (size_t i = 0; i < list->count; i++) {
+        const dg_ledger_mechanism *m = &list->entries[i].mechanism, *other = NULL;
+        size_t k = 0;
+        for (; k < i; k++) {
+            other = &list->entries[k].mechanism;
+            if (other->kind == m->kind && other->sample_rate == m->sample_rate &&
+                other->noise_multiplier == m->noise_multiplier && other->steps == m->steps)
+                break;
+        }
+        epsilons[i] = k < i ? epsilons[k] : NAN;
+        const dg_status status = k < i || m->steps == 0 ? DG_OK : compose(ctx, m, 1, delta, &epsilons[i]);
+        if (status != DG_OK)
+            return status;
+    }
+    return DG_OK;
+}
+
+static dg_status describe_entry(dg_ctx *ctx, const dg_ledger_entry *entry, double epsilon, json_t *runs) {
+    const dg_ledger_mechanism *m = &entry->mechanism;
+    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:s, s:f, s:f, s:I, s:I, s:o, s:o}", "run",
+                            entry->run, "started", entry->started, "ended", entry->ended, "state",
+                            entry->running    ? "running"
+                            : entry->ended[0] ? "ended"
+                                              : "broken off",
+                            "data_set", text(entry->name), "data_set_fingerprint", entry->fingerprint, "images_shared",
+                            (json_int_t)entry->shared, "unit", text(entry->unit), "adjacency", text(entry->adjacency),
+                            "mechanism", dg_ledger_kind_name(m->kind), "sample_rate", m->sample_rate,
+                            "noise_multiplier", m->noise_multiplier, "steps", (json_int_t)m->steps, "steps_reserved",
+                            (json_int_t)entry->reserved, "epsilon", number(epsilon), "command", text(entry->command));
+    if (!row || json_array_append_new(runs, row) != 0)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory for the list of runs");
+    return DG_OK;
+}
+
+/* ---- the images asked about ---- */
+
+typedef struct asked {
+    uint8_t *hashes;
+    int64_t count;
+} asked;
+
+static dg_status read_images(dg_ctx *ctx, const char *path, asked *images) {
+    dg_status status = DG_OK;
+    dg_dataset *dataset = NULL;
+    dg_dataset_options options = dg_dataset_options_default();
+    options.path = path;
+    options.probe_only = true;
+    options.unconditional = true; /* whatever the labels are */
+    DG_TRY(dg_dataset_open(ctx, &options, &dataset));
+    images->count = dg_dataset_count(dataset);
+    DG_TRY(dg_alloc(ctx, &images->hashes, (size_t)images->count + 1, DG_LEDGER_HASH_BYTES, "content hashes"));
+    for (int64_t i = 0; i < images->count; i++)
+        memcpy(images->hashes + i * DG_LEDGER_HASH_BYTES, dg_dataset_item(dataset, i)->sha256, DG_LEDGER_HASH_BYTES);
+done:
+    dg_dataset_free(dataset);
+    return status;
+}
+
+static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget_options *options,
+                                 dg_budget_compose_fn compose, json_t **result) {
+    dg_status status = DG_OK;
+    dg_ledger_list list = {0};
+    asked images = {0};
+    char fingerprint[DG_SHA256_HEX];
+    double spent = NAN, reserved = NAN, *epsilons = NULL;
+    json_t *runs = json_array();
+    DG_TRY(read_images(ctx, options->images, &images));
+    const double delta = options->delta > 0 ? options->delta : dg_budget_delta(images.count);
+    DG_TRY(dg_ledger_fingerprint(ctx, images.hashes, images.count, fingerprint));
+    DG_TRY(dg_ledger_spent(ctx, ledger, images.hashes, images.count, &list));
+    DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
+    DG_TRY(dg_alloc(ctx, &epsilons, list.count + 1, sizeof *epsilons, "the list of runs"));
+    DG_TRY(entry_epsilons(ctx, &list, compose, delta, epsilons));
+    for (size_t i = 0; i < list.count; i++)
+        DG_TRY(describe_entry(ctx, &list.entries[i], epsilons[i], runs));
+    const double total = options->epsilon_total;
+    const bool exceeded = total > 0 && !within(spent, total);
+    *result =
+        json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O}", "images_path", text(options->images),
+                  "images", (json_int_t)images.count, "fingerprint", fingerprint, "ledger",
+                  text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent), "epsilon_reserved",
+                  number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(), "epsilon_left",
+                  total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(), "exceeded",
+                  exceeded, "composable", dg_budget_composable(&list), "runs", runs);
+    if (!*result)
+        status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
+done:
+    json_decref(runs);
+    free(epsilons);
+    dg_ledger_list_free(&list);
+    free(images.hashes);
+    return status;
+}
+
+/* ---- every data set ---- */
+
+static int64_t count_runs(const dg_ledger_list *list, int64_t *steps) {
+    int64_t runs = 0;
+    *steps = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        bool first = true;
+        for (size_t k = 0; k < i && first; k++)
+            first = strcmp(list->entries[k].run, list->entries[i].run) != 0;
+        runs += first;
+        *steps += list->entries[i].mechanism.steps;
+    }
+    return runs;
+}
+
+static dg_status describe_set(dg_ctx *ctx, dg_ledger *ledger, const dg_ledger_set *set,
+                              const dg_budget_options *options, dg_budget_compose_fn compose, json_t *sets,
+                              bool *exceeded) {
+    dg_status status = DG_OK;
+    dg_ledger_list list = {0};
+    double spent = NAN, reserved = NAN;
+    int64_t steps = 0;
+    const double delta = options->delta > 0 ? options->delta : dg_budget_delta(set->images);
+    DG_TRY(dg_ledger_spent_on(ctx, ledger, set->id, &list));
+    DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
+    const bool over = options->epsilon_total > 0 && !within(spent, options->epsilon_total);
+    const int64_t runs = count_runs(&list, &steps);
+    *exceeded |= over;
+    json_t *row = json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:f, s:o, s:b}", "name", text(set->name), "fingerprint",
+                            set->fingerprint, "images", (json_int_t)set->images, "first_seen", set->first_seen, "runs",
+                            (json_int_t)runs, "steps", (json_int_t)steps, "delta", delta, "epsilon_spent",
+                            number(spent), "exceeded", over);
+    if (!row || json_array_append_new(sets, row) != 0)
+        status = dg_fail(ctx, DG_ENOMEM, "out of memory for the list of data sets");
+done:
+    dg_ledger_list_free(&list);
+    return status;
+}
+
+static dg_status describe_all(dg_ctx *ctx, dg_ledger *ledger, const dg_budget_options *options,
+                              dg_budget_compose_fn compose, json_t **result) {
+    dg_status status = DG_OK;
+    dg_ledger_set *sets = NULL;
+    size_t count = 0;
+    bool exceeded = false;
+    json_t *rows = json_array();
+    DG_TRY(dg_ledger_sets(ctx, ledger, &sets, &count));
+    for (size_t i = 0; i < count; i++)
+        DG_TRY(describe_set(ctx, ledger, &sets[i], options, compose, rows, &exceeded));
+    *result =
+        json_pack("{s:o, s:O, s:b}", "ledger", text(dg_ledger_path(ledger)), "data_sets", rows, "exceeded", exceeded);
+    if (!*result)
+        status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
+done:
+    json_decref(rows);
+    dg_ledger_sets_free(sets, count);
+    return status;
+}
+
+dg_status dg_budget(dg_ctx *ctx, const dg_budget_options *options, dg_budget_compose_fn compose, json_t **result) {
+    dg_status status = DG_OK;
+    dg_ledger *ledger = NULL;
+    *result = NULL;
+    DG_TRY(dg_ledger_open(ctx, options->ledger, options->release ? DG_LEDGER_WRITE : DG_LEDGER_READ, &ledger));
+    if (options->release)
+        DG_TRY(dg_ledger_release(ctx, ledger, options->release));
+    DG_TRY(options->images ? describe_images(ctx, ledger, options, compose, result)
+                           : describe_all(ctx, ledger, options, compose, result));
+done:
+    dg_ledger_close(ledger);
+    return status;
+}
+
+dg_status dg_budget_verdict(dg_ctx *ctx, const dg_budget_options *options, const json_t *result) {
+    double spent = 0;
+    if (!json_is_true(json_object_get(result, "exceeded")))
+        return DG_OK;
+    if (!options->images)
+        return dg_fail(ctx, DG_EBUDGET, "more than epsilon %g has been spent on at least one data set",
+                       options->epsilon_total);
+    if (json_is_false(json_object_get(result, "composable")))
+        return dg_fail(ctx, DG_EBUDGET,
+                       "%s: runs with different units of privacy or adjacencies do not add up to one epsilon, so that "
+                       "%g cannot be certified",
+                       options->images, options->epsilon_total);
+    if (!dg_json_number(json_object_get(result, "epsilon_spent"), &spent))
+        return dg_fail(ctx, DG_EBUDGET, "%s: what has been spent has no bound at this delta", options->images);
+    return dg_fail(ctx, DG_EBUDGET, "%s: epsilon %.4g has been spent, more than the total of %g", options->images,
+                   spent, options->epsilon_total);
+}

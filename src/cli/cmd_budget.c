@@ -1,0 +1,80 @@
+/* diffgen budget: what the privacy ledger says. */
+#include "budget/budget.h"
+#include "cli/cli.h"
+
+#include <string.h>
+
+static void copy_member(json_t *to, const json_t *from, const char *name, const char *key) {
+    json_object_set(to, name, json_object_get(from, key));
+}
+
+/* The rows of the result with the columns that fit a terminal, the rest is for --json. */
+static json_t *short_rows(const json_t *rows, const char *const *columns, size_t count) {
+    json_t *list = json_array();
+    const json_t *row = NULL;
+    size_t i = 0;
+    json_array_foreach((json_t *)rows, i, row) {
+        json_t *line = json_object();
+        for (size_t k = 0; k < count; k++) {
+            const char *name = columns[2 * k], *key = columns[2 * k + 1];
+            const char *value = json_string_value(json_object_get(row, key));
+            if (value && strcmp(key, "fingerprint") == 0)
+                json_object_set_new(line, name, json_stringn(value, 12));
+            else
+                copy_member(line, row, name, key);
+        }
+        json_array_append_new(list, line);
+    }
+    return list;
+}
+
+static json_t *for_people(const json_t *result) {
+    static const char *const run_columns[] = {"started",     "started",       "state",     "state",
+                                              "images",      "images_shared", "mechanism", "mechanism",
+                                              "sample_rate", "sample_rate",   "sigma",     "noise_multiplier",
+                                              "steps",       "steps",         "epsilon",   "epsilon",
+                                              "unit",        "unit",          "run",       "run"};
+    static const char *const set_columns[] = {
+        "name",    "name",          "images", "images", "runs",       "runs",       "steps",       "steps",
+        "epsilon", "epsilon_spent", "delta",  "delta",  "first_seen", "first_seen", "fingerprint", "fingerprint"};
+    json_t *view = json_object();
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)result, key, value) {
+        if (strcmp(key, "runs") == 0)
+            json_object_set_new(view, key,
+                                short_rows(value, run_columns, sizeof run_columns / sizeof *run_columns / 2));
+        else if (strcmp(key, "data_sets") == 0)
+            json_object_set_new(view, key,
+                                short_rows(value, set_columns, sizeof set_columns / sizeof *set_columns / 2));
+        else if (strcmp(key, "composable") != 0 || json_is_false(value))
+            json_object_set(view, key, value);
+    }
+    return view;
+}
+
+int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv) {
+    dg_budget_options options;
+    dg_str text = {0};
+    json_t *result = NULL;
+    int code = 0;
+    if (!dg_cli_read(cli, &dg_budget_option_table, argc, argv, &options, &code))
+        return code;
+    cli->json = options.json;
+    dg_signals_install(cli->ctx);
+    dg_status status = dg_budget(cli->ctx, &options, dg_budget_accountant, &result);
+    dg_signals_remove();
+    if (status == DG_OK) {
+        json_t *view = for_people(result);
+        dg_render(view, &text);
+        json_decref(view);
+        if (!cli->json)
+            fputs(dg_str_ok(&text) ? text.data : "", stdout);
+        status = dg_budget_verdict(cli->ctx, &options, result);
+        dg_cli_emit(cli, result);
+    }
+    code = dg_cli_finish(cli, status);
+    dg_str_free(&text);
+    dg_options_free(&dg_budget_option_table, &options);
+    return code;
+}
