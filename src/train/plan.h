@@ -11,6 +11,7 @@
 /* What a private run promises, and how. A unit is what is protected: an image, or all images of one group. */
 typedef struct dg_private_plan {
     dg_groups units;                         /* positions in train_indices, unit by unit; count 0: an ordinary run */
+    char **names;                            /* [units.count] of the groups; NULL: every image is its own */
     double sample_rate;                      /* of a unit, per step */
     double expected_batch;                   /* divides the noisy sum */
     int64_t capacity;                        /* units that a step can take: more come with a probability below 1e-30 */

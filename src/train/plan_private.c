@@ -39,6 +39,19 @@ static dg_status find_keys(dg_ctx *ctx, const dg_train_plan *plan, const dg_data
     return DG_OK;
 }
 
+/* The groups' names outlive the data set that they are from. */
+static dg_status keep_names(dg_ctx *ctx, dg_private_plan *p, const char *const *keys) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_alloc(ctx, &p->names, (size_t)p->units.count, sizeof *p->names, "the groups' names"));
+    for (int64_t i = 0; i < p->units.count; i++) {
+        p->names[i] = strdup(keys[p->units.members[p->units.offsets[i]]]);
+        if (!p->names[i])
+            DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for the groups' names"));
+    }
+done:
+    return status;
+}
+
 dg_status dg_private_plan_units(dg_ctx *ctx, dg_train_plan *plan) {
     dg_status status = DG_OK;
     const char *column = plan->options->group_by, **keys = NULL;
@@ -49,6 +62,8 @@ dg_status dg_private_plan_units(dg_ctx *ctx, dg_train_plan *plan) {
         DG_TRY(find_keys(ctx, plan, groups, keys));
     }
     DG_TRY(dg_groups_create(ctx, keys, plan->train_count, &plan->private.units));
+    if (column)
+        DG_TRY(keep_names(ctx, &plan->private, keys));
     if (plan->private.units.count < 2)
         DG_TRY(dg_fail(ctx, DG_EDATA, "--dp hides one %s among others, and %s has only one", column ? column : "image",
                        plan->options->images));
@@ -164,6 +179,9 @@ done:
 }
 
 void dg_private_plan_free(dg_private_plan *p) {
+    for (int64_t i = 0; p->names && i < p->units.count; i++)
+        free(p->names[i]);
+    free(p->names);
     dg_groups_free(&p->units);
     *p = (dg_private_plan){0};
 }

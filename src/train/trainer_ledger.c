@@ -1,15 +1,22 @@
 /* A private run on record: every step is booked before its noise is added, and what all runs on these images may spend
  * together is checked before the first. */
-#include "core/fs.h"
+#include "budget/budget.h"
 #include "train/plan_private.h"
 #include "train/trainer_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static dg_mechanism mechanism_of(const dg_ledger_mechanism *m, int64_t reserved) {
-    return (dg_mechanism){
-        .sample_rate = m->sample_rate, .noise_multiplier = m->noise_multiplier, .steps = m->steps + reserved};
+static const char *unit_of(const dg_trainer *t) {
+    return t->options->group_by ? t->options->group_by : "image";
+}
+
+static bool same_unit(const dg_trainer *t, const dg_ledger_list *spent) {
+    for (size_t i = 0; i < spent->count; i++)
+        if (strcmp(spent->entries[i].unit, unit_of(t)) != 0)
+            return false;
+    return dg_budget_composable(spent);
 }
 
 /* --epsilon-total: what is spent and reserved on these images, and what this run still means to do. */
@@ -18,44 +25,40 @@ static dg_status check_total(dg_ctx *ctx, void *user, const dg_ledger_list *spen
     dg_status status = DG_OK;
     const dg_trainer *t = user;
     const double limit = t->options->epsilon_total, delta = t->plan.private.delta;
-    dg_mechanism *all = NULL;
-    double before = 0, after = 0;
-    DG_TRY(dg_alloc(ctx, &all, spent->count + count + 1, sizeof *all, "the ledger's mechanisms"));
-    for (size_t i = 0; i < spent->count; i++) {
-        if (spent->entries[i].mechanism.kind == DG_LEDGER_LAPLACE)
-            DG_TRY(dg_fail(ctx, DG_ECONFIG,
-                           "the ledger has a Laplace mechanism on these images, which this accountant cannot compose"));
-        all[i] = mechanism_of(&spent->entries[i].mechanism, spent->entries[i].reserved);
-    }
-    for (size_t i = 0; i < count; i++)
-        all[spent->count + i] = mechanism_of(&planned[i], 0);
-    const dg_accountant accountant = dg_private_plan_accountant(t->options);
-    DG_TRY(dg_privacy_epsilon(ctx, accountant, all, (int64_t)spent->count, delta, &before));
-    DG_TRY(dg_privacy_epsilon(ctx, accountant, all, (int64_t)(spent->count + count), delta, &after));
-    if (after > limit)
+    double before, after, unused;
+    if (!same_unit(t, spent))
+        DG_TRY(
+            dg_fail(ctx, DG_EBUDGET,
+                    "--epsilon-total: other runs on these images protect other units than this one (image, or a column "
+                    "of --group-by), and epsilons of different units do not add up; `diffgen budget` lists them"));
+    DG_TRY(dg_budget_epsilon(ctx, dg_budget_accountant, spent, NULL, 0, delta, &unused, &before));
+    DG_TRY(dg_budget_epsilon(ctx, dg_budget_accountant, spent, planned, count, delta, &unused, &after));
+    if (!(after <= limit))
         DG_TRY(
             dg_fail(ctx, DG_EBUDGET,
                     "--epsilon-total %g: the runs on these images have spent epsilon %.4g at delta %.3g, and with this "
                     "one it would be %.4g; `diffgen budget` lists them",
                     limit, before, delta, after));
 done:
-    free(all);
     return status;
 }
 
-/* The images' content hashes, and with --group-by their groups' as well. hashes [2 * images] */
+/* The images' content hashes, and with --group-by their groups' as well: hashes [2 * train_count]. Returns how many. */
 static int64_t collect_hashes(const dg_trainer *t, uint8_t (*hashes)[DG_LEDGER_HASH_BYTES]) {
     const dg_train_plan *plan = &t->plan;
+    int64_t count = 0;
     for (int64_t i = 0; i < plan->train_count; i++)
-        memcpy(hashes[i], dg_dataset_item(plan->dataset, plan->train_indices[i])->sha256, DG_LEDGER_HASH_BYTES);
-    return plan->train_count;
+        memcpy(hashes[count++], dg_dataset_item(plan->dataset, plan->train_indices[i])->sha256, DG_LEDGER_HASH_BYTES);
+    for (int64_t i = 0; t->options->group_by && i < plan->private.units.count; i++)
+        dg_ledger_group_hash(t->options->group_by, plan->private.names[i], hashes[count++]);
+    return count;
 }
 
 static dg_status register_images(dg_trainer *t, int64_t *set) {
     dg_status status = DG_OK;
     uint8_t(*hashes)[DG_LEDGER_HASH_BYTES] = NULL;
     char *path = realpath(t->options->images, NULL);
-    DG_TRY(dg_alloc(t->ctx, &hashes, (size_t)t->plan.train_count, sizeof *hashes, "the images' hashes"));
+    DG_TRY(dg_alloc(t->ctx, &hashes, 2 * (size_t)t->plan.train_count, sizeof *hashes, "the images' hashes"));
     const int64_t count = collect_hashes(t, hashes);
     DG_TRY(dg_ledger_register(t->ctx, t->private->ledger, path ? path : t->options->images, hashes[0], count, set));
 done:
@@ -74,7 +77,7 @@ dg_status dg_trainer_ledger_open(dg_trainer *t) {
                                          .steps = t->plan.total_steps - t->step};
     dg_ledger_run_info info = {.command = "diffgen train",
                                .adjacency = "add-or-remove-one",
-                               .unit = t->options->group_by ? t->options->group_by : "image",
+                               .unit = unit_of(t),
                                .delta = plan->delta,
                                .planned = &planned,
                                .planned_count = 1,
