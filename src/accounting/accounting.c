@@ -117,9 +117,6 @@ dg_status dg_accounting_run(dg_ctx *ctx, const dg_accounting_options *options, j
     DG_TRY(describe(&p, result));
 done:
     free(p.mechanisms);
-    if (status != DG_EINVAL && status != DG_ERUNTIME)
-        return status;
-    char text[512]; /* what cannot be calculated is what was asked for */
-    snprintf(text, sizeof text, "%s", dg_last_error(ctx));
-    return dg_fail(ctx, DG_EUSAGE, "%s", text);
+    /* What cannot be calculated is what was asked for. */
+    return status == DG_EINVAL || status == DG_ERUNTIME ? DG_EUSAGE : status;
 }

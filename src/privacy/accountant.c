@@ -200,7 +200,10 @@ static dg_status excess(const question *q, double sigma, double *out) {
     q->mechanisms[q->count - 1].noise_multiplier = sigma;
     const dg_status status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, q->epsilon, &epsilon);
     *out = log(fmax(epsilon, 1e-12) / q->epsilon);
-    return status == DG_ERUNTIME ? DG_OK : status;
+    if (status != DG_ERUNTIME)
+        return status;
+    dg_ctx_clear_error(q->ctx);
+    return DG_OK;
 }
 
 /* *sigma: enough noise if `bounded`, else a first guess. The excess over log(sigma) is nearly a straight line: false
@@ -246,8 +249,10 @@ dg_status dg_privacy_calibrate_noise(dg_ctx *ctx, dg_accountant accountant, cons
     DG_TRY(ask(ctx, accountant, spent, count, (dg_mechanism){sample_rate, 1, steps}, epsilon, delta, &q));
     double *sigma = &q.mechanisms[count].noise_multiplier;
     status = rdp_noise(&q, sigma);
-    if (accountant == DG_ACCOUNTANT_PLD && (status == DG_OK || status == DG_EINVAL))
+    if (accountant == DG_ACCOUNTANT_PLD && (status == DG_OK || status == DG_EINVAL)) {
+        dg_ctx_clear_error(ctx);
         status = pld_noise(&q, sigma, status == DG_OK);
+    }
     DG_TRY(status);
     *noise_multiplier = *sigma;
 done:

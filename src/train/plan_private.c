@@ -1,7 +1,6 @@
 #include "train/plan_private.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,12 +148,8 @@ static dg_status choose_delta(dg_ctx *ctx, const dg_train_options *o, dg_private
 }
 
 /* What the accountant refuses is what the user asked for. */
-static dg_status as_usage(dg_ctx *ctx, dg_status status) {
-    if (status != DG_EINVAL && status != DG_ERUNTIME)
-        return status;
-    char text[512];
-    snprintf(text, sizeof text, "%s", dg_last_error(ctx));
-    return dg_fail(ctx, DG_EUSAGE, "--dp: %s", text);
+static dg_status as_usage(dg_status status) {
+    return status == DG_EINVAL || status == DG_ERUNTIME ? DG_EUSAGE : status;
 }
 
 dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
@@ -165,10 +160,10 @@ dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
     DG_TRY(choose_delta(ctx, o, p));
     p->noise_multiplier = o->noise_multiplier;
     if (o->noise_multiplier == 0)
-        DG_TRY(as_usage(ctx, dg_privacy_calibrate_noise(ctx, accountant, NULL, 0, p->sample_rate, plan->total_steps,
-                                                        o->epsilon, p->delta, &p->noise_multiplier)));
+        DG_TRY(as_usage(dg_privacy_calibrate_noise(ctx, accountant, NULL, 0, p->sample_rate, plan->total_steps,
+                                                   o->epsilon, p->delta, &p->noise_multiplier)));
     const dg_mechanism all = dg_private_plan_mechanism(p, plan->total_steps);
-    DG_TRY(as_usage(ctx, dg_privacy_epsilon(ctx, accountant, &all, 1, p->delta, &p->epsilon)));
+    DG_TRY(as_usage(dg_privacy_epsilon(ctx, accountant, &all, 1, p->delta, &p->epsilon)));
     if (o->epsilon > 0 && p->epsilon > o->epsilon)
         DG_TRY(dg_fail(ctx, DG_EUSAGE,
                        "--noise-multiplier %g spends epsilon %.4g in %lld steps, --epsilon allows %g; leave the noise "
