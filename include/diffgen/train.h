@@ -41,7 +41,7 @@ typedef struct dg_train_start {
     int64_t first_step;    /* steps already done by an earlier, interrupted run of the same folder */
     int64_t total_steps;   /* 0 = unknown: a time limit decides */
     int64_t ranks;         /* processes that train together; threads are those of the first */
-    bool private;          /* with differential privacy; then batch is the expected one, and: */
+    bool dp;               /* with differential privacy; then batch is the expected one, and: */
     double epsilon, delta; /* what total_steps steps will have spent */
     double noise_multiplier, sample_rate, max_grad_norm;
     int64_t noise_multiplicity;

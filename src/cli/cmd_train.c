@@ -25,7 +25,7 @@ static json_t *classes_to_json(const dg_train_start *start) {
 }
 
 static json_t *privacy_to_json(const dg_train_start *s) {
-    if (!s->private)
+    if (!s->dp)
         return NULL;
     return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "epsilon", s->epsilon, "delta", s->delta,
                      "noise_multiplier", s->noise_multiplier, "sample_rate", s->sample_rate, "max_grad_norm",
@@ -68,7 +68,7 @@ static void say_classes(dg_cli *cli, const dg_train_start *s) {
 
 /* The promise in words that can be checked, before anything is spent. */
 static void say_privacy(dg_cli *cli, const dg_train_start *s) {
-    if (!s->private)
+    if (!s->dp)
         return;
     dg_cli_say(cli, "privacy     epsilon %.4g, delta %.3g, for adding or removing one %s of %lld", s->epsilon, s->delta,
                s->group_by ? s->group_by : "image", (long long)s->protected_units);

@@ -241,7 +241,7 @@ static void announce(const dg_trainer *t) {
                                   .first_step = t->step,
                                   .total_steps = plan->total_steps,
                                   .ranks = dg_comm_size(t->comm),
-                                  .private = t->options->dp,
+                                  .dp = t->options->dp,
                                   .epsilon = private->epsilon,
                                   .delta = private->delta,
                                   .noise_multiplier = private->noise_multiplier,
