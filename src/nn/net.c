@@ -82,6 +82,7 @@ dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_
     net->options = *options;
     DG_TRY(dg_unet_build(ctx, config, options->h, options->w, &net->graph));
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
+    DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
     DG_TRY(plan_ops(net));
     dg_net_memory *memory = &net->memory;
@@ -111,7 +112,9 @@ void dg_net_free(dg_net *net) {
     free(net->lanes);
     free(net->nodes);
     free(net->slots);
+    free(net->backward);
     free(net->value_slot);
+    free(net->backward_slot);
     free(net->grad_slot);
     dg_graph_free(net->graph);
     free(net);
@@ -212,4 +215,8 @@ dg_status dg_net_clock(const dg_net *net, int lane, double *seconds) {
 
 bool dg_net_is_profiled(const dg_net *net, int lane) {
     return net->lanes[lane].profile.forward_seconds || net->lanes[lane].profile.backward_seconds;
+}
+
+bool dg_net_computes_again(const dg_net *net, int node) {
+    return net->nodes[node].again_step >= 0;
 }

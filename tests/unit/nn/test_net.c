@@ -2,16 +2,6 @@
 #include "net_images.h"
 #include "nn/lanes.h"
 
-static const char classes[] = "{" D_AD AU_U SMALL ",\"num_class_embeds\":5,\"dropout\":0.3}";
-static const char resnets[] =
-    "{\"down_block_types\":[\"ResnetDownsampleBlock2D\",\"AttnDownBlock2D\"],"
-    "\"up_block_types\":[\"AttnUpBlock2D\",\"ResnetUpsampleBlock2D\"],\"resnet_time_scale_shift\":\"scale_shift\","
-    "\"mid_block_scale_factor\":1.5,\"center_input_sample\":true,\"class_embed_type\":\"timestep\"," SMALL "}";
-static const char padded[] = "{" D_AD AU_U SMALL ",\"downsample_padding\":0,\"class_embed_type\":\"identity\","
-                             "\"attention_head_dim\":null,\"act_fn\":\"gelu\"}";
-static const char *const configs[] = {classes, resnets, padded};
-enum { CONFIGS = 3 };
-
 static void backward(const net_fixture *f, const dg_param_grad *mode) {
     DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, mode, f->grad));
 }
