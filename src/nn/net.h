@@ -39,7 +39,7 @@ DG_MUST_CHECK dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config,
 void dg_net_free(dg_net *net);
 dg_net_memory dg_net_memory_plan(const dg_net *net);
 const dg_graph *dg_net_graph(const dg_net *net);
-/* One allocation each for the packed weights and for every lane. err DG_ENOMEM */
+/* One allocation each for the packed weights and for every lane. err DG_ENOMEM: the text has the numbers */
 DG_MUST_CHECK dg_status dg_net_allocate(dg_net *net);
 
 /* Number of independently packable items; pack item i of [0, count) on a lane. */

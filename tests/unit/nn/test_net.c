@@ -409,6 +409,28 @@ START_TEST(planned_memory_is_what_is_allocated) {
 }
 END_TEST
 
+static int64_t little_memory(void) {
+    return 1 << 20;
+}
+
+START_TEST(more_memory_than_there_is_is_refused) {
+    dg_ctx *ctx = dg_test_context();
+    dg_backend backend = *dg_backend_cpu();
+    backend.alloc = backend.alloc_shared = counting_alloc;
+    backend.available_bytes = little_memory;
+    const dg_unet_config config = net_fixture_config(ctx, classes);
+    const dg_net_options options = {.backend = &backend, .n = 64, .h = 32, .w = SIDE, .training = true, .lanes = 2};
+    dg_net *net = NULL;
+    DG_CK(ctx, dg_net_create(ctx, &config, &options, &net));
+    ck_assert_int_eq(dg_net_allocate(net), DG_ENOMEM);
+    ck_assert_uint_eq(counted, 0);
+    ck_assert_msg(strstr(dg_last_error(ctx), "64 images at a time on 2 lanes") && strstr(dg_last_error(ctx), "1.0 MiB"),
+                  "%s", dg_last_error(ctx));
+    dg_net_free(net);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(impossible_sizes_and_labels_are_refused) {
     dg_ctx *ctx = dg_test_context();
     const dg_unet_config config = net_fixture_config(ctx, classes);
@@ -481,6 +503,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tcase, gradient_modes_agree, 0, CONFIGS);
     tcase_add_test(tcase, gradient_does_not_depend_on_lanes);
     tcase_add_loop_test(tcase, planned_memory_is_what_is_allocated, 0, 2 * CONFIGS);
+    tcase_add_test(tcase, more_memory_than_there_is_is_refused);
     tcase_add_loop_test(tcase, what_is_final_stays, 0, CONFIGS);
     tcase_add_test(tcase, impossible_sizes_and_labels_are_refused);
     suite_add_tcase(suite, tcase);
