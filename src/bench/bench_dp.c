@@ -2,6 +2,7 @@
  * turns, each over the same number of U-Net passes, so that a machine that slows down slows all of them. Nothing is
  * clipped less or noised less than in a real run. */
 #include "bench/bench_internal.h"
+#include "privacy/gaussian_noise.h"
 #include "train/plan.h"
 
 #include <stdlib.h>
@@ -19,13 +20,16 @@ typedef struct contest {
     dg_bench *bench;
     contender of[KINDS];
     int rounds;
+    dg_secure_random *random;
     /* One batch of random images, for all. */
     uint8_t *pixels, *flip;
     int32_t *labels;
 } contest;
 
 static dg_status add_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum) {
-    (void)user, (void)step, (void)first, (void)count, (void)sum;
+    const contest *c = user;
+    (void)step;
+    dg_dp_noise_add_float(c->random, first, count, 1, sum);
     return DG_OK;
 }
 
@@ -48,7 +52,8 @@ static dg_status create_contender(contest *c, int kind) {
                                         .privacy = {.copies = copies,
                                                     .max_grad_norm = 1,
                                                     .expected_batch = (double)one->examples,
-                                                    .add_noise = add_noise},
+                                                    .add_noise = add_noise,
+                                                    .user = c},
                                         .schedule = &b->schedule};
     DG_TRY(dg_bench_create_stepper(b, &options, &one->stepper));
 done:
@@ -86,6 +91,7 @@ static dg_status time_step(contest *c, int kind, int64_t step, double *seconds) 
                                       .step = step + 1,
                                       .grad_scale = copies_of[kind] ? 1.0 / (double)one->examples : 1,
                                       .ema_decay = 0.999};
+    dg_secure_random_advance(c->random);
     const double start = dg_clock_seconds();
     DG_TRY(dg_stepper_run(one->stepper, &batch, &update, &loss, &norm));
     *seconds = dg_clock_seconds() - start;
@@ -146,6 +152,7 @@ dg_status dg_bench_dp(dg_bench *b, json_t **section) {
     contest *c = NULL;
     DG_TRY(dg_alloc(b->ctx, &c, 1, sizeof *c, "the timings"));
     c->bench = b;
+    DG_TRY(dg_secure_random_create(b->ctx, &c->random));
     DG_TRY(make_batch(c));
     for (int kind = 0; kind < KINDS; kind++)
         DG_TRY(create_contender(c, kind));
@@ -155,6 +162,7 @@ done:
     for (int kind = 0; c && kind < KINDS; kind++)
         dg_stepper_free(c->of[kind].stepper);
     if (c) {
+        dg_secure_random_free(c->random);
         free(c->pixels);
         free(c->flip);
         free(c->labels);
