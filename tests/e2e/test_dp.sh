@@ -104,6 +104,11 @@ expect 2 "${private[@]}" --out refused --epsilon 8 --assume-public nothing
 says err "--sample-rate, --delta and --batch"
 expect 0 "${private[@]}" --out quiet --epsilon 8 --assume-public nothing --sample-rate 0.2 --delta 1e-3 --quiet
 
+expect 0 "${private[@]}" --out secure --epsilon 8 --secure-noise --quiet
+says secure/privacy.json "discrete Gaussian"
+"$program" budget images >out 2>err
+says out "sampled-discrete-gaussian"
+
 # --- interrupted and killed
 
 before=$(booked)
