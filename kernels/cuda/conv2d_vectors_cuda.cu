@@ -9,9 +9,10 @@ enum { TILE = 32, ROWS = 8, PER_THREAD = TILE / ROWS, THREADS = 256 };
 
 /* A block owns 32 x 32 weights of the example that the grid's z is, of `images` images; thread (i, j) of 32 x 8 those
  * of input i, outputs j, j + 8, ...; 32 images at a time pass through shared memory. The first column of blocks has the
- * bias, which is the gradient towards an input of 1. */
+ * bias, which is the gradient towards an input of 1. Told two blocks a multiprocessor, the compiler takes the 96
+ * registers that it wants; told nothing, it stops at 64 and spills. */
 template <class T>
-__global__ void __launch_bounds__(TILE *ROWS)
+__global__ void __launch_bounds__(TILE *ROWS, 2)
     vectors_kernel(int images, int in_c, int out_c, const float *example_weight, const T *x, const T *dy,
                    int64_t example_stride, bool accumulate, float *dweight, float *dbias) {
     SHARED(float, xs, [TILE][TILE + 1]);

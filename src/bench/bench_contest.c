@@ -10,6 +10,7 @@ typedef struct contest {
     dg_bench *bench;
     dg_bench_contender *of;
     int count, rounds;
+    int64_t images;  /* the largest step's */
     double *seconds; /* [count][MAX_ROUNDS] */
     uint8_t *pixels, *flip;
     int32_t *labels;
@@ -18,7 +19,7 @@ typedef struct contest {
 static dg_status make_batch(contest *c) {
     dg_status status = DG_OK;
     const dg_bench *b = c->bench;
-    const size_t images = (size_t)b->batch, bytes = (size_t)(b->h * b->w * b->config.in_channels);
+    const size_t images = (size_t)c->images, bytes = (size_t)(b->h * b->w * b->config.in_channels);
     const dg_random random = {.seed = 1, .purpose = DG_PURPOSE_INIT};
     DG_TRY(dg_alloc(b->ctx, &c->pixels, images, bytes, "the benchmark's images"));
     DG_TRY(dg_alloc(b->ctx, &c->flip, images, 1, "the benchmark's images"));
@@ -36,7 +37,7 @@ static dg_status time_step(const contest *c, int index, int64_t step, double *se
     const dg_step_batch batch = {.pixels = c->pixels,
                                  .labels = c->labels,
                                  .flip = c->flip,
-                                 .first_sample = step * c->bench->batch,
+                                 .first_sample = step * c->images,
                                  .count = one->images,
                                  .total = one->images};
     const dg_optimiser_step update = {.lr = 1e-5,
@@ -82,6 +83,9 @@ static int ascending(const void *a, const void *b) {
 dg_status dg_bench_contest(dg_bench *b, dg_bench_contender *contenders, int count, int *rounds) {
     dg_status status = DG_OK;
     contest c = {.bench = b, .of = contenders, .count = count};
+    for (int i = 0; i < count; i++)
+        if (contenders[i].images > c.images)
+            c.images = contenders[i].images;
     DG_TRY(dg_alloc(b->ctx, &c.seconds, (size_t)count * MAX_ROUNDS, sizeof *c.seconds, "the timings"));
     DG_TRY(make_batch(&c));
     DG_TRY(run_rounds(&c));

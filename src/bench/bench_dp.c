@@ -1,26 +1,31 @@
 /* What private steps (DP-SGD) cost: the ordinary step and private ones with 1 and COPIES noise draws an example take
  * turns, each over the same number of U-Net passes. Nothing is clipped less or noised less than in a real run. */
 #include "bench/bench_internal.h"
+#include "privacy/gaussian_noise.h"
 #include "train/plan.h"
 
-enum { KINDS = 3, COPIES = 16 };
+/* A private step is a large one, since its noise is added once: thousands of passes in a real run. PASSES are enough to
+ * make the noise what it is beside them. */
+enum { KINDS = 3, COPIES = 16, PASSES = 512 };
 static const int64_t copies_of[KINDS] = {0, 1, COPIES};
 
-static dg_status add_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum) {
-    (void)user, (void)step, (void)first, (void)count, (void)sum;
+/* Every step draws the same noise: nothing is released here, and it costs what other noise does. */
+static dg_status add_noise(void *random, int64_t step, int64_t first, int64_t count, float *sum) {
+    (void)step;
+    dg_dp_noise_add_float(random, first, count, 1, sum);
     return DG_OK;
 }
 
-static dg_status create_contender(dg_bench *b, int64_t copies, dg_bench_contender *one) {
+static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random *random, dg_bench_contender *one) {
     dg_status status = DG_OK;
-    one->images = copies ? (b->batch + copies - 1) / copies : b->batch;
+    one->images = copies ? PASSES / copies : PASSES;
     one->grad_scale = copies ? 1.0 / (double)one->images : 1;
     const dg_stepper_options options = {.backend = b->backend,
                                         .precision = b->precision,
                                         .h = b->h,
                                         .w = b->w,
                                         .batch = one->images,
-                                        .micro_batch = dg_train_auto_micro_batch(b->backend, b->batch, copies),
+                                        .micro_batch = dg_train_auto_micro_batch(b->backend, one->images, copies),
                                         .lanes = b->lanes,
                                         .pixel_bits = 8,
                                         .ema = true,
@@ -28,7 +33,8 @@ static dg_status create_contender(dg_bench *b, int64_t copies, dg_bench_contende
                                         .privacy = {.copies = copies,
                                                     .max_grad_norm = 1,
                                                     .expected_batch = (double)one->images,
-                                                    .add_noise = add_noise},
+                                                    .add_noise = add_noise,
+                                                    .user = random},
                                         .schedule = &b->schedule};
     DG_TRY(dg_bench_create_stepper(b, &options, &one->stepper));
 done:
@@ -57,13 +63,17 @@ static json_t *rows_of(const dg_bench_contender of[KINDS], int rounds) {
 dg_status dg_bench_dp(dg_bench *b, json_t **section) {
     dg_status status = DG_OK;
     dg_bench_contender of[KINDS] = {0};
+    dg_secure_random *random = NULL;
     int rounds;
+    DG_TRY(dg_secure_random_create(b->ctx, &random));
+    dg_secure_random_advance(random);
     for (int kind = 0; kind < KINDS; kind++)
-        DG_TRY(create_contender(b, copies_of[kind], &of[kind]));
+        DG_TRY(create_contender(b, copies_of[kind], random, &of[kind]));
     DG_TRY(dg_bench_contest(b, of, KINDS, &rounds));
     *section = rows_of(of, rounds);
 done:
     for (int kind = 0; kind < KINDS; kind++)
         dg_stepper_free(of[kind].stepper);
+    dg_secure_random_free(random);
     return status;
 }

@@ -46,7 +46,7 @@ DG_MUST_CHECK dg_status dg_bench_create_stepper(dg_bench *bench, const dg_steppe
 
 typedef struct dg_bench_contender {
     dg_stepper *stepper;
-    int64_t images; /* of a step, at most bench->batch */
+    int64_t images; /* of a step */
     double grad_scale;
     double step_ms; /* out: the median */
 } dg_bench_contender;

@@ -204,6 +204,8 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
                     .clip_gamma = o->clipping == DG_TRAIN_CLIPPING_AUTOMATIC ? AUTOMATIC_GAMMA : 0,
                     .expected_batch = private->expected_batch,
                     .add_noise = private->add_noise,
+                    .grid = private->integer_std ? &private->grid : NULL,
+                    .add_integer_noise = private->add_integer_noise,
                     .user = private->user},
         .schedule = &plan->schedule,
         .comm = plan->comm};

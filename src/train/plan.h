@@ -18,8 +18,11 @@ typedef struct dg_private_plan {
     int64_t capacity;                        /* units that a step can take: more come with a probability below 1e-30 */
     int64_t copies;                          /* K */
     double epsilon, delta, noise_multiplier; /* epsilon: of all total_steps together */
+    dg_grid grid;                            /* of --secure-noise */
+    int64_t integer_std;                     /* of its noise; 0: float noise */
     /* dg_step_privacy's, set by who runs the steps */
     dg_status (*add_noise)(void *user, int64_t step, int64_t first, int64_t count, float *sum);
+    dg_status (*add_integer_noise)(void *user, int64_t step, int64_t first, int64_t count, int64_t *sum);
     void *user;
 } dg_private_plan;
 

@@ -152,6 +152,21 @@ static dg_status as_usage(dg_status status) {
     return status == DG_EINVAL || status == DG_ERUNTIME ? DG_EUSAGE : status;
 }
 
+/* The finest grid whose noise is not too large for it. */
+static dg_status choose_grid(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    dg_private_plan *p = &plan->private;
+    int bits = DG_GRID_MAX_BITS;
+    if (!plan->compute.backend->host_memory)
+        DG_TRY(dg_fail(ctx, DG_EUSAGE, "--secure-noise adds up on the CPU alone; give --device cpu, or leave it out"));
+    while (bits > DG_GRID_MIN_BITS && p->noise_multiplier > 0x1p40 / (double)((int64_t)1 << bits))
+        bits--;
+    DG_TRY(dg_grid_init(ctx, plan->options->max_grad_norm, bits, &p->grid));
+    DG_TRY(as_usage(dg_grid_noise_std(ctx, &p->grid, p->noise_multiplier, &p->integer_std)));
+done:
+    return status;
+}
+
 dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
     dg_status status = DG_OK;
     const dg_train_options *o = plan->options;
@@ -162,6 +177,8 @@ dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
     if (o->noise_multiplier == 0)
         DG_TRY(as_usage(dg_privacy_calibrate_noise(ctx, accountant, NULL, 0, p->sample_rate, plan->total_steps,
                                                    o->epsilon, p->delta, &p->noise_multiplier)));
+    if (o->secure_noise)
+        DG_TRY(choose_grid(ctx, plan));
     const dg_mechanism all = dg_private_plan_mechanism(p, plan->total_steps);
     DG_TRY(as_usage(dg_privacy_epsilon(ctx, accountant, &all, 1, p->delta, &p->epsilon)));
     if (o->epsilon > 0 && p->epsilon > o->epsilon)

@@ -61,6 +61,7 @@ void dg_stepper_free(dg_stepper *stepper) {
     dg_optimiser_free_scratch(&stepper->optimiser);
     backend->free(stepper->state);
     free(stepper->host_state);
+    free(stepper->grid_sums);
     backend->free_shared(stepper->host_sum);
     free(stepper->lanes);
     for (int i = 0; i < DG_STEPPER_PENDING; i++) {
@@ -117,7 +118,7 @@ static size_t state_bytes(const dg_stepper *s) {
 
 size_t dg_stepper_bytes(const dg_stepper *s) {
     return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) + dg_grad_sum_bytes(s->grad) +
-           (size_t)s->options.lanes * (lane_bytes(s) + dg_stepper_private_bytes(s));
+           (size_t)s->options.lanes * (lane_bytes(s) + dg_stepper_private_bytes(s)) + dg_stepper_grid_bytes(s);
 }
 
 size_t dg_stepper_activation_bytes(const dg_stepper *s) {
@@ -189,6 +190,7 @@ dg_status dg_stepper_allocate(dg_stepper *s) {
     DG_TRY(allocate_results(s));
     if (s->options.privacy.copies)
         DG_TRY(dg_stepper_allocate_noise(s));
+    DG_TRY(dg_stepper_allocate_grid(s));
     DG_TRY(dg_alloc(s->ctx, &s->lanes, (size_t)s->options.lanes, sizeof *s->lanes, "the training step"));
     for (int i = 0; i < s->options.lanes; i++)
         DG_TRY(allocate_lane(s, i));

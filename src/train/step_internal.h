@@ -62,9 +62,10 @@ struct dg_stepper {
     dg_optimiser optimiser;
     dg_grad_sum *grad;
     dg_share share;
-    float *state;      /* weights, m, v, ema */
-    float *host_sum;   /* where private steps add noise; NULL: where the sum is */
-    float *host_state; /* the copy that pull and push deal in; NULL where it is the state itself */
+    float *state;       /* weights, m, v, ema */
+    float *host_sum;    /* where private steps add noise; NULL: where the sum is */
+    int64_t *grid_sums; /* NULL: none; else see step_grid.c */
+    float *host_state;  /* the copy that pull and push deal in; NULL where it is the state itself */
     dg_step_lane *lanes;
     dg_step_result results[DG_STEPPER_PENDING];
     int64_t submitted, collected;
@@ -86,6 +87,14 @@ DG_MUST_CHECK dg_status dg_stepper_allocate_noise(dg_stepper *stepper);
 DG_MUST_CHECK dg_status dg_stepper_empty_sum(dg_stepper *stepper, float **grad);
 /* The noise of a private step, on the sum over all ranks. */
 DG_MUST_CHECK dg_status dg_stepper_add_noise(dg_stepper *stepper, int64_t step, float *grad);
+/* step_grid.c. Order, per step: clear -> any number of add, on lanes of their own -> release, a collective, which adds
+ * up lanes and ranks, adds the noise and gives the sum as floats. mine: how this rank fared. */
+size_t dg_stepper_grid_bytes(const dg_stepper *stepper);
+DG_MUST_CHECK dg_status dg_stepper_allocate_grid(dg_stepper *stepper);
+void dg_stepper_grid_clear(dg_stepper *stepper);
+void dg_stepper_grid_add(dg_stepper *stepper, int lane, const dg_clip_desc *clip, const double *sqnorms,
+                         const float *gradients, double *left_out);
+DG_MUST_CHECK dg_status dg_stepper_grid_release(dg_stepper *stepper, dg_status mine, int64_t step, float **grad);
 /* Of the block of inputs. */
 size_t dg_stepper_input_bytes(const dg_stepper *stepper);
 

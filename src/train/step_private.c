@@ -64,7 +64,10 @@ dg_status dg_stepper_private_backward(dg_stepper *s, int lane, int pass, int64_t
         DG_TRY(ops->sum_squares(exec, total, examples + e * total, &l->sqnorms[e]));
     const dg_clip_desc clip = {
         .examples = present, .example_stride = total, .max_norm = privacy->max_grad_norm, .gamma = privacy->clip_gamma};
-    DG_TRY(ops->clip_examples(exec, &clip, l->sqnorms, total, examples, sum, l->left_out));
+    if (privacy->grid)
+        dg_stepper_grid_add(s, lane, &clip, l->sqnorms, examples, l->left_out);
+    else
+        DG_TRY(ops->clip_examples(exec, &clip, l->sqnorms, total, examples, sum, l->left_out));
 done:
     return status;
 }

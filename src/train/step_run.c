@@ -213,7 +213,7 @@ static dg_status run_item(const pass *p, int lane, int64_t item, dg_status (*pas
     item_call call = {.pass = p, .lane = lane, .item = item};
     for (; call.number < p->stepper->passes; call.number++)
         DG_TRY(run_pass(&call, passes));
-    if (is_private(p->stepper))
+    if (is_private(p->stepper) && !p->stepper->options.privacy.grid)
         DG_TRY(dg_grad_sum_made(p->stepper->grad, lane, item));
 done:
     return status;
@@ -253,6 +253,17 @@ static dg_status agree(const dg_stepper *s, dg_status mine, const dg_step_result
                               (size_t)s->share.block_images * sizeof *result->losses, result->all_losses);
 }
 
+/* The same on an integer grid, with the noise. */
+static dg_status grid_gradient(pass *p, int64_t step, float **grad) {
+    dg_stepper *s = p->stepper;
+    const dg_lanes_job job = {.work = train_item, .user = p};
+    dg_status status = p->batch->status;
+    dg_stepper_grid_clear(s);
+    if (status == DG_OK)
+        status = dg_lanes_run(s->options.lanes, dg_stepper_items(s, p->batch->count), &job);
+    return dg_stepper_grid_release(s, status, step, grad);
+}
+
 /* Every rank's part of the gradient and of the losses. */
 static dg_status gradient(pass *p, const dg_step_result *result, float **grad) {
     dg_stepper *s = p->stepper;
@@ -277,9 +288,13 @@ dg_status dg_stepper_submit(dg_stepper *s, const dg_step_batch *batch, const dg_
     assert(dg_stepper_pending(s) < DG_STEPPER_PENDING);
     result->images = total_images(batch);
     result->own = batch->count;
-    DG_TRY(gradient(&p, result, &s->optimiser.grad));
-    if (is_private(s))
-        DG_TRY(dg_stepper_add_noise(s, update->step, s->optimiser.grad));
+    if (s->options.privacy.grid) {
+        DG_TRY(grid_gradient(&p, update->step, &s->optimiser.grad));
+    } else {
+        DG_TRY(gradient(&p, result, &s->optimiser.grad));
+        if (is_private(s))
+            DG_TRY(dg_stepper_add_noise(s, update->step, s->optimiser.grad));
+    }
     DG_TRY(dg_optimiser_submit(&s->optimiser, update));
     s->submitted++;
 done:

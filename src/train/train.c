@@ -358,6 +358,7 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     DG_TRY(dg_trainer_compare_ranks(t));
     DG_TRY(open_run(t, &checkpoint, &done));
     t->plan.private.add_noise = dg_trainer_private_noise;
+    t->plan.private.add_integer_noise = dg_trainer_private_integer_noise;
     t->plan.private.user = &t->private;
     DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper, &t->generator));
     DG_TRY(dg_comm_agree(t->comm, plan_grids(t)));

@@ -322,6 +322,11 @@ static const dg_option options[] = {
      .group = privacy,
      .help = "An image's gradient g becomes g min(1, C/|g|) (abadi, as auto) or g C/(|g| + 0.01) (automatic), C being "
              "--max-grad-norm."},
+    {.name = "secure-noise",
+     DG_OPT_BOOL(S, secure_noise),
+     .group = privacy,
+     .help = "Add up gradients as integers and draw the noise from the discrete Gaussian, exactly: no attack on "
+             "floating-point noise is left. On the CPU; a step takes a little longer."},
     {.name = "sample-rate",
      DG_OPT_NUMBER(S, sample_rate),
      .fallback = "auto",
@@ -484,6 +489,7 @@ static dg_status check_ordinary(dg_ctx *ctx, const dg_train_options *o) {
                  {"noise-multiplier", o->noise_multiplier > 0},
                  {"noise-multiplicity", o->noise_multiplicity > 0},
                  {"clipping", o->clipping != DG_TRAIN_CLIPPING_AUTO},
+                 {"secure-noise", o->secure_noise},
                  {"sample-rate", o->sample_rate > 0},
                  {"accountant", o->accountant != DG_TRAIN_ACCOUNTANT_AUTO},
                  {"assume-public", o->assume_public != DG_TRAIN_PUBLIC_AUTO},

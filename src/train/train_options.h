@@ -90,6 +90,7 @@ struct dg_train_options {
     double sample_rate; /* 0 = batch / images */
     dg_train_accountant accountant;
     dg_train_public assume_public;
+    bool secure_noise;
     char *group_by;       /* column whose equal values are one person; NULL = an image each */
     double epsilon_total; /* of all runs on these images; 0 = no limit */
     /* run folder */

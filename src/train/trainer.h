@@ -96,6 +96,8 @@ char *dg_trainer_private_card(const dg_trainer *trainer);
 DG_MUST_CHECK dg_status dg_trainer_private_save(dg_trainer *trainer);
 /* The stepper's noise; user: the address of a trainer's `private`. */
 DG_MUST_CHECK dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum);
+DG_MUST_CHECK dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t first, int64_t count,
+                                                         int64_t *sum);
 
 /* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. */
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);

@@ -21,6 +21,11 @@ static const char *clipping_text(const dg_train_options *o) {
     return o->clipping == DG_TRAIN_CLIPPING_AUTOMATIC ? "automatic" : "abadi";
 }
 
+static const char *noise_text(const dg_train_options *o) {
+    return o->secure_noise ? "ChaCha20 keyed by the operating system, exact discrete Gaussian on integer sums"
+                           : "ChaCha20 keyed by the operating system, sums of four double-precision Gaussians";
+}
+
 json_t *dg_trainer_private_statement(const dg_trainer *t) {
     const dg_private_plan *p = &t->plan.private;
     const dg_train_options *o = t->options;
@@ -31,8 +36,7 @@ json_t *dg_trainer_private_statement(const dg_trainer *t) {
                      "sample_rate", p->sample_rate, "noise_multiplier", p->noise_multiplier, "max_grad_norm",
                      o->max_grad_norm, "clipping", clipping_text(o), "noise_multiplicity", (json_int_t)p->copies,
                      "expected_batch", p->expected_batch, "steps", (json_int_t)t->step, "planned_steps",
-                     (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise",
-                     "ChaCha20 keyed by the operating system, sums of four double-precision Gaussians");
+                     (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise", noise_text(o));
 }
 
 dg_status dg_trainer_private_save(dg_trainer *t) {
@@ -59,6 +63,7 @@ static void add_figures(const dg_trainer *t, dg_str *text) {
                   o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? "Renyi divergences" : "privacy loss distributions");
     dg_str_printf(text, "| sampling | Poisson, rate %.6g per step |\n", p->sample_rate);
     dg_str_printf(text, "| noise multiplier | %.6g |\n", p->noise_multiplier);
+    dg_str_printf(text, "| noise | %s |\n", noise_text(o));
     dg_str_printf(text, "| clipping | %s, to norm %g |\n", clipping_text(o), o->max_grad_norm);
     dg_str_printf(text, "| noise draws per image (K) | %lld |\n", (long long)p->copies);
     dg_str_printf(text, "| steps | %lld |\n", (long long)t->step);

@@ -71,7 +71,8 @@ dg_status dg_trainer_ledger_open(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_private *p = t->private;
     const dg_private_plan *plan = &t->plan.private;
-    const dg_ledger_mechanism planned = {.kind = DG_LEDGER_GAUSSIAN,
+    const dg_ledger_mechanism planned = {.kind = t->options->secure_noise ? DG_LEDGER_DISCRETE_GAUSSIAN
+                                                                          : DG_LEDGER_GAUSSIAN,
                                          .sample_rate = plan->sample_rate,
                                          .noise_multiplier = plan->noise_multiplier,
                                          .steps = t->plan.total_steps - t->step};

@@ -42,6 +42,7 @@ dg_status dg_trainer_private_open(dg_trainer *t) {
     DG_TRY(dg_alloc(t->ctx, &p, 1, sizeof *p, "the private run"));
     t->private = p;
     p->std = plan->noise_multiplier * t->options->max_grad_norm;
+    p->integer_std = plan->integer_std;
     p->spent_step = -1;
     DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_ledger_open(t) : DG_OK));
     DG_TRY(share_key(t, &p->noise));
@@ -127,6 +128,13 @@ dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int6
     const dg_private *p = *(dg_private *const *)user;
     (void)step;
     dg_dp_noise_add_float(p->noise, first, count, p->std, sum);
+    return DG_OK;
+}
+
+dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t first, int64_t count, int64_t *sum) {
+    const dg_private *p = *(dg_private *const *)user;
+    (void)step;
+    dg_grid_noise_add(p->noise, first, count, p->integer_std, sum);
     return DG_OK;
 }
 

@@ -9,10 +9,11 @@
 
 struct dg_private {
     dg_secure_random *noise, *sampling;
-    double std;        /* of the noise on the sum */
-    int64_t *chosen;   /* [units] of the batch that is being drawn */
-    uint64_t *choice;  /* [capacity + 8] secret words of that batch */
-    dg_ledger *ledger; /* rank 0's */
+    double std;          /* of the noise on the sum */
+    int64_t integer_std; /* the same on the integer grid */
+    int64_t *chosen;     /* [units] of the batch that is being drawn */
+    uint64_t *choice;    /* [capacity + 8] secret words of that batch */
+    dg_ledger *ledger;   /* rank 0's */
     dg_ledger_run *record;
     double epsilon; /* spent by the first spent_step steps */
     int64_t spent_step;

@@ -25,7 +25,8 @@ typedef struct fixture {
     double max_grad_norm, gamma;
     int64_t copies, micro_batch;
     int lanes;
-    float noise; /* what the callback adds to every element */
+    float noise;  /* what the callback adds to every element */
+    dg_grid grid; /* bits 0: floats */
     /* what the callback saw: the sum, and how often each element came by */
     float *sum;
     int *seen;
@@ -74,6 +75,15 @@ static dg_status observe(void *user, int64_t step, int64_t first, int64_t count,
     return DG_OK;
 }
 
+static dg_status observe_integers(void *user, int64_t step, int64_t first, int64_t count, int64_t *sum) {
+    fixture *f = user;
+    f->step = step;
+    dg_grid_average(&f->grid, sum, count, 1, f->sum + first);
+    for (int64_t i = 0; i < count; i++)
+        f->seen[first + i]++;
+    return DG_OK;
+}
+
 static dg_stepper *make_stepper(fixture *f) {
     const dg_stepper_options options = {.backend = dg_backend_cpu(),
                                         .h = SIZE,
@@ -88,6 +98,8 @@ static dg_stepper *make_stepper(fixture *f) {
                                                     .clip_gamma = f->gamma,
                                                     .expected_batch = BATCH,
                                                     .add_noise = observe,
+                                                    .grid = f->grid.bits ? &f->grid : NULL,
+                                                    .add_integer_noise = observe_integers,
                                                     .user = f},
                                         .schedule = &f->schedule};
     dg_stepper *stepper = NULL;
@@ -265,6 +277,31 @@ START_TEST(test_unclipped_is_ordinary) {
 }
 END_TEST
 
+/* On the integer grid: the same sum to the grid's step, the same bits at any micro-batch and number of lanes, and still
+ * no image moves it by more than max_grad_norm. */
+START_TEST(test_grid) {
+    fixture f;
+    int64_t total;
+    open_fixture(&f);
+    f.max_grad_norm = 0.05;
+    f.copies = _i ? 4 : 1;
+    float *floats = sum_of(&f, BATCH, &total);
+    DG_CK(f.ctx, dg_grid_init(f.ctx, f.max_grad_norm, 30, &f.grid));
+    float *first = sum_of(&f, BATCH, &total), *few = sum_of(&f, BATCH - 1, &total);
+    ck_assert_double_le(distance(total, first, floats), 2e-5 * distance(total, floats, NULL));
+    ck_assert_double_le(distance(total, first, few), f.max_grad_norm);
+    for (f.lanes = 1; f.lanes < 5; f.lanes += 3) {
+        float *again = sum_of(&f, BATCH, &total);
+        ck_assert_mem_eq(first, again, (size_t)total * sizeof *first);
+        free(again);
+    }
+    float *none = sum_of(&f, 0, &total);
+    ck_assert_double_eq(distance(total, none, NULL), 0);
+    free(floats), free(first), free(few), free(none);
+    close_fixture(&f);
+}
+END_TEST
+
 /* No example came: the step is taken all the same, with noise alone. */
 START_TEST(test_empty_batch) {
     fixture f;
@@ -318,6 +355,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tests, test_copies_are_averaged_first);
     tcase_add_loop_test(tests, test_cutting_up, 0, 2);
     tcase_add_test(tests, test_unclipped_is_ordinary);
+    tcase_add_loop_test(tests, test_grid, 0, 2);
     tcase_add_test(tests, test_empty_batch);
     tcase_add_test(tests, test_not_finite);
     suite_add_tcase(suite, tests);
