@@ -37,7 +37,9 @@ typedef struct dg_train_start {
     int64_t skipped_files; /* unreadable ones, each logged as a warning */
     int64_t parameters;
     int64_t batch, micro_batch, threads;
-    int64_t planned_bytes; /* peak memory the planner announces, image cache included */
+    int64_t planned_bytes;    /* peak memory the planner announces, image cache included */
+    int64_t activation_bytes; /* of them, for what the network keeps between its passes */
+    bool recompute;
     int64_t first_step;    /* steps already done by an earlier, interrupted run of the same folder */
     int64_t total_steps;   /* 0 = unknown: a time limit decides */
     int64_t ranks;         /* processes that train together; threads are those of the first */

@@ -67,21 +67,24 @@ static json_t *model_section(dg_bench *b) {
 
 static dg_status measure(dg_bench *b, json_t **result) {
     dg_status status = DG_OK;
-    json_t *train = NULL, *sample = NULL, *dp = NULL, *ops = json_array();
+    json_t *train = NULL, *sample = NULL, *recompute = NULL, *dp = NULL, *ops = json_array();
     DG_TRY(dg_bench_peak_create(b));
     DG_TRY(dg_bench_train(b, &train, ops));
     DG_TRY(dg_bench_sample(b, &sample, ops));
+    if (b->options->recompute)
+        DG_TRY(dg_bench_recompute(b, &recompute));
     if (b->options->dp)
         DG_TRY(dg_bench_dp(b, &dp));
     json_t *device = json_pack("{s:s, s:s, s:i, s:f}", "name", b->backend->name, "instruction_set",
                                b->backend->instruction_set, "threads", b->lanes, "peak_gflops", b->peak_gflops);
-    *result = json_pack("{s:o, s:o, s:O, s:O, s:O*, s:O}", "device", device, "model", model_section(b), "train", train,
-                        "sample", sample, "dp", dp, "ops", ops);
+    *result = json_pack("{s:o, s:o, s:O, s:O, s:O*, s:O*, s:O}", "device", device, "model", model_section(b), "train",
+                        train, "sample", sample, "recompute", recompute, "dp", dp, "ops", ops);
     if (!*result)
         status = dg_fail(b->ctx, DG_ENOMEM, "no memory for the benchmark's result");
 done:
     json_decref(train);
     json_decref(sample);
+    json_decref(recompute);
     json_decref(dp);
     json_decref(ops);
     return status;

@@ -10,9 +10,11 @@
  *   {"device":  {"name", "instruction_set", "threads", "peak_gflops"},
  *    "model":   {"name", "height", "width", "channels", "num_classes", "parameters", "flops_per_image"},
  *    "train":   {"batch", "steps", "step_ms", "images_per_second", "gflops", "executed_gflops", "peak_gflops",
- *                "peak_fraction", "wait_ms", "planned_bytes"},
+ *                "peak_fraction", "wait_ms", "planned_bytes", "activation_bytes"},
  *    "sample":  {"batch", "steps", "forward_ms", "images_per_second", "gflops", "executed_gflops",
  *                "peak_gflops", "peak_fraction"},
+ *    "recompute": {"rounds", "step_ms", "ordinary_step_ms", "time_ratio", "activation_bytes",
+ *                "ordinary_activation_bytes", "activation_ratio", "planned_bytes", "ordinary_planned_bytes"},
  *    "dp":      [{"noise_multiplicity", "examples", "rounds", "pass_ms", "ordinary_pass_ms", "time_ratio",
  *                 "planned_bytes", "memory_ratio"}],
  *    "ops":     [{"name", "phase": "train"|"sample", "calls", "ms", "share", "gflops", "peak_fraction"}]}
@@ -21,6 +23,7 @@
  *   ops: calls and ms per step, share of the step's time; gflops and peak_fraction null for ops without arithmetic
  *   worth counting. flops_per_image: one forward pass. train.wait_ms: per step, spent waiting for images.
  *   sample.steps: the steps per image that images_per_second assumes.
+ *   recompute: with options->recompute only, as train then is; the ratios are to the ordinary step.
  *   dp: with options->dp only; a pass is one image through the network and back, the ratios are to the ordinary step.
  * err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG, DG_EDATA, DG_EDEVICE, DG_ENOMEM, DG_EINTERRUPTED */
 DG_MUST_CHECK dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **result);

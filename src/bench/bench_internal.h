@@ -36,17 +36,31 @@ DG_MUST_CHECK dg_status dg_bench_peak_window(dg_bench *bench);
 double dg_bench_phase_gflops(dg_bench *bench);
 /* out   *section the "train" / "sample" object; rows are appended to ops */
 DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
+DG_MUST_CHECK dg_status dg_bench_recompute(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_dp(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);
 
-/* A stepper with random weights, ready to step. */
+/* A stepper with random weights, ready to step; the options of an ordinary one as training would choose them. */
+dg_stepper_options dg_bench_stepper_options(const dg_bench *bench, bool recompute);
 DG_MUST_CHECK dg_status dg_bench_create_stepper(dg_bench *bench, const dg_stepper_options *options, dg_stepper **out);
+
+typedef struct dg_bench_contender {
+    dg_stepper *stepper;
+    int64_t images; /* of a step */
+    double grad_scale;
+    double step_ms; /* out: the median */
+} dg_bench_contender;
+/* Steps in turn, one each a round, for about 2 * options->seconds. */
+DG_MUST_CHECK dg_status dg_bench_contest(dg_bench *bench, dg_bench_contender *contenders, int count, int *rounds);
+
+/* Of a node's passes; the last only where the backward computes values again. */
+enum { DG_BENCH_FORWARD, DG_BENCH_BACKWARD, DG_BENCH_AGAIN, DG_BENCH_DIRECTIONS };
 
 /* Per-lane profiles of a net, and the table made of them. Order: start -> passes -> rows -> free. */
 typedef struct dg_bench_profile {
     dg_net *net;
     int lanes;
-    double *seconds; /* [lanes][2][nodes] */
+    double *seconds; /* [lanes][DG_BENCH_DIRECTIONS][nodes] */
 } dg_bench_profile;
 DG_MUST_CHECK dg_status dg_bench_profile_start(dg_ctx *ctx, dg_net *net, int lanes, dg_bench_profile *out);
 /* Appends one row per kind and shape of op, slowest first. images: how many each forward pass of `seconds` saw in all;
@@ -59,5 +73,7 @@ void dg_bench_profile_free(dg_bench_profile *profile);
  * apart into four 2x2 convolutions, 4/9 of the nominal count. training: forward and both backward passes. */
 double dg_bench_node_flops(const dg_graph *graph, int node, bool executed, bool backward);
 double dg_bench_flops(const dg_graph *graph, bool executed, bool training);
+/* Those of the values that the backward pass computes again. */
+double dg_bench_again_flops(const dg_net *net);
 
 #endif

@@ -46,14 +46,26 @@ double dg_bench_flops(const dg_graph *graph, bool executed, bool training) {
     return flops;
 }
 
+double dg_bench_again_flops(const dg_net *net) {
+    const dg_graph *graph = dg_net_graph(net);
+    double flops = 0;
+    for (int i = 0; i < graph->node_count; i++)
+        if (dg_net_computes_again(net, i))
+            flops += dg_bench_node_flops(graph, i, true, false);
+    return flops;
+}
+
 dg_status dg_bench_profile_start(dg_ctx *ctx, dg_net *net, int lanes, dg_bench_profile *out) {
     dg_status status = DG_OK;
     const size_t nodes = (size_t)dg_net_graph(net)->node_count;
     *out = (dg_bench_profile){.net = net, .lanes = lanes};
-    DG_TRY(dg_alloc(ctx, &out->seconds, (size_t)lanes * 2 * nodes, sizeof(double), "the profile"));
+    DG_TRY(dg_alloc(ctx, &out->seconds, (size_t)lanes * DG_BENCH_DIRECTIONS * nodes, sizeof(double), "the profile"));
     for (int lane = 0; lane < lanes; lane++) {
-        double *own = out->seconds + (size_t)lane * 2 * nodes;
-        dg_net_set_profile(net, lane, (dg_net_profile){own, own + nodes});
+        double *own = out->seconds + (size_t)lane * DG_BENCH_DIRECTIONS * nodes;
+        dg_net_set_profile(net, lane,
+                           (dg_net_profile){.forward_seconds = own + DG_BENCH_FORWARD * nodes,
+                                            .backward_seconds = own + DG_BENCH_BACKWARD * nodes,
+                                            .again_seconds = own + DG_BENCH_AGAIN * nodes});
     }
 done:
     return status;
@@ -67,10 +79,11 @@ void dg_bench_profile_free(dg_bench_profile *profile) {
 }
 
 /* "conv2d 3x3 64->80 14x14 fwd" */
-static void describe(const dg_graph *graph, int index, bool backward, char name[NAME]) {
+static void describe(const dg_graph *graph, int index, int direction, char name[NAME]) {
+    static const char *const passes[DG_BENCH_DIRECTIONS] = {"fwd", "bwd", "again"};
     const dg_node *node = &graph->nodes[index];
     const dg_value *y = &graph->values[node->y];
-    const char *pass = backward ? "bwd" : "fwd";
+    const char *pass = passes[direction];
     if (node->kind == DG_NODE_CONV2D)
         snprintf(name, NAME, "conv2d %dx%d%s%s %lld->%lld %lldx%lld %s", node->kernel, node->kernel,
                  node->stride > 1 ? " /2" : "", node->upsample ? " up" : "", (long long)graph->values[node->x].c,
@@ -94,22 +107,21 @@ static row *row_of(row *rows, int *count, const char *name) {
     return fresh;
 }
 
-/* Gathers the nodes of one direction, whose seconds lie `direction` node counts into each lane's part. */
-static void gather(const dg_bench_profile *profile, bool backward, row *rows, int *count) {
+static void gather(const dg_bench_profile *profile, int direction, row *rows, int *count) {
     const dg_graph *graph = dg_net_graph(profile->net);
     const size_t nodes = (size_t)graph->node_count;
     for (int i = 0; i < graph->node_count; i++) {
         char name[NAME];
         double seconds = 0;
         for (int lane = 0; lane < profile->lanes; lane++)
-            seconds += profile->seconds[((size_t)lane * 2 + backward) * nodes + (size_t)i];
+            seconds += profile->seconds[((size_t)lane * DG_BENCH_DIRECTIONS + (size_t)direction) * nodes + (size_t)i];
         if (seconds == 0)
             continue;
-        describe(graph, i, backward, name);
+        describe(graph, i, direction, name);
         row *r = row_of(rows, count, name);
         r->calls++;
         r->seconds += seconds;
-        r->flops += dg_bench_node_flops(graph, i, true, backward);
+        r->flops += dg_bench_node_flops(graph, i, true, direction == DG_BENCH_BACKWARD);
     }
 }
 
@@ -120,9 +132,10 @@ dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile
     const double peak = dg_bench_phase_gflops(bench);
     row *rows = NULL;
     int count = 0;
-    DG_TRY(dg_alloc(bench->ctx, &rows, 2 * (size_t)dg_net_graph(profile->net)->node_count, sizeof *rows, "the table"));
-    gather(profile, false, rows, &count);
-    gather(profile, true, rows, &count);
+    const size_t most = DG_BENCH_DIRECTIONS * (size_t)dg_net_graph(profile->net)->node_count;
+    DG_TRY(dg_alloc(bench->ctx, &rows, most, sizeof *rows, "the table"));
+    for (int direction = 0; direction < DG_BENCH_DIRECTIONS; direction++)
+        gather(profile, direction, rows, &count);
     qsort(rows, (size_t)count, sizeof *rows, slowest_first);
     for (int i = 0; i < count; i++) {
         /* Lane seconds: with every lane busy all the time they add up to lanes * wall. */

@@ -14,6 +14,7 @@ typedef struct dg_bench_options {
     dg_device_choice device;
     dg_precision_choice precision;
     int64_t threads; /* 0 = auto */
+    bool recompute;
     bool dp;
     bool json;
 } dg_bench_options;

@@ -159,6 +159,22 @@ done:
     return status;
 }
 
+dg_stepper_options dg_bench_stepper_options(const dg_bench *b, bool recompute) {
+    const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch, 0), pieces = (b->batch + micro - 1) / micro;
+    return (dg_stepper_options){.backend = b->backend,
+                                .precision = b->precision,
+                                .h = b->h,
+                                .w = b->w,
+                                .batch = b->batch,
+                                .micro_batch = micro,
+                                .lanes = pieces < b->lanes ? (int)pieces : b->lanes,
+                                .recompute = recompute,
+                                .pixel_bits = 8,
+                                .ema = true,
+                                .training = {.prediction = b->scheduler.prediction},
+                                .schedule = &b->schedule};
+}
+
 dg_status dg_bench_create_stepper(dg_bench *b, const dg_stepper_options *options, dg_stepper **out) {
     dg_status status = DG_OK;
     dg_stepper_state host;
@@ -173,15 +189,18 @@ done:
 }
 
 static json_t *summarise(dg_bench *b, timing *t, const dg_stepper *stepper, double waited) {
-    const dg_graph *graph = dg_net_graph(dg_stepper_net(stepper));
+    const dg_net *net = dg_stepper_net(stepper);
+    const dg_graph *graph = dg_net_graph(net);
+    const double flops = dg_bench_flops(graph, true, true) + dg_bench_again_flops(net);
     qsort(t->seconds, (size_t)t->count, sizeof *t->seconds, ascending);
     const double step = t->seconds[t->count / 2], images = (double)b->batch / step;
-    const double executed = dg_bench_flops(graph, true, true) * images / 1e9, peak = dg_bench_phase_gflops(b);
-    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "batch", (json_int_t)b->batch, "steps",
+    const double executed = flops * images / 1e9, peak = dg_bench_phase_gflops(b);
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "batch", (json_int_t)b->batch, "steps",
                      (json_int_t)t->count, "step_ms", step * 1e3, "images_per_second", images, "gflops",
                      dg_bench_flops(graph, false, true) * images / 1e9, "executed_gflops", executed, "peak_gflops",
                      peak, "peak_fraction", executed / peak, "wait_ms", waited / (double)t->count * 1e3,
-                     "planned_bytes", (json_int_t)dg_stepper_bytes(stepper));
+                     "planned_bytes", (json_int_t)dg_stepper_bytes(stepper), "activation_bytes",
+                     (json_int_t)dg_stepper_activation_bytes(stepper));
 }
 
 dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
@@ -191,20 +210,9 @@ dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
     dg_stepper *stepper = NULL;
     timing *t = NULL;
     bench_profile_run run = {0};
-    const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch, 0), pieces = (b->batch + micro - 1) / micro;
-    run.lanes = pieces < b->lanes ? (int)pieces : b->lanes;
+    const dg_stepper_options options = dg_bench_stepper_options(b, b->options->recompute);
+    run.lanes = options.lanes;
     DG_TRY(open_images(b, &dataset, &loader));
-    const dg_stepper_options options = {.backend = b->backend,
-                                        .precision = b->precision,
-                                        .h = b->h,
-                                        .w = b->w,
-                                        .batch = b->batch,
-                                        .micro_batch = micro,
-                                        .lanes = run.lanes,
-                                        .pixel_bits = 8,
-                                        .ema = true,
-                                        .training = {.prediction = b->scheduler.prediction},
-                                        .schedule = &b->schedule};
     DG_TRY(dg_bench_create_stepper(b, &options, &stepper));
     DG_TRY(dg_alloc(b->ctx, &t, 1, sizeof *t, "the timings"));
     for (int64_t i = 0; i < WARM_UP; i++)

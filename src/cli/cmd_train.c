@@ -35,15 +35,17 @@ static json_t *privacy_to_json(const dg_train_start *s) {
 
 static json_t *start_to_json(const dg_train_start *s) {
     return json_pack(
-        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:o*}",
+        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:b, s:o*}",
         "event", "start", "run_folder", dg_cli_text(s->run_folder), "preset", dg_cli_text(s->preset), "device",
         s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels", (json_int_t)s->channels,
         "classes", classes_to_json(s), "train_images", (json_int_t)s->train_images, "holdout_images",
         (json_int_t)s->holdout_images, "skipped_files", (json_int_t)s->skipped_files, "parameters",
         (json_int_t)s->parameters, "batch", (json_int_t)s->batch, "micro_batch", (json_int_t)s->micro_batch, "threads",
-        (json_int_t)s->threads, "planned_bytes", (json_int_t)s->planned_bytes, "first_step", (json_int_t)s->first_step,
-        "total_steps", (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks, "privacy", privacy_to_json(s));
+        (json_int_t)s->threads, "planned_bytes", (json_int_t)s->planned_bytes, "activation_bytes",
+        (json_int_t)s->activation_bytes, "first_step", (json_int_t)s->first_step, "total_steps",
+        (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks, "recompute", s->recompute, "privacy",
+        privacy_to_json(s));
 }
 
 /* "10 classes: Ankle boot 500, Bag 500, ... and 3 more" */
@@ -79,7 +81,7 @@ static void say_privacy(dg_cli *cli, const dg_train_start *s) {
 
 static void on_start(void *user, const dg_train_start *s) {
     printer *p = user;
-    char parameters[32], memory[32];
+    char parameters[32], memory[32], activations[32];
     dg_cli_emit(p->cli, p->cli->json ? start_to_json(s) : NULL);
     dg_cli_say(p->cli, "images      %lld to train on, %lld held out, %lld skipped; %lldx%lld, %lld channel%s",
                (long long)s->train_images, (long long)s->holdout_images, (long long)s->skipped_files,
@@ -92,7 +94,8 @@ static void on_start(void *user, const dg_train_start *s) {
     if (s->ranks > 1)
         dg_cli_say(p->cli, "ranks       %lld over %s; this is rank 0", (long long)s->ranks,
                    dg_comm_transport(p->cli->comm));
-    dg_cli_say(p->cli, "memory      %s", dg_format_bytes(memory, (double)s->planned_bytes));
+    dg_cli_say(p->cli, "memory      %s, activations %s of it%s", dg_format_bytes(memory, (double)s->planned_bytes),
+               dg_format_bytes(activations, (double)s->activation_bytes), s->recompute ? ", recomputed" : "");
     dg_cli_say(p->cli, "run folder  %s", s->run_folder);
     if (s->first_step > 0)
         dg_cli_say(p->cli, "resuming    after step %lld", (long long)s->first_step);

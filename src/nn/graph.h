@@ -29,6 +29,7 @@ typedef struct dg_value {
     int producer;      /* node, -1 for the network's inputs */
     int last_consumer; /* node, -1 if none */
     bool needs_grad;   /* some parameter lies upstream */
+    bool keep;         /* stays until the backward is through, also where others are computed again */
 } dg_value;
 
 typedef struct dg_node {

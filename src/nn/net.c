@@ -82,6 +82,7 @@ dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_
     net->options = *options;
     DG_TRY(dg_unet_build(ctx, config, options->h, options->w, &net->graph));
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
+    DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
     DG_TRY(plan_ops(net));
     dg_net_memory *memory = &net->memory;
@@ -111,7 +112,9 @@ void dg_net_free(dg_net *net) {
     free(net->lanes);
     free(net->nodes);
     free(net->slots);
+    free(net->backward);
     free(net->value_slot);
+    free(net->backward_slot);
     free(net->grad_slot);
     dg_graph_free(net->graph);
     free(net);
@@ -156,10 +159,28 @@ bool dg_net_has_own_labels(const dg_net *net, int lane) {
     return net->lanes[lane].io.labels == own_inputs(net, lane).labels;
 }
 
+/* Said beforehand, with the whole sum: where memory is promised freely, the process would be killed while it fills it.
+ */
+static dg_status check_memory(const dg_net *net) {
+    const int64_t available = net->options.backend->available_bytes();
+    const dg_net_memory *m = &net->memory;
+    char need[32], part[32], have[32];
+    if (available < 0 || m->total_bytes <= (size_t)available)
+        return DG_OK;
+    return dg_fail(net->ctx, DG_ENOMEM,
+                   "the network at %lldx%lld with %lld images at a time on %d lanes needs %s, of which activations are "
+                   "%s, and %s are free",
+                   (long long)net->options.w, (long long)net->options.h, (long long)net->options.n, net->options.lanes,
+                   dg_format_bytes(need, (double)m->total_bytes),
+                   dg_format_bytes(part, (double)net->options.lanes * (double)m->activation_bytes),
+                   dg_format_bytes(have, (double)available));
+}
+
 dg_status dg_net_allocate(dg_net *net) {
     dg_status status = DG_OK;
     const dg_backend *backend = net->options.backend;
     void *memory;
+    DG_TRY(check_memory(net));
     DG_TRY(dg_alloc(net->ctx, &net->lanes, (size_t)net->options.lanes, sizeof *net->lanes, "the network's lanes"));
     DG_TRY(backend->alloc(net->ctx, net->memory.packed_bytes, "packed weights", &memory));
     net->packed = memory;
@@ -212,4 +233,8 @@ dg_status dg_net_clock(const dg_net *net, int lane, double *seconds) {
 
 bool dg_net_is_profiled(const dg_net *net, int lane) {
     return net->lanes[lane].profile.forward_seconds || net->lanes[lane].profile.backward_seconds;
+}
+
+bool dg_net_computes_again(const dg_net *net, int node) {
+    return net->nodes[node].again_step >= 0;
 }

@@ -18,6 +18,8 @@ typedef struct dg_net_options {
     const dg_backend *backend;
     int64_t n, h, w; /* images per lane and pass, pixels */
     bool training;   /* false: only forward passes; activations share memory as soon as they can */
+    bool recompute;  /* training: keep only the values between blocks, compute the others again in the backward pass:
+                        the same bits in less memory and more time */
     int lanes;
     dg_precision precision;       /* DG_PRECISION_FP32 unless the backend has the others */
     size_t extra_workspace_bytes; /* for ops the caller runs on the lanes itself */
@@ -37,7 +39,7 @@ DG_MUST_CHECK dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config,
 void dg_net_free(dg_net *net);
 dg_net_memory dg_net_memory_plan(const dg_net *net);
 const dg_graph *dg_net_graph(const dg_net *net);
-/* One allocation each for the packed weights and for every lane. err DG_ENOMEM */
+/* One allocation each for the packed weights and for every lane. err DG_ENOMEM: the text has the numbers */
 DG_MUST_CHECK dg_status dg_net_allocate(dg_net *net);
 
 /* Number of independently packable items; pack item i of [0, count) on a lane. */
@@ -73,9 +75,12 @@ DG_MUST_CHECK dg_status dg_net_check_labels(const dg_net *net, const int32_t *la
  */
 typedef struct dg_net_profile {
     double *forward_seconds, *backward_seconds; /* [nodes of the graph] */
+    double *again_seconds;                      /* the same: of values computed again in the backward pass */
 } dg_net_profile;
 void dg_net_set_profile(dg_net *net, int lane, dg_net_profile profile);
 bool dg_net_is_profiled(const dg_net *net, int lane);
+/* Whether the backward pass computes a node's output again. */
+bool dg_net_computes_again(const dg_net *net, int node);
 
 /* Tells how far a lane's backward passes have come: fn(user, from) after the pass that makes grad[from..] final has
  * been called, with ever smaller `from`, the last time 0. The lane waits for fn. fn NULL: nobody is told. */

@@ -26,7 +26,7 @@ static dg_status conv2d_backward(const pass *p, const dg_node *node, const dg_no
     dg_net *net = p->net;
     const dg_ops *ops = net->options.backend->ops;
     dg_exec *exec = &net->lanes[p->lane].exec;
-    const dg_tensor x = dg_net_value(net, p->lane, node->x);
+    const dg_tensor x = dg_net_backward_value(net, p->lane, node->x);
     DG_TRY(ops->conv2d_bwd_params(exec, state->plan, p->mode, &x, dy, param_grad(p, node->weight),
                                   param_grad(p, node->bias)));
     if (dg_net_has_grad(net, node->x)) {
@@ -47,9 +47,9 @@ static dg_status group_norm_backward(const pass *p, const dg_node *node, const d
     const dg_ops *ops = net->options.backend->ops;
     dg_exec *exec = &net->lanes[p->lane].exec;
     const dg_group_norm_desc desc = dg_net_group_norm_desc(net, node);
-    const dg_tensor x = dg_net_value(net, p->lane, node->x), dx = dg_net_grad(net, p->lane, node->x);
+    const dg_tensor x = dg_net_backward_value(net, p->lane, node->x), dx = dg_net_grad(net, p->lane, node->x);
     const bool embedded = node->x2 >= 0;
-    const dg_tensor embed = embedded ? dg_net_value(net, p->lane, node->x2) : x;
+    const dg_tensor embed = embedded ? dg_net_backward_value(net, p->lane, node->x2) : x;
     const dg_tensor dembed = embedded ? dg_net_grad(net, p->lane, node->x2) : x;
     float *dsums = dg_net_slot(net, p->lane, state->extra[DG_EXTRA_DSUMS]);
     DG_TRY(ops->group_norm_bwd_data(exec, &desc, &x, dg_net_param(net, p->weights, node->weight),
@@ -66,8 +66,8 @@ static dg_status attention_backward(const pass *p, const dg_node *node, const dg
                                     const dg_tensor *dy) {
     dg_net *net = p->net;
     const dg_attention_desc desc = dg_net_attention_desc(net, node);
-    const dg_tensor q = dg_net_value(net, p->lane, node->x), k = dg_net_value(net, p->lane, node->x2),
-                    v = dg_net_value(net, p->lane, node->x3), o = dg_net_value(net, p->lane, node->y),
+    const dg_tensor q = dg_net_backward_value(net, p->lane, node->x), k = dg_net_backward_value(net, p->lane, node->x2),
+                    v = dg_net_backward_value(net, p->lane, node->x3), o = dg_net_backward_value(net, p->lane, node->y),
                     dq = dg_net_grad(net, p->lane, node->x), dk = dg_net_grad(net, p->lane, node->x2),
                     dv = dg_net_grad(net, p->lane, node->x3);
     return net->options.backend->ops->attention_bwd_data(&net->lanes[p->lane].exec, &desc, &q, &k, &v, &o,
@@ -100,7 +100,7 @@ static dg_status node_backward(const pass *p, int i) {
     case DG_NODE_ATTENTION:
         return attention_backward(p, node, state, &dy);
     case DG_NODE_ACT: {
-        const dg_tensor x = dg_net_value(net, p->lane, node->x);
+        const dg_tensor x = dg_net_backward_value(net, p->lane, node->x);
         return ops->act_bwd_data(exec, node->act, &x, &dy, &dx, state->accumulate[0]);
     }
     case DG_NODE_DROPOUT:
@@ -127,23 +127,37 @@ static dg_status node_backward(const pass *p, int i) {
     return DG_EINVAL;
 }
 
+/* One call, on the clock where somebody wants its time. */
+static dg_status run_call(const pass *p, const dg_net_call *call) {
+    dg_status status = DG_OK;
+    dg_net *net = p->net;
+    const dg_net_profile *profile = &net->lanes[p->lane].profile;
+    double *seconds = call->again ? profile->again_seconds : profile->backward_seconds, start = 0, end = 0;
+    if (seconds)
+        DG_TRY(dg_net_clock(net, p->lane, &start));
+    if (call->again)
+        DG_TRY(dg_net_node_forward(net, p->lane, call->node, net->backward_slot, p->weights));
+    else
+        DG_TRY(node_backward(p, call->node));
+    if (seconds) {
+        DG_TRY(dg_net_clock(net, p->lane, &end));
+        seconds[call->node] += end - start;
+    }
+done:
+    return status;
+}
+
 dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_param_grad *mode, float *grad) {
     dg_status status = DG_OK;
     const pass p = {.net = net, .lane = lane, .weights = weights, .mode = mode, .grad = grad};
     const dg_net_watch watch = net->lanes[lane].watch;
     int64_t told = net->graph->params.total;
-    double *seconds = net->lanes[lane].profile.backward_seconds;
-    for (int i = net->graph->node_count - 1; i >= 0; i--) {
-        double start = 0, end = 0;
-        if (seconds)
-            DG_TRY(dg_net_clock(net, lane, &start));
-        DG_TRY(node_backward(&p, i));
-        if (seconds) {
-            DG_TRY(dg_net_clock(net, lane, &end));
-            seconds[i] += end - start;
-        }
-        if (watch.fn && net->nodes[i].final_from < told) {
-            told = net->nodes[i].final_from;
+    for (int i = 0; i < net->backward_count; i++) {
+        const dg_net_call *call = &net->backward[i];
+        const int64_t from = net->nodes[call->node].final_from;
+        DG_TRY(run_call(&p, call));
+        if (watch.fn && !call->again && from < told) {
+            told = from;
             DG_TRY(watch.fn(watch.user, told));
         }
     }

@@ -12,14 +12,14 @@ static dg_status timestep_forward(dg_net *net, int lane, const dg_node *node, co
                                                              l->io.labels, y);
 }
 
-static dg_status node_forward(dg_net *net, int lane, int i, const float *weights) {
+dg_status dg_net_node_forward(dg_net *net, int lane, int i, const int *slots, const float *weights) {
     const dg_ops *ops = net->options.backend->ops;
     const dg_node *node = &net->graph->nodes[i];
     const dg_node_state *state = &net->nodes[i];
     dg_exec *exec = &net->lanes[lane].exec;
-    const dg_tensor y = dg_net_value(net, lane, node->y);
-    const dg_tensor x = node->x >= 0 ? dg_net_value(net, lane, node->x) : y;
-    const dg_tensor x2 = node->x2 >= 0 ? dg_net_value(net, lane, node->x2) : y;
+    const dg_tensor y = dg_net_view(net, lane, node->y, slots[node->y]);
+    const dg_tensor x = node->x >= 0 ? dg_net_view(net, lane, node->x, slots[node->x]) : y;
+    const dg_tensor x2 = node->x2 >= 0 ? dg_net_view(net, lane, node->x2, slots[node->x2]) : y;
     const dg_tensor *second = node->x2 >= 0 ? &x2 : NULL;
     const float *weight = dg_net_param(net, weights, node->weight), *bias = dg_net_param(net, weights, node->bias);
     float *stats = dg_net_slot(net, lane, state->extra[DG_EXTRA_STATS]);
@@ -32,7 +32,7 @@ static dg_status node_forward(dg_net *net, int lane, int i, const float *weights
     }
     case DG_NODE_ATTENTION: {
         const dg_attention_desc desc = dg_net_attention_desc(net, node);
-        const dg_tensor v = dg_net_value(net, lane, node->x3);
+        const dg_tensor v = dg_net_view(net, lane, node->x3, slots[node->x3]);
         return ops->attention_fwd(exec, &desc, &x, &x2, &v, &y, stats);
     }
     case DG_NODE_ACT:
@@ -80,7 +80,7 @@ dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropo
         double start = 0, end = 0;
         if (seconds)
             DG_TRY(dg_net_clock(net, lane, &start));
-        DG_TRY(node_forward(net, lane, i, weights));
+        DG_TRY(dg_net_node_forward(net, lane, i, net->value_slot, weights));
         if (seconds) {
             DG_TRY(dg_net_clock(net, lane, &end));
             seconds[i] += end - start;

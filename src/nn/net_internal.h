@@ -1,4 +1,4 @@
-/* The net's insides, shared by the files that plan it (net.c, net_schedule.c) and walk it (net_forward.c,
+/* The net's insides, shared by the files that plan it (net.c, net_order.c, net_schedule.c) and walk it (net_forward.c,
  * net_backward.c). */
 #ifndef DG_NN_NET_INTERNAL_H
 #define DG_NN_NET_INTERNAL_H
@@ -13,14 +13,21 @@ typedef enum dg_extra {
     DG_EXTRA_COUNT
 } dg_extra;
 
+/* What the backward pass is made of. */
+typedef struct dg_net_call {
+    int node;
+    bool again; /* the node's forward once more, else its backward */
+} dg_net_call;
+
 typedef struct dg_node_state {
     dg_plan *plan;             /* conv2d */
     size_t packed_offset;      /* conv2d: into net.packed */
     int extra[DG_EXTRA_COUNT]; /* slots, -1 = none */
     /* Whether the gradient of x, x2, x3 already holds other consumers' contributions when this node's backward runs. */
     bool accumulate[3];
-    bool residual_aliased; /* the gradient of x2 lives in the gradient of y: nothing to add */
-    int64_t final_from;    /* parameters from here on have their gradient once this node's backward is through */
+    bool residual_aliased;         /* the gradient of x2 lives in the gradient of y: nothing to add */
+    int again_step, backward_step; /* of the schedule; -1 = never */
+    int64_t final_from; /* parameters from here on have their gradient once this node's backward is through */
 } dg_node_state;
 
 typedef struct dg_lane {
@@ -41,15 +48,26 @@ struct dg_net {
     dg_node_state *nodes;
     dg_slot *slots;
     int slot_count;
-    int *value_slot; /* [values] */
-    int *grad_slot;  /* [values], -1 = no gradient */
+    dg_net_call *backward; /* training only */
+    int backward_count;
+    int *value_slot;    /* [values] */
+    int *backward_slot; /* [values]: where the backward finds them; the same but for those computed again */
+    int *grad_slot;     /* [values], -1 = no gradient */
     dg_net_memory memory;
     char *packed;
     dg_lane *lanes;
 };
 
+/* Which inputs the backward of a node reads again, and whether it reads its output. */
+bool dg_net_backward_reads(const dg_node *node, int which);
+bool dg_net_backward_reads_output(const dg_node *node);
+/* Lays down what the backward pass calls, and the steps of the schedule at which it does. err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_net_order(dg_net *net);
 /* Decides which buffers exist and when each is alive; fills slots, *_slot, node extras and flags. */
 DG_MUST_CHECK dg_status dg_net_schedule(dg_net *net);
+
+/* A node's forward on the values in `slots` [values]: value_slot, or backward_slot to compute it again. */
+DG_MUST_CHECK dg_status dg_net_node_forward(dg_net *net, int lane, int node, const int *slots, const float *weights);
 
 dg_group_norm_desc dg_net_group_norm_desc(const dg_net *net, const dg_node *node);
 dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node);
@@ -67,13 +85,16 @@ static inline dg_dtype dg_net_dtype(const dg_net *net) {
     return net->options.precision == DG_PRECISION_BF16 ? DG_BF16 : DG_F32;
 }
 
-/* Views of a value and of its gradient on a lane. */
+/* Views of a value, of the same as the backward finds it, and of its gradient on a lane. */
 static inline dg_tensor dg_net_view(const dg_net *net, int lane, int value, int slot) {
     const dg_value *v = &net->graph->values[value];
     return (dg_tensor){dg_net_slot(net, lane, slot), dg_net_dtype(net), {net->options.n, v->h, v->w, v->c}};
 }
 static inline dg_tensor dg_net_value(const dg_net *net, int lane, int value) {
     return dg_net_view(net, lane, value, net->value_slot[value]);
+}
+static inline dg_tensor dg_net_backward_value(const dg_net *net, int lane, int value) {
+    return dg_net_view(net, lane, value, net->backward_slot[value]);
 }
 static inline dg_tensor dg_net_grad(const dg_net *net, int lane, int value) {
     return dg_net_view(net, lane, value, net->grad_slot[value]);

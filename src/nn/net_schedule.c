@@ -1,8 +1,9 @@
 /* When each buffer of a lane is alive.
  *
- * Steps: node i runs forward at step i; the caller fills the output's gradient at step K (the node count); node i runs
- * backward at step 2K - i. A value lives from its producer to its last reader, which in training is often a backward
- * step; a gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
+ * Steps: node i runs forward at step i; the caller fills the output's gradient at step K (the node count); call k of
+ * the backward pass (net_order.c) follows at step K + 1 + k. A value lives from its producer to its last reader, which
+ * in training is often a backward step; one that the backward computes again lives twice, in a buffer each time. A
+ * gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
  * The gradient of a fused residual equals the gradient of the sum: where nothing has been added to it yet, it is the
  * same buffer, whose life is prolonged instead of copying it. */
 #include "nn/net_internal.h"
@@ -12,10 +13,6 @@
 
 static int forward_step(int node) {
     return node < 0 ? 0 : node;
-}
-
-static int backward_step(const dg_net *net, int node) {
-    return 2 * net->graph->node_count - (node < 0 ? 0 : node);
 }
 
 static int add_slot(dg_net *net, size_t bytes, int first, int last) {
@@ -33,41 +30,39 @@ static void keep_until(dg_net *net, int slot, int step) {
         net->slots[slot].last = step;
 }
 
-/* Which inputs the backward of a node reads again. */
-static bool backward_reads_input(const dg_node *node, int which) {
-    switch (node->kind) {
-    case DG_NODE_CONV2D:
-        return which == 0;
-    case DG_NODE_GROUP_NORM:
-    case DG_NODE_ATTENTION:
-        return true;
-    case DG_NODE_ACT:
-        return which == 0;
-    default:
-        return false;
+static void add_values(dg_net *net) {
+    const dg_graph *graph = net->graph;
+    for (int v = 0; v < graph->value_count; v++) {
+        const int producer = graph->values[v].producer, first = forward_step(producer);
+        const int again = producer < 0 ? -1 : net->nodes[producer].again_step;
+        net->value_slot[v] = add_slot(net, value_bytes(net, v), first, first);
+        net->backward_slot[v] = again < 0 ? net->value_slot[v] : add_slot(net, value_bytes(net, v), again, again);
     }
+}
+
+static void keep_for_readers(dg_net *net, int i) {
+    const dg_node *node = &net->graph->nodes[i];
+    const dg_node_state *state = &net->nodes[i];
+    const int inputs[3] = {node->x, node->x2, node->x3};
+    for (int k = 0; k < 3; k++) {
+        if (inputs[k] < 0)
+            continue;
+        keep_until(net, net->value_slot[inputs[k]], i);
+        keep_until(net, net->backward_slot[inputs[k]], state->again_step);
+        if (dg_net_backward_reads(node, k))
+            keep_until(net, net->backward_slot[inputs[k]], state->backward_step);
+    }
+    if (dg_net_backward_reads_output(node))
+        keep_until(net, net->backward_slot[node->y], state->backward_step);
 }
 
 static void schedule_values(dg_net *net) {
     const dg_graph *graph = net->graph;
-    const bool training = net->options.training;
-    for (int v = 0; v < graph->value_count; v++) {
-        const int first = forward_step(graph->values[v].producer);
-        net->value_slot[v] = add_slot(net, value_bytes(net, v), first, first);
-    }
-    for (int i = 0; i < graph->node_count; i++) {
-        const dg_node *node = &graph->nodes[i];
-        const int inputs[3] = {node->x, node->x2, node->x3};
-        for (int k = 0; k < 3; k++)
-            if (inputs[k] >= 0) {
-                const bool again = training && backward_reads_input(node, k);
-                keep_until(net, net->value_slot[inputs[k]], again ? backward_step(net, i) : i);
-            }
-        if (training && node->kind == DG_NODE_ATTENTION)
-            keep_until(net, net->value_slot[node->y], backward_step(net, i));
-    }
+    add_values(net);
+    for (int i = 0; i < graph->node_count; i++)
+        keep_for_readers(net, i);
     /* The caller reads the output after the last node, and may reuse the input for a second pass. */
-    const int end = training ? backward_step(net, 0) : graph->node_count;
+    const int end = graph->node_count + net->backward_count;
     keep_until(net, net->value_slot[graph->output], graph->node_count);
     keep_until(net, net->value_slot[graph->input], end);
     if (graph->identity_input >= 0)
@@ -81,7 +76,7 @@ static void schedule_extras(dg_net *net) {
         const dg_node *node = &graph->nodes[i];
         const dg_value *y = &graph->values[node->y];
         dg_node_state *state = &net->nodes[i];
-        const int last = net->options.training ? backward_step(net, i) : i;
+        const int last = net->options.training ? state->backward_step : i;
         state->extra[DG_EXTRA_STATS] = state->extra[DG_EXTRA_DSUMS] = -1;
         if (node->kind == DG_NODE_GROUP_NORM) {
             state->extra[DG_EXTRA_STATS] = add_slot(net, (size_t)(n * node->groups * 2) * sizeof(float), i, last);
@@ -106,7 +101,7 @@ static void schedule_gradients(dg_net *net) {
     for (int i = graph->node_count - 1; i >= 0; i--) {
         const dg_node *node = &graph->nodes[i];
         dg_node_state *state = &net->nodes[i];
-        const int dy = net->grad_slot[node->y], step = backward_step(net, i);
+        const int dy = net->grad_slot[node->y], step = state->backward_step;
         if (dy < 0)
             continue;
         keep_until(net, dy, step);
@@ -149,8 +144,9 @@ dg_status dg_net_schedule(dg_net *net) {
     const dg_graph *graph = net->graph;
     const size_t values = (size_t)graph->value_count, nodes = (size_t)graph->node_count;
     DG_TRY(dg_alloc(net->ctx, &net->value_slot, values, sizeof *net->value_slot, "the memory plan"));
+    DG_TRY(dg_alloc(net->ctx, &net->backward_slot, values, sizeof *net->backward_slot, "the memory plan"));
     DG_TRY(dg_alloc(net->ctx, &net->grad_slot, values, sizeof *net->grad_slot, "the memory plan"));
-    DG_TRY(dg_alloc(net->ctx, &net->slots, 2 * values + DG_EXTRA_COUNT * nodes + 1, sizeof *net->slots,
+    DG_TRY(dg_alloc(net->ctx, &net->slots, 3 * values + DG_EXTRA_COUNT * nodes + 1, sizeof *net->slots,
                     "the memory plan"));
     memset(net->grad_slot, -1, values * sizeof *net->grad_slot);
     schedule_values(net);

@@ -16,6 +16,7 @@ typedef struct builder {
     int embedding;    /* act(time + class embedding): what every resnet projects */
     int skips[MAX_SKIPS];
     int skip_count;
+    int last_block; /* first value of the last block so far */
 } builder;
 
 /* Makes room for one more element of an array; false and b->status set if there is no memory. */
@@ -154,6 +155,20 @@ static int concat(builder *b, int x, int x2) {
     return add_node(b, plain_node(DG_NODE_CONCAT, x, x2), a.h, a.w, a.c + c.c);
 }
 
+/* Marks a value that the backward pass is to find as the forward left it: those between blocks, from which the others
+ * can be computed again, and those that are dear to compute for their size. */
+static int keep(builder *b, int id) {
+    if (b->status == DG_OK && id >= 0)
+        b->graph->values[id].keep = true;
+    return id;
+}
+
+/* The same for all values from `first` on. */
+static void keep_from(builder *b, int first) {
+    for (int i = first; i < b->graph->value_count; i++)
+        keep(b, i);
+}
+
 typedef enum resnet_kind { RESNET_SAME, RESNET_DOWN, RESNET_UP } resnet_kind;
 
 /* ResnetBlock2D. The sum with the shortcut is fused into conv2, the embedding and the activation into the norms. */
@@ -173,7 +188,7 @@ static int resnet(builder *b, const char *prefix, int x, int64_t out_c, resnet_k
     snprintf(name, sizeof name, "%s.conv1", prefix);
     h = conv(b, name, h, out_c, kind == RESNET_UP ? conv3x3_upsample : conv3x3, DG_NO_VALUE);
     snprintf(name, sizeof name, "%s.time_emb_proj", prefix);
-    const int e = conv(b, name, b->embedding, scale_shift ? 2 * out_c : out_c, linear_shape, DG_NO_VALUE);
+    const int e = keep(b, conv(b, name, b->embedding, scale_shift ? 2 * out_c : out_c, linear_shape, DG_NO_VALUE));
     snprintf(name, sizeof name, "%s.norm2", prefix);
     h = group_norm(b, name, h, config->norm_num_groups, config->act,
                    scale_shift ? DG_EMBED_SCALE_SHIFT : DG_EMBED_SHIFT, e);
@@ -189,7 +204,7 @@ static int resnet(builder *b, const char *prefix, int x, int64_t out_c, resnet_k
     }
     snprintf(name, sizeof name, "%s.conv2", prefix);
     h = conv(b, name, h, out_c, conv3x3, shortcut);
-    return scale_factor == 1 ? h : affine(b, h, 1 / scale_factor, 0);
+    return keep(b, scale_factor == 1 ? h : affine(b, h, 1 / scale_factor, 0));
 }
 
 /* Self-attention over the pixels; groups 0 = no norm in front. */
@@ -210,10 +225,10 @@ static int attention(builder *b, const char *prefix, int x, int64_t groups, doub
     }
     dg_node node = plain_node(DG_NODE_ATTENTION, qkv[0], qkv[1]);
     node.x3 = qkv[2], node.heads = heads, node.head_dim = head_dim;
-    const int o = add_node(b, node, in.h, in.w, heads * head_dim);
+    const int o = keep(b, add_node(b, node, in.h, in.w, heads * head_dim));
     snprintf(name, sizeof name, "%s.to_out.0", prefix);
     const int y = conv(b, name, o, in.c, linear_shape, x);
-    return scale_factor == 1 ? y : affine(b, y, 1 / scale_factor, 0);
+    return keep(b, scale_factor == 1 ? y : affine(b, y, 1 / scale_factor, 0));
 }
 
 /* Sinusoids of the timestep (or of the label) through Linear, SiLU, Linear. */
@@ -250,6 +265,7 @@ static void embeddings(builder *b) {
     if (class_value != DG_NO_VALUE)
         e = add_node(b, plain_node(DG_NODE_ADD, e, class_value), 1, 1, dims[1]);
     b->embedding = activation(b, e, b->config->act);
+    keep_from(b, 0);
 }
 
 static int down_block(builder *b, int k, int h) {
@@ -274,7 +290,7 @@ static int down_block(builder *b, int k, int h) {
     } else {
         const conv_shape shape = {.kernel = 3, .stride = 2, .pad_begin = config->downsample_padding, .pad_end = 1};
         snprintf(name, sizeof name, "down_blocks.%d.downsamplers.0.conv", k);
-        h = conv(b, name, h, config->channels[k], shape, DG_NO_VALUE);
+        h = keep(b, conv(b, name, h, config->channels[k], shape, DG_NO_VALUE));
     }
     b->skips[b->skip_count++] = h;
     return h;
@@ -298,6 +314,7 @@ static int up_block(builder *b, int i, int h) {
     const int64_t c = config->channels[config->levels - 1 - i];
     char name[96];
     for (int j = 0; j <= config->layers_per_block; j++) {
+        b->last_block = b->graph->value_count;
         h = concat(b, h, b->skips[--b->skip_count]);
         snprintf(name, sizeof name, "up_blocks.%d.resnets.%d", i, j);
         h = resnet(b, name, h, c, RESNET_SAME, 1);
@@ -313,7 +330,7 @@ static int up_block(builder *b, int i, int h) {
         return resnet(b, name, h, c, RESNET_UP, 1);
     }
     snprintf(name, sizeof name, "up_blocks.%d.upsamplers.0.conv", i);
-    return conv(b, name, h, c, conv3x3_upsample, DG_NO_VALUE);
+    return keep(b, conv(b, name, h, c, conv3x3_upsample, DG_NO_VALUE));
 }
 
 static void unet(builder *b, int64_t h, int64_t w) {
@@ -323,7 +340,7 @@ static void unet(builder *b, int64_t h, int64_t w) {
     int x = b->graph->input;
     if (config->center_input_sample)
         x = affine(b, x, 2, -1);
-    x = conv(b, "conv_in", x, config->channels[0], conv3x3, DG_NO_VALUE);
+    x = keep(b, conv(b, "conv_in", x, config->channels[0], conv3x3, DG_NO_VALUE));
     b->skips[b->skip_count++] = x;
     for (int k = 0; k < config->levels; k++)
         x = down_block(b, k, x);
@@ -333,6 +350,7 @@ static void unet(builder *b, int64_t h, int64_t w) {
         x = up_block(b, i, x);
     x = group_norm(b, "conv_norm_out", x, config->norm_num_groups, DG_ACT_SILU, DG_EMBED_NONE, DG_NO_VALUE);
     b->graph->output = conv(b, "conv_out", x, config->out_channels, conv3x3, DG_NO_VALUE);
+    keep_from(b, b->last_block);
 }
 
 dg_status dg_unet_build(dg_ctx *ctx, const dg_unet_config *config, int64_t h, int64_t w, dg_graph **out) {

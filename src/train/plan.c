@@ -190,6 +190,7 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
         .batch = o->dp ? private->capacity : plan->batch,
         .micro_batch = micro_batch,
         .lanes = plan->lanes,
+        .recompute = o->recompute,
         .threads = plan->compute.threads,
         .pixel_bits = dg_dataset_bits(plan->dataset),
         .ema = plan->preset.ema > 0,
@@ -226,54 +227,113 @@ static int64_t available_bytes(const dg_train_plan *plan) {
     return bytes < 0 || !plan->compute.backend->host_memory ? bytes : bytes / dg_comm_local_size(plan->comm);
 }
 
-static dg_status does_not_fit(dg_ctx *ctx, const dg_train_plan *plan, size_t bytes, int64_t available) {
-    char need[32], have[32];
-    return dg_fail(ctx, DG_ENOMEM,
-                   "training %s at %lldx%lld with %lld images at a time on %d threads needs %s, and %s are free; "
-                   "lower --micro-batch, --threads or --resolution, or take a smaller --preset",
-                   plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)plan->micro_batch,
-                   plan->lanes, dg_format_bytes(need, (double)bytes), dg_format_bytes(have, (double)available));
+/* The step, and the generator of grids beside it, which rank 0 alone has. */
+typedef struct planned {
+    dg_stepper *stepper;
+    dg_generator *generator;
+} planned;
+
+static size_t planned_bytes(const planned *p) {
+    return dg_stepper_bytes(p->stepper) + (p->generator ? dg_generator_bytes(p->generator) : 0);
 }
 
-/* Whether it fits on every rank. */
-static dg_status try_micro_batch(dg_ctx *ctx, dg_train_plan *plan, int64_t micro, int64_t available, dg_stepper **out,
-                                 bool *fits, bool *all_fit) {
-    dg_status status = create_stepper(ctx, plan, micro, out);
+static void free_planned(planned *p) {
+    dg_generator_free(p->generator);
+    dg_stepper_free(p->stepper);
+    *p = (planned){0};
+}
+
+static dg_status create_planned(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_batch, planned *out) {
+    dg_status status = DG_OK;
+    DG_TRY(create_stepper(ctx, plan, micro_batch, &out->stepper));
+    const dg_generator_options options = {.backend = plan->compute.backend,
+                                          .h = plan->size,
+                                          .w = plan->size,
+                                          .lanes = plan->lanes,
+                                          .threads = plan->compute.threads,
+                                          .precision = plan->compute.precision};
+    if (dg_comm_leads(plan->comm))
+        DG_TRY(dg_generator_create(ctx, &plan->preset.unet, &options, &out->generator));
+done:
+    return status;
+}
+
+static dg_status does_not_fit(dg_ctx *ctx, const dg_train_plan *plan, const planned *p, int64_t available) {
+    char need[32], part[32], have[32];
+    return dg_fail(
+        ctx, DG_ENOMEM,
+        "training %s at %lldx%lld with %lld images at a time on %d lanes needs %s, of which activations are %s, and %s "
+        "are free; lower %s%s--resolution, %sor take a smaller --preset",
+        plan->preset.name, (long long)plan->size, (long long)plan->size, (long long)plan->micro_batch, plan->lanes,
+        dg_format_bytes(need, (double)planned_bytes(p)),
+        dg_format_bytes(part, (double)dg_stepper_activation_bytes(p->stepper)),
+        dg_format_bytes(have, (double)available), plan->micro_batch > 1 ? "--micro-batch, " : "",
+        plan->lanes > 1 ? "--threads, " : "", plan->options->recompute ? "" : "add --recompute, ");
+}
+
+/* Whether it fits on every rank; if so it is in *out. last: it is the last try, so what does not fit is an error. */
+static dg_status try_micro_batch(dg_ctx *ctx, dg_train_plan *plan, int64_t micro, int64_t available, bool last,
+                                 planned *out, bool *all_fit) {
+    dg_status status = create_planned(ctx, plan, micro, out);
     const int size = dg_comm_size(plan->comm);
     char *all = NULL;
-    *fits = *all_fit = status == DG_OK && (available < 0 || dg_stepper_bytes(*out) <= (size_t)available);
+    const char fits = status == DG_OK && (available < 0 || planned_bytes(out) <= (size_t)available);
+    *all_fit = true;
     if (status == DG_OK)
         status = dg_alloc(ctx, &all, (size_t)size, 1, "the plan");
-    const char mine = *fits;
-    DG_TRY(dg_comm_agree_with(plan->comm, status, &mine, 1, all));
+    DG_TRY(dg_comm_agree_with(plan->comm, status, &fits, 1, all));
     for (int i = 0; i < size; i++)
         *all_fit &= all[i] != 0;
+    if (!*all_fit && last)
+        DG_TRY(dg_comm_agree(plan->comm, fits ? DG_OK : does_not_fit(ctx, plan, out, available)));
 done:
+    if (status != DG_OK || !*all_fit)
+        free_planned(out);
     free(all);
     return status;
 }
 
-dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **out) {
+/* What --micro-batch auto may choose from: as much as it would like, cut into so many pieces. */
+static int64_t piece_of(const dg_train_plan *plan, int64_t most, int64_t pieces) {
+    const int64_t piece = (most + pieces - 1) / pieces;
+    return plan->options->dp ? piece : dg_train_share_micro_batch(plan->batch, piece, dg_comm_size(plan->comm));
+}
+
+/* The fewest pieces that fit: doubled until they do, then bisected. */
+static dg_status find_micro_batch(dg_ctx *ctx, dg_train_plan *plan, int64_t most, int64_t available, planned *out) {
     dg_status status = DG_OK;
+    int64_t too_few = 0, enough = 0;
+    for (int64_t pieces = 1; enough - too_few != 1; pieces = enough              ? (too_few + enough) / 2
+                                                             : 2 * pieces < most ? 2 * pieces
+                                                                                 : most) {
+        bool all_fit;
+        free_planned(out);
+        DG_TRY(try_micro_batch(ctx, plan, piece_of(plan, most, pieces), available, pieces == most, out, &all_fit));
+        *(all_fit ? &enough : &too_few) = pieces;
+    }
+    if (!out->stepper)
+        DG_TRY(dg_comm_agree(plan->comm, create_planned(ctx, plan, piece_of(plan, most, enough), out)));
+done:
+    return status;
+}
+
+dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch, dg_stepper **stepper,
+                                dg_generator **generator) {
+    dg_status status = DG_OK;
+    planned found = {0};
     const int64_t asked = plan->options->micro_batch ? plan->options->micro_batch : recorded_micro_batch;
     const int64_t copies = plan->options->dp ? plan->private.copies : 0, images = plan->batch * (copies ? copies : 1);
-    int64_t micro = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch, copies);
-    const int64_t available = available_bytes(plan);
-    if (micro > images)
-        micro = images;
-    if (!asked && !copies)
-        micro = dg_train_share_micro_batch(plan->batch, micro, dg_comm_size(plan->comm));
-    for (;; micro /= 2) {
-        bool fits, all_fit;
-        DG_TRY(try_micro_batch(ctx, plan, micro, available, out, &fits, &all_fit));
-        if (all_fit)
-            return DG_OK;
-        const size_t bytes = dg_stepper_bytes(*out);
-        dg_stepper_free(*out);
-        *out = NULL;
-        if (asked || micro == 1)
-            return dg_comm_agree(plan->comm, fits ? DG_OK : does_not_fit(ctx, plan, bytes, available));
-    }
+    const int64_t liked = asked ? asked : dg_train_auto_micro_batch(plan->compute.backend, plan->batch, copies);
+    const int64_t most = liked < images ? liked : images, available = available_bytes(plan);
+    bool all_fit;
+    if (asked)
+        DG_TRY(try_micro_batch(ctx, plan, most, available, true, &found, &all_fit));
+    else
+        DG_TRY(find_micro_batch(ctx, plan, most, available, &found));
+    *stepper = found.stepper;
+    *generator = found.generator;
+    found = (planned){0};
 done:
+    free_planned(&found);
     return status;
 }

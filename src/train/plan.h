@@ -3,6 +3,7 @@
 #define DG_TRAIN_PLAN_H
 
 #include "data/dataset.h"
+#include "diffusion/generate.h"
 #include "privacy/poisson.h"
 #include "train/preset.h"
 #include "train/step.h"
@@ -56,11 +57,12 @@ void dg_train_plan_free(dg_train_plan *plan);
  * private step, whose gradients of single examples take memory as well; 0: an ordinary one. */
 int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies);
 
-/* Plans the training step; a collective. recorded_micro_batch: what an interrupted run used, 0 = none. With
- * --micro-batch auto the largest that fits in every rank's memory according to the plan is taken, nothing is tried out;
- * with several ranks one that gives all of them as equal a part as can be. err   DG_ENOMEM not even one image fits: the
- * text has the numbers */
+/* Plans the training step, and on rank 0 the generator of grids beside it; a collective. recorded_micro_batch: what an
+ * interrupted run used, 0 = none. With --micro-batch auto the fewest passes whose plan fits in every rank's memory are
+ * taken, nothing is tried out; with several ranks a micro-batch that gives all of them as equal a part as can be.
+ * out   *stepper, *generator (NULL on other ranks)
+ * err   DG_ENOMEM the micro-batch asked for, or a single image, does not fit: the text has the numbers */
 DG_MUST_CHECK dg_status dg_train_plan_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t recorded_micro_batch,
-                                              dg_stepper **out);
+                                              dg_stepper **stepper, dg_generator **generator);
 
 #endif

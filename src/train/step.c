@@ -26,6 +26,7 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
                                 .h = options->h,
                                 .w = options->w,
                                 .training = true,
+                                .recompute = options->recompute,
                                 .precision = options->precision,
                                 .lanes = options->lanes};
     DG_TRY(dg_net_create(ctx, config, &net, &stepper->net));
@@ -118,6 +119,10 @@ static size_t state_bytes(const dg_stepper *s) {
 size_t dg_stepper_bytes(const dg_stepper *s) {
     return dg_net_memory_plan(s->net).total_bytes + state_bytes(s) + dg_grad_sum_bytes(s->grad) +
            (size_t)s->options.lanes * (lane_bytes(s) + dg_stepper_private_bytes(s)) + dg_stepper_grid_bytes(s);
+}
+
+size_t dg_stepper_activation_bytes(const dg_stepper *s) {
+    return (size_t)s->options.lanes * dg_net_memory_plan(s->net).activation_bytes;
 }
 
 /* Inputs, then losses, in memory that the host sees. */

@@ -38,7 +38,8 @@ typedef struct dg_stepper_options {
     int64_t micro_batch; /* images per lane and pass; need not divide batch. Of a private step, whose images count
                           * `copies` times, rounded down to whole examples or to a divisor of the copies */
     int lanes;
-    int threads; /* of the host, for the noise of private steps; 0: lanes */
+    bool recompute; /* as in dg_net_options: the same bits */
+    int threads;    /* of the host, for the noise of private steps; 0: lanes */
     dg_precision precision;
     int pixel_bits; /* 8 or 16 */
     bool ema;
@@ -71,7 +72,8 @@ typedef struct dg_stepper_state {
 DG_MUST_CHECK dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_stepper_options *options,
                                           dg_stepper **out);
 void dg_stepper_free(dg_stepper *stepper);
-size_t dg_stepper_bytes(const dg_stepper *stepper); /* what dg_stepper_allocate will take */
+size_t dg_stepper_bytes(const dg_stepper *stepper);            /* what dg_stepper_allocate will take */
+size_t dg_stepper_activation_bytes(const dg_stepper *stepper); /* of them, on all lanes */
 DG_MUST_CHECK dg_status dg_stepper_allocate(dg_stepper *stepper);
 /* The arrays as they are, in the backend's memory. */
 dg_stepper_state dg_stepper_get_state(const dg_stepper *stepper);

@@ -238,6 +238,8 @@ static void announce(const dg_trainer *t) {
                                   .micro_batch = plan->micro_batch,
                                   .threads = plan->lanes,
                                   .planned_bytes = t->planned_bytes,
+                                  .activation_bytes = (int64_t)dg_stepper_activation_bytes(t->stepper),
+                                  .recompute = t->options->recompute,
                                   .first_step = t->step,
                                   .total_steps = plan->total_steps,
                                   .ranks = dg_comm_size(t->comm),
@@ -315,7 +317,7 @@ static dg_status plan_grids(dg_trainer *t) {
     dg_status status = DG_OK;
     if (!dg_comm_leads(t->comm))
         return DG_OK;
-    DG_TRY(dg_trainer_create_generator(t));
+    DG_TRY(dg_trainer_plan_grids(t));
     t->planned_bytes = dg_system_resident_bytes() + (int64_t)dg_stepper_bytes(t->stepper) +
                        (int64_t)dg_generator_bytes(t->generator) +
                        2 * dg_stepper_share(t->stepper).images * (int64_t)dg_dataset_image_bytes(t->plan.dataset);
@@ -358,7 +360,7 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     t->plan.private.add_noise = dg_trainer_private_noise;
     t->plan.private.add_integer_noise = dg_trainer_private_integer_noise;
     t->plan.private.user = &t->private;
-    DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper));
+    DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper, &t->generator));
     DG_TRY(dg_comm_agree(t->comm, plan_grids(t)));
     if (t->options->dry_run || (t->step > 0 && is_finished(t) && done))
         goto done;

@@ -104,6 +104,7 @@ struct dg_train_options {
     dg_device_choice device;
     dg_precision_choice precision;
     int64_t threads; /* 0 = auto */
+    bool recompute;
     /* this call */
     bool dry_run;
     bool json;

@@ -101,7 +101,7 @@ DG_MUST_CHECK dg_status dg_trainer_private_integer_noise(void *user, int64_t ste
 
 /* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. */
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);
-DG_MUST_CHECK dg_status dg_trainer_create_generator(dg_trainer *trainer);
+DG_MUST_CHECK dg_status dg_trainer_plan_grids(dg_trainer *trainer);
 
 /* Lines of log.txt: one of any text; what the run is, and which images were left out; how this call ended. err DG_EIO
  */

@@ -12,21 +12,10 @@ enum { GRID_STEPS = 20, GRID_CLASSES = 16, GRID_IMAGES = 64, VALIDATION_IMAGES =
 
 /* ---- sample grid ---- */
 
-dg_status dg_trainer_create_generator(dg_trainer *t) {
-    dg_status status = DG_OK;
-    const dg_train_plan *plan = &t->plan;
-    const int64_t steps = plan->schedule.count < GRID_STEPS ? plan->schedule.count : GRID_STEPS;
-    DG_TRY(dg_sampler_create(t->ctx, DG_SAMPLER_DDIM, &plan->preset.scheduler, &plan->schedule, steps, 0,
-                             &t->grid_sampler));
-    const dg_generator_options options = {.backend = plan->compute.backend,
-                                          .h = plan->size,
-                                          .w = plan->size,
-                                          .lanes = plan->lanes,
-                                          .threads = plan->compute.threads,
-                                          .precision = plan->compute.precision};
-    DG_TRY(dg_generator_create(t->ctx, &plan->preset.unet, &options, &t->generator));
-done:
-    return status;
+dg_status dg_trainer_plan_grids(dg_trainer *t) {
+    const int64_t steps = t->plan.schedule.count < GRID_STEPS ? t->plan.schedule.count : GRID_STEPS;
+    return dg_sampler_create(t->ctx, DG_SAMPLER_DDIM, &t->plan.preset.scheduler, &t->plan.schedule, steps, 0,
+                             &t->grid_sampler);
 }
 
 typedef struct sheet {

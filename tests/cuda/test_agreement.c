@@ -1,5 +1,6 @@
 /* Whole networks on the CUDA backend against the CPU backend: training steps, per-example gradients, sampling; and
- * against itself: the same bits again, whether steps are waited for or not. A small U-Net with all that a large one
+ * against itself: the same bits again, whether steps are waited for or not and whether the backward pass finds its
+ * values or computes them again. A small U-Net with all that a large one
  * has: skips, attention, a class table, dropout, a short last micro-batch. */
 #include "support/test_main.h"
 
@@ -32,6 +33,7 @@ typedef struct fixture {
     int32_t labels[BATCH];
     uint8_t flip[BATCH];
     int64_t copies; /* of private steps; 0: ordinary ones */
+    bool recompute;
 } fixture;
 
 static void open_fixture(fixture *f) {
@@ -111,6 +113,7 @@ static dg_stepper *make_stepper(fixture *f, const dg_backend *backend, dg_precis
         .batch = BATCH,
         .micro_batch = MICRO_BATCH,
         .lanes = 1,
+        .recompute = f->recompute,
         .precision = precision,
         .pixel_bits = 8,
         .ema = true,
@@ -182,6 +185,12 @@ static outcome train(fixture *f, const dg_backend *backend, dg_precision precisi
     return o;
 }
 
+static void expect_same(const outcome *got, const outcome *want) {
+    ck_assert_mem_eq(got->weights, want->weights, (size_t)want->total * sizeof(float));
+    ck_assert_mem_eq(got->loss, want->loss, sizeof want->loss);
+    ck_assert_mem_eq(got->norm, want->norm, sizeof want->norm);
+}
+
 START_TEST(test_training) {
     fixture f;
     open_fixture(&f);
@@ -197,10 +206,11 @@ START_TEST(test_training) {
     expect_near(name, "the averaged weights", got.ema, want.ema, want.total, tolerance);
 
     outcome again = train(&f, f.cuda, variants[_i].precision, 1);
-    ck_assert_mem_eq(got.weights, again.weights, (size_t)want.total * sizeof(float));
-    ck_assert_mem_eq(got.loss, again.loss, sizeof got.loss);
-    ck_assert_mem_eq(got.norm, again.norm, sizeof got.norm);
-    free_outcome(&want), free_outcome(&got), free_outcome(&again);
+    expect_same(&again, &got);
+    f.recompute = true;
+    outcome recomputed = train(&f, f.cuda, variants[_i].precision, 1);
+    expect_same(&recomputed, &got);
+    free_outcome(&want), free_outcome(&got), free_outcome(&again), free_outcome(&recomputed);
     close_fixture(&f);
 }
 END_TEST
@@ -238,6 +248,7 @@ static examples per_example(fixture *f, const dg_backend *backend, dg_precision 
                                     .h = SIZE,
                                     .w = SIZE,
                                     .training = true,
+                                    .recompute = f->recompute,
                                     .lanes = 1,
                                     .precision = precision};
     dg_net *net = NULL;
@@ -301,7 +312,11 @@ START_TEST(test_per_example) {
                       variants[_i].tolerance);
     expect_near(variants[_i].name, "the weighted gradient", got.weighted, want.weighted, want.total,
                 variants[_i].tolerance);
-    free(want.weighted), free(got.weighted);
+    f.recompute = true;
+    examples again = per_example(&f, f.cuda, variants[_i].precision);
+    ck_assert_mem_eq(again.norms, got.norms, sizeof got.norms);
+    ck_assert_mem_eq(again.weighted, got.weighted, (size_t)want.total * sizeof(float));
+    free(want.weighted), free(got.weighted), free(again.weighted);
     close_fixture(&f);
 }
 END_TEST

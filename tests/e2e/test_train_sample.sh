@@ -61,6 +61,15 @@ for event in start status checkpoint result; do says out "\"event\":\"$event\"";
 says out '"exit_code":0'
 same run/model one/model
 
+# Values computed again give the same bytes; a run may go on with them, or without.
+expect 0 "${train[@]}" --out again --recompute
+says err "recomputed"
+same run/model again/model
+rm -r again/model again/DONE again/checkpoints/*6
+expect 0 "${train[@]}" --out again
+says err "resuming    after step 3"
+same run/model again/model
+
 # The memory that was announced is the memory that it took, within 10 %.
 expect 0 train --images "$source/samples/fashion" --preset tiny --batch 64 --steps 4 --grid-every never --out memory --json
 planned=$(sed -n 's/.*"event":"result".*"planned_bytes":\([0-9]*\).*/\1/p' out)

@@ -58,8 +58,8 @@ START_TEST(the_result_is_complete) {
     static const char *const model_keys[] = {"height",     "width",           "channels", "num_classes",
                                              "parameters", "flops_per_image", NULL};
     static const char *const train_keys[] = {
-        "batch",           "steps",       "step_ms",       "images_per_second", "gflops",
-        "executed_gflops", "peak_gflops", "peak_fraction", "planned_bytes",     NULL};
+        "batch",       "steps",         "step_ms",       "images_per_second", "gflops", "executed_gflops",
+        "peak_gflops", "peak_fraction", "planned_bytes", "activation_bytes",  NULL};
     static const char *const sample_keys[] = {"batch",  "steps",           "forward_ms",  "images_per_second",
                                               "gflops", "executed_gflops", "peak_gflops", "peak_fraction",
                                               NULL};
@@ -80,6 +80,33 @@ START_TEST(the_result_is_complete) {
     const double in_train = ops_share(ops, "train"), in_sample = ops_share(ops, "sample");
     ck_assert_msg(in_train > 0.1 && in_train <= 1.0, "the ops are %g of a step", in_train);
     ck_assert_msg(in_sample > 0.1 && in_sample <= 1.0, "the ops are %g of a pass", in_sample);
+    json_decref(result);
+}
+END_TEST
+
+START_TEST(recomputing_steps_are_compared_with_ordinary_ones) {
+    static const char *const keys[] = {
+        "rounds",           "step_ms",       "ordinary_step_ms",       "time_ratio", "activation_bytes",
+        "activation_ratio", "planned_bytes", "ordinary_planned_bytes", NULL};
+    json_t *result = NULL;
+    size_t index, again = 0;
+    json_t *op;
+    set("resolution", "16");
+    set("batch", "8");
+    set("seconds", "0.2");
+    set("recompute", NULL);
+    DG_CK(ctx, dg_bench_run(ctx, &o, &result));
+    const json_t *section = json_object_get(result, "recompute");
+    all_positive(section, keys);
+    ck_assert_double_lt(number(section, "activation_ratio"), 0.6);
+    ck_assert_double_eq(number(section, "activation_bytes"),
+                        number(json_object_get(result, "train"), "activation_bytes"));
+    json_array_foreach(json_object_get(result, "ops"), index, op) {
+        const char *name = json_string_value(json_object_get(op, "name"));
+        const size_t length = strlen(name);
+        again += length > 6 && strcmp(name + length - 6, " again") == 0;
+    }
+    ck_assert_uint_gt(again, 5);
     json_decref(result);
 }
 END_TEST
@@ -138,6 +165,7 @@ Suite *dg_test_suite(void) {
     tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, the_result_is_complete);
+    tcase_add_test(tcase, recomputing_steps_are_compared_with_ordinary_ones);
     tcase_add_test(tcase, op_selects_rows_only);
     tcase_add_test(tcase, what_cannot_be_measured_is_refused);
     tcase_add_test(tcase, flops_are_those_that_pytorch_counts);

@@ -11,6 +11,17 @@
 #define AU_U "\"up_block_types\":[\"AttnUpBlock2D\",\"UpBlock2D\"],"
 #define SMALL "\"block_out_channels\":[8,16],\"norm_num_groups\":4,\"layers_per_block\":1"
 
+/* What the architectures differ in: samplers, attention, embeddings, dropout, scales. */
+static const char classes[] = "{" D_AD AU_U SMALL ",\"num_class_embeds\":5,\"dropout\":0.3}";
+static const char resnets[] =
+    "{\"down_block_types\":[\"ResnetDownsampleBlock2D\",\"AttnDownBlock2D\"],"
+    "\"up_block_types\":[\"AttnUpBlock2D\",\"ResnetUpsampleBlock2D\"],\"resnet_time_scale_shift\":\"scale_shift\","
+    "\"mid_block_scale_factor\":1.5,\"center_input_sample\":true,\"class_embed_type\":\"timestep\"," SMALL "}";
+static const char padded[] = "{" D_AD AU_U SMALL ",\"downsample_padding\":0,\"class_embed_type\":\"identity\","
+                             "\"attention_head_dim\":null,\"act_fn\":\"gelu\"}";
+static const char *const configs[] = {classes, resnets, padded};
+enum { CONFIGS = 3 };
+
 enum { SIDE = 8, PIXELS = SIDE * SIDE, CHANNELS = 3, IMAGE = PIXELS * CHANNELS };
 
 static inline net_fixture open_net(dg_ctx *ctx, const char *text, int n, bool training, int lanes) {

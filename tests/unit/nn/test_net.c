@@ -2,16 +2,6 @@
 #include "net_images.h"
 #include "nn/lanes.h"
 
-static const char classes[] = "{" D_AD AU_U SMALL ",\"num_class_embeds\":5,\"dropout\":0.3}";
-static const char resnets[] =
-    "{\"down_block_types\":[\"ResnetDownsampleBlock2D\",\"AttnDownBlock2D\"],"
-    "\"up_block_types\":[\"AttnUpBlock2D\",\"ResnetUpsampleBlock2D\"],\"resnet_time_scale_shift\":\"scale_shift\","
-    "\"mid_block_scale_factor\":1.5,\"center_input_sample\":true,\"class_embed_type\":\"timestep\"," SMALL "}";
-static const char padded[] = "{" D_AD AU_U SMALL ",\"downsample_padding\":0,\"class_embed_type\":\"identity\","
-                             "\"attention_head_dim\":null,\"act_fn\":\"gelu\"}";
-static const char *const configs[] = {classes, resnets, padded};
-enum { CONFIGS = 3 };
-
 static void backward(const net_fixture *f, const dg_param_grad *mode) {
     DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, mode, f->grad));
 }
@@ -419,6 +409,28 @@ START_TEST(planned_memory_is_what_is_allocated) {
 }
 END_TEST
 
+static int64_t little_memory(void) {
+    return 1 << 20;
+}
+
+START_TEST(more_memory_than_there_is_is_refused) {
+    dg_ctx *ctx = dg_test_context();
+    dg_backend backend = *dg_backend_cpu();
+    backend.alloc = backend.alloc_shared = counting_alloc;
+    backend.available_bytes = little_memory;
+    const dg_unet_config config = net_fixture_config(ctx, classes);
+    const dg_net_options options = {.backend = &backend, .n = 64, .h = 32, .w = SIDE, .training = true, .lanes = 2};
+    dg_net *net = NULL;
+    DG_CK(ctx, dg_net_create(ctx, &config, &options, &net));
+    ck_assert_int_eq(dg_net_allocate(net), DG_ENOMEM);
+    ck_assert_uint_eq(counted, 0);
+    ck_assert_msg(strstr(dg_last_error(ctx), "64 images at a time on 2 lanes") && strstr(dg_last_error(ctx), "1.0 MiB"),
+                  "%s", dg_last_error(ctx));
+    dg_net_free(net);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(impossible_sizes_and_labels_are_refused) {
     dg_ctx *ctx = dg_test_context();
     const dg_unet_config config = net_fixture_config(ctx, classes);
@@ -491,6 +503,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tcase, gradient_modes_agree, 0, CONFIGS);
     tcase_add_test(tcase, gradient_does_not_depend_on_lanes);
     tcase_add_loop_test(tcase, planned_memory_is_what_is_allocated, 0, 2 * CONFIGS);
+    tcase_add_test(tcase, more_memory_than_there_is_is_refused);
     tcase_add_loop_test(tcase, what_is_final_stays, 0, CONFIGS);
     tcase_add_test(tcase, impossible_sizes_and_labels_are_refused);
     suite_add_tcase(suite, tcase);

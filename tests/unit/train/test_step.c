@@ -58,6 +58,7 @@ typedef struct fixture {
     uint8_t pixels[BATCH * SIZE * SIZE];
     int32_t labels[BATCH];
     uint8_t flip[BATCH];
+    bool recompute;
 } fixture;
 
 static void open_fixture(fixture *f) {
@@ -93,6 +94,7 @@ static dg_stepper *make_stepper(fixture *f, int64_t micro_batch, int lanes) {
                                         .batch = BATCH,
                                         .micro_batch = micro_batch,
                                         .lanes = lanes,
+                                        .recompute = f->recompute,
                                         .pixel_bits = 8,
                                         .ema = true,
                                         .training = {.prediction = DG_PREDICT_V,
@@ -156,6 +158,24 @@ START_TEST(test_same_bytes_at_any_thread_count) {
 }
 END_TEST
 
+START_TEST(test_recomputing_changes_no_bit) {
+    fixture f;
+    open_fixture(&f);
+    double loss_kept, loss;
+    int64_t total;
+    float *kept = train(&f, 4, 1, &loss_kept, &total);
+    f.recompute = true;
+    for (int lanes = 1; lanes <= 3; lanes += 2) {
+        float *again = train(&f, 4, lanes, &loss, &total);
+        ck_assert_mem_eq(again, kept, (size_t)total * sizeof(float));
+        ck_assert_double_eq(loss, loss_kept);
+        free(again);
+    }
+    free(kept);
+    close_fixture(&f);
+}
+END_TEST
+
 /* 3 does not divide 10: the filled-up slots must count for nothing. */
 START_TEST(test_micro_batch_changes_rounding_only) {
     fixture f;
@@ -179,6 +199,7 @@ START_TEST(test_no_allocation_inside_a_step) {
     fixture f;
     open_fixture(&f);
     double loss;
+    f.recompute = _i;
     dg_stepper *stepper = make_stepper(&f, 4, 2);
     DG_CK(f.ctx, run_step(&f, stepper, 0, &loss));
     /* Check itself allocates in its assertions, so nothing is asserted while the counter runs. */
@@ -238,7 +259,8 @@ Suite *dg_test_suite(void) {
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, test_same_bytes_at_any_thread_count);
     tcase_add_test(tests, test_micro_batch_changes_rounding_only);
-    tcase_add_test(tests, test_no_allocation_inside_a_step);
+    tcase_add_test(tests, test_recomputing_changes_no_bit);
+    tcase_add_loop_test(tests, test_no_allocation_inside_a_step, 0, 2);
     tcase_add_test(tests, test_nan_stops_and_keeps_weights);
     tcase_add_test(tests, test_validation_repeats);
     suite_add_tcase(suite, tests);

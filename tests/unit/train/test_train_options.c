@@ -40,7 +40,7 @@ START_TEST(train_defaults) {
     ck_assert_double_eq(o.max_grad_norm, 1);
     ck_assert_double_eq(o.min_snr, 0);
     ck_assert_double_eq(o.time_limit, 0);
-    ck_assert(!o.hflip && !o.uncond && !o.dry_run && !o.json && !o.quiet);
+    ck_assert(!o.recompute && !o.hflip && !o.uncond && !o.dry_run && !o.json && !o.quiet);
     ck_assert_int_eq(o.resume, DG_TRAIN_RESUME_AUTO);
     ck_assert_double_eq(o.checkpoint_every.seconds, 600);
     ck_assert_int_eq(o.keep, 3);
