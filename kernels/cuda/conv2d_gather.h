@@ -114,10 +114,6 @@ template <class T, class TILE> struct conv_pixels : conv_rows<T, TILE> {
             load_chunks(g, phase, from, tile);
         else
             load_elements(g, phase, from, tile);
-        next(g);
-    }
-
-    __device__ __forceinline__ void next(const conv_gather &g) {
         c += TILE::template STEP<T>;
         wrap(g);
     }

@@ -9,6 +9,64 @@ namespace {
 
 typedef __nv_bfloat16 bf16;
 
+/* The copies of a step by this thread: one chunk of k of pixels and channels row(), + ROWS, ... Its pixels stay the
+ * same, so it keeps their addresses under tap (0, 0), and which taps are inside the source, as bits. */
+template <class TILE> struct copies : conv_rows<bf16, TILE> {
+    typedef conv_rows<bf16, TILE> rows;
+    static constexpr int PIXELS = TILE::BM / rows::ROWS, CHANNELS = TILE::BN / rows::ROWS;
+    static_assert(rows::ROWS % 8 == 0 && PIXELS * rows::ROWS == TILE::BM && CHANNELS * rows::ROWS == TILE::BN,
+                  "a pass moves all chunks alike");
+    const bf16 *pixel[PIXELS], *weights;
+    unsigned inside[PIXELS], channels; /* bits by tap; by pass */
+    int tap, c, k;                     /* of this thread's chunk of the next step */
+
+    __device__ __forceinline__ copies(const conv_gather &g, const conv_phase &phase, const bf16 *from,
+                                      const bf16 *packed, int pitch, int first_m, int first_n) {
+        const int pixels = phase.grid_h * phase.grid_w;
+        k = rows::chunk() * rows::CHUNK;
+        tap = k / g.from_c, c = k % g.from_c;
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++) {
+            const int m = first_m + rows::row() + i * rows::ROWS, n = m / pixels, p = m % pixels;
+            const int y = p / phase.grid_w * g.step, x = p % phase.grid_w * g.step;
+            pixel[i] = from + ((int64_t)(n * g.from_h + y) * g.from_w + x) * g.from_c;
+            inside[i] = 0;
+            for (int t = 0; t < phase.taps; t++) {
+                const conv_tap at = g.tap[phase.first_tap + t];
+                const bool hit =
+                    (unsigned)(y + at.dy) < (unsigned)g.from_h && (unsigned)(x + at.dx) < (unsigned)g.from_w;
+                inside[i] |= n < g.n && hit ? 1u << t : 0u;
+            }
+        }
+        weights = packed + (int64_t)(first_n + rows::row()) * pitch + k;
+        channels = 0;
+#pragma unroll
+        for (int i = 0; i < CHANNELS; i++)
+            channels |= first_n + rows::row() + i * rows::ROWS < g.to_c ? 1u << i : 0u;
+    }
+
+    __device__ __forceinline__ void start(const conv_gather &g, const conv_phase &phase, int pitch, bf16 *tiles) {
+        const conv_tap t = g.tap[phase.first_tap + (tap < phase.taps ? tap : 0)];
+        const int64_t offset = (int64_t)(t.dy * g.from_w + t.dx) * g.from_c + c;
+        const unsigned read = k < pitch ? channels : 0;
+        bf16 *to = tiles + rows::place(0);
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++)
+            cp_async16(to + i * rows::ROWS * CONV_ROW_C, pixel[i] + offset,
+                       inside[i] >> tap & 1 ? CONV_CHUNK_BYTES : 0);
+        to += TILE::BM * CONV_ROW_C;
+#pragma unroll
+        for (int i = 0; i < CHANNELS; i++)
+            cp_async16(to + i * rows::ROWS * CONV_ROW_C, weights + (int64_t)i * rows::ROWS * pitch,
+                       read >> i & 1 ? CONV_CHUNK_BYTES : 0);
+        k += CONV_ROW_C, c += CONV_ROW_C, weights += CONV_ROW_C;
+        while (c >= g.from_c) {
+            c -= g.from_c;
+            tap++;
+        }
+    }
+};
+
 /* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: TILE::STAGES slots of both tiles. */
 template <class TILE>
 __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
@@ -23,17 +81,9 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
     const int warpgroup = TILE::warpgroup();
     if (first_m >= g.n * phase.grid_h * phase.grid_w) /* a smaller phase than the largest; the whole block */
         return;
-    conv_pixels<bf16, TILE> pixels;
+    copies<TILE> next(g, phase, from, packed + phase.weights, pitch, first_m, first_n);
     float acc[TILE::MI][TILE::NI][4] = {};
-    int fetched = 0;
-    pixels.begin(g, phase, first_m);
-    packed += phase.weights;
-    const auto fetch = [&](int slot) {
-        bf16 *tiles = slots + slot * SLOT;
-        pixels.load_chunks(g, phase, from, tiles);
-        pixels.next(g);
-        conv_load_weights<bf16, TILE>(packed, pitch, g.to_c, first_n, fetched++, tiles + TILE::BM * STEP);
-    };
+    const auto fetch = [&](int slot) { next.start(g, phase, pitch, slots + slot * SLOT); };
     const auto multiply = [&](int slot) {
         const bf16 *tiles = slots + slot * SLOT;
         conv_wgmma_step<TILE, false>(tiles, tiles + TILE::BM * STEP, warpgroup, acc);
@@ -62,14 +112,14 @@ bool dg_cuda_conv2d_gather_wgmma(const dg_exec *exec, const conv_plan *p, const 
     const bool chunks = g->from_c % conv_chunk<bf16> == 0 && (uintptr_t)from % CONV_CHUNK_BYTES == 0;
     if (!p->wgmma || !chunks || g->to_c <= 16)
         return false;
+    const int64_t pixels = conv_most_pixels(*g);
+    /* The largest tile of which nearly every multiprocessor gets a block: measured on an H100. */
     const auto fills = [&](int bm, int bn) {
-        return g->to_c > bn / 2 &&
-               conv_blocks(conv_most_pixels(*g), bm) * conv_blocks(g->to_c, bn) * g->phases >= p->processors;
+        const int64_t blocks = conv_blocks(pixels, bm) * conv_blocks(g->to_c, bn) * g->phases;
+        return g->to_c > bn / 2 && blocks * 8 >= p->processors * 7;
     };
     if (fills(128, 256))
         launch<conv_wgmma_tile<128, 256, 2, 4, 1>>(exec, *g, from, packed, *d);
-    else if (fills(256, 128))
-        launch<conv_wgmma_tile<256, 128, 2, 4, 1>>(exec, *g, from, packed, *d);
     else if (fills(128, 128))
         launch<conv_wgmma_tile<128, 128, 2, 3, 0>>(exec, *g, from, packed, *d);
     else if (fills(128, 64))

@@ -1,5 +1,5 @@
-/* conv2d: parameter gradients, the product of conv2d_params.h in tiles of conv2d_tile.h, and adding up the parts of
- * either kernel. A step of K never crosses an image, so that a block knows whose gradient it is adding up.
+/* conv2d: parameter gradients, the product of conv2d_params.h in tiles of conv2d_tile.h. A
+ * step of K never crosses an image, so that a block knows whose gradient it is adding up.
  *
  * Moves x and dy once per tile of the other operand, mostly from the L2 cache, and splits * weights floats twice. */
 #include "kernels/cuda/conv2d_params.h"
@@ -7,6 +7,113 @@
 namespace {
 
 enum { THREADS = 256, STEPS_PER_SPLIT = 4, BLOCKS_PER_PROCESSOR = 2 };
+
+/* A pixel of the grid, and how far the next pass and the next step are from it. */
+struct cursor {
+    int y, x;
+
+    __device__ __forceinline__ void advance(const params_job &job, const conv_stride &by) {
+        y += by.rows;
+        x += by.columns;
+        if (x >= job.grid_w) {
+            x -= job.grid_w;
+            y++;
+        }
+    }
+};
+
+/* One operand's copies of a step by this thread: chunk i % CHUNKS of rows i / CHUNKS, + ROWS, ... of a tile that has a
+ * pixel a row. The chunk, and with it the channels, are the same in all steps. */
+template <class T, class TILE, int WIDTH, int OPERAND> struct pixel_rows {
+    static constexpr int CHUNKS = WIDTH / conv_chunk<T>, ROWS = TILE::THREADS / CHUNKS, K = TILE::template STEP<T>;
+    static constexpr int PASSES = (K + ROWS - 1) / ROWS;
+    cursor at; /* this thread's first row of the next step */
+
+    static __device__ __forceinline__ int chunk() {
+        return (int)threadIdx.x % CHUNKS;
+    }
+    static __device__ __forceinline__ int row() {
+        return (int)threadIdx.x / CHUNKS;
+    }
+    __device__ __forceinline__ void seek(const params_job &job, int step_of_image) {
+        const int pixel = step_of_image * K + row();
+        at.y = pixel / job.grid_w;
+        at.x = pixel % job.grid_w;
+    }
+    /* copy(place in the tile, pixel, whether the pixel exists) for every pass; then goes on to the next step. */
+    template <class F> __device__ __forceinline__ void each(const params_job &job, F copy) {
+        cursor p = at;
+#pragma unroll 2 /* more would cost registers that the sums need */
+        for (int i = 0; i < PASSES; i++) {
+            if (K % ROWS == 0 || row() + i * ROWS < K)
+                copy(conv_column_chunk<T, WIDTH>(row() + i * ROWS, chunk()), p, p.y < job.grid_h);
+            p.advance(job, job.pass[OPERAND]);
+        }
+        at.advance(job, job.step);
+    }
+};
+
+/* dy: pixels of the phase, channels from first_m on. */
+template <class T, class TILE> struct dy_rows : pixel_rows<T, TILE, TILE::BM, 0> {
+    int m, to_y, to_x;
+
+    __device__ __forceinline__ void open(const conv_phase &phase, int first_m) {
+        m = first_m + this->chunk() * conv_chunk<T>;
+        to_y = phase.to_y, to_x = phase.to_x;
+    }
+    __device__ __forceinline__ void load(const params_job &job, const T *dy, int image, bool chunks, T *tile) {
+        const conv_gather &g = job.g;
+        this->each(job, [&](int place, const cursor &p, bool exists) {
+            const int64_t pixel = ((int64_t)image * g.to_h + p.y * g.to_step + to_y) * g.to_w + p.x * g.to_step + to_x;
+            const T *from = dy + pixel * g.to_c + m;
+            if (chunks) {
+                const bool read = exists && m < g.to_c;
+                cp_async16(tile + place, read ? from : dy, read ? CONV_CHUNK_BYTES : 0);
+            } else {
+                for (int e = 0; e < conv_chunk<T>; e++)
+                    dg_store(tile + place + e, exists && m + e < g.to_c ? dg_load(from + e) : 0.0f);
+            }
+        });
+    }
+};
+
+/* x: the pixels under one tap (with whole chunks), channels of the tap. */
+template <class T, class TILE> struct x_rows : pixel_rows<T, TILE, TILE::BN, 1> {
+    int first, taps; /* column of the tile's first element of this thread; first of the phase's taps and their number */
+    int first_tap;
+
+    __device__ __forceinline__ void open(const conv_phase &phase, int first_n) {
+        first = first_n + this->chunk() * conv_chunk<T>;
+        first_tap = phase.first_tap, taps = phase.taps;
+    }
+    /* The element of x at column n of the product, or -1. */
+    static __device__ __forceinline__ int64_t element(const conv_gather &g, int image, const cursor &p, conv_tap t,
+                                                      int c) {
+        const int y = p.y * g.step + t.dy, x = p.x * g.step + t.dx;
+        if ((unsigned)y >= (unsigned)(g.from_h << g.enlarged) || (unsigned)x >= (unsigned)(g.from_w << g.enlarged))
+            return -1;
+        return (((int64_t)image * g.from_h + (y >> g.enlarged)) * g.from_w + (x >> g.enlarged)) * g.from_c + c;
+    }
+    __device__ __forceinline__ void load_chunks(const params_job &job, const T *x, int image, T *tile) {
+        const conv_gather &g = job.g;
+        const int tap = first / g.from_c, c = first % g.from_c;
+        const conv_tap t = g.tap[first_tap + (tap < taps ? tap : 0)];
+        this->each(job, [&](int place, const cursor &p, bool exists) {
+            const int64_t at = exists && tap < taps ? element(g, image, p, t, c) : -1;
+            cp_async16(tile + place, at >= 0 ? x + at : x, at >= 0 ? CONV_CHUNK_BYTES : 0);
+        });
+    }
+    __device__ void load_elements(const params_job &job, const T *x, int image, T *tile) {
+        const conv_gather &g = job.g;
+        this->each(job, [&](int place, const cursor &p, bool exists) {
+            for (int e = 0; e < conv_chunk<T>; e++) {
+                const int tap = (first + e) / g.from_c, c = (first + e) % g.from_c;
+                const int64_t at = exists && tap < taps ? element(g, image, p, g.tap[first_tap + tap], c) : -1;
+                dg_store(tile + place + e, at >= 0 ? dg_load(x + at) : 0.0f);
+            }
+        });
+    }
+};
 
 /* ---- what becomes of a block's sums ---- */
 
@@ -78,7 +185,7 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
                   bool dy_chunks) {
     typedef typename P::element T;
     DYN_SHARED(T, slots);
-    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), K = TILE::template STEP<T>, A_COUNT = TILE::BM * K;
+    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * TILE::template STEP<T>;
     const conv_phase phase = job.g.phase[blockIdx.z];
     const int columns = (phase.taps * job.g.from_c + TILE::BN - 1) / TILE::BN;
     const int tiles = gridDim.x / job.splits, tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
@@ -86,27 +193,27 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
     const int64_t all = (int64_t)job.g.n * job.steps;
     const int first = (int)(all * split / job.splits), steps = (int)(all * (split + 1) / job.splits) - first;
     const bool bias = job.bias && first_n == 0;
-    conv_dy_rows<T, TILE> a;
-    conv_x_rows<T, TILE> b;
+    dy_rows<T, TILE> a;
+    x_rows<T, TILE> b;
     accumulators<TILE> own, total;
     int fetch_image = first / job.steps, fetch_step = first % job.steps;
     int image = fetch_image, step_of_image = fetch_step;
     a.open(phase, first_m);
     b.open(phase, first_n);
-    a.seek(job, fetch_image, fetch_step * K);
-    b.seek(job, fetch_image, fetch_step * K);
+    a.seek(job, fetch_step);
+    b.seek(job, fetch_step);
     const auto fetch = [&](int step) {
         T *slot = slots + step % TILE::STAGES * SLOT;
         if (step < steps) {
-            a.load(job, dy, fetch_image + 1, dy_chunks, slot);
+            a.load(job, dy, fetch_image, dy_chunks, slot);
             if (x_chunks)
-                b.load_chunks(job, x, fetch_image + 1, slot + A_COUNT);
+                b.load_chunks(job, x, fetch_image, slot + A_COUNT);
             else
-                b.load_elements(job, x, fetch_image + 1, slot + A_COUNT);
+                b.load_elements(job, x, fetch_image, slot + A_COUNT);
             if (++fetch_step == job.steps) {
                 fetch_step = 0, fetch_image++;
-                a.seek(job, fetch_image, 0);
-                b.seek(job, fetch_image, 0);
+                a.seek(job, 0);
+                b.seek(job, 0);
             }
         }
         cp_async_commit_group();
@@ -139,35 +246,6 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
     conv_write_part<TILE>(job, result.acc, split, first_m, first_n);
     if (bias)
         write_bias_part<TILE>(job, result, split, first_m);
-}
-
-/* ---- adding up the parts ---- */
-
-/* Thread = one weight in PyTorch's order, or one bias after them, of the example that the grid's row is: the sum over
- * its splits, phases and the taps that the weight is part of, always in this order. */
-__global__ void __launch_bounds__(THREADS)
-    add_parts_kernel(params_job job, int64_t example_stride, bool accumulate, float *dweight, float *dbias) {
-    const conv_gather &g = job.g;
-    const int kk = g.kernel * g.kernel;
-    const int64_t weights = (int64_t)g.to_c * g.from_c * kk;
-    const int64_t e = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (e >= weights + (job.bias ? g.to_c : 0))
-        return;
-    const int k = (int)(e % kk), c = (int)(e / kk % g.from_c), o = (int)(e / kk / g.from_c);
-    const int splits = job.splits / (int)gridDim.y, first = (int)blockIdx.y * splits;
-    float sum = 0.0f;
-    for (int phase = 0; phase < g.phases; phase++) {
-        const conv_phase &f = g.phase[phase];
-        const float *row = job.parts + f.weights + (int64_t)o * conv_pitch(g, phase) + c;
-        if (e >= weights)
-            row = job.parts + job.bias_first + phase * g.to_c + (e - weights);
-        for (int tap = 0; tap < (e < weights ? f.taps : 1); tap++)
-            if (e >= weights || g.tap[f.first_tap + tap].sum >> k & 1)
-                for (int split = first; split < first + splits; split++)
-                    sum += row[split * job.part_count + tap * g.from_c];
-    }
-    float *to = (e < weights ? dweight + e : dbias + (e - weights)) + blockIdx.y * example_stride;
-    *to = accumulate ? *to + sum : sum;
 }
 
 /* Warp = one image: lanes take every 32nd tile. */
@@ -209,8 +287,8 @@ template <class P, class TILE, dg_grad_mode MODE>
 void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) {
     typedef typename P::element T;
     job.step = conv_stride_of(job, TILE::template STEP<T>);
-    job.pass[0] = conv_stride_of(job, conv_dy_rows<T, TILE>::ROWS);
-    job.pass[1] = conv_stride_of(job, conv_x_rows<T, TILE>::ROWS);
+    job.pass[0] = conv_stride_of(job, dy_rows<T, TILE>::ROWS);
+    job.pass[1] = conv_stride_of(job, x_rows<T, TILE>::ROWS);
     const auto whole = [](int channels, const void *data) {
         return channels % conv_chunk<T> == 0 && (uintptr_t)data % CONV_CHUNK_BYTES == 0;
     };
@@ -233,14 +311,11 @@ void run_squares(const dg_exec *exec, const params_job &job, const void *x, cons
 template <class P, class TILE, dg_grad_mode MODE>
 void run_examples(const dg_exec *exec, const conv_plan *p, params_job job, const dg_param_grad *mode, int examples,
                   int copies, const void *x, const void *dy, float *dweight, float *dbias) {
-    const int64_t count =
-        (int64_t)job.g.to_c * job.g.from_c * job.g.kernel * job.g.kernel + (job.bias ? job.g.to_c : 0);
     job.g.n = examples * copies;
     job.splits = job.splits / examples * examples;
     if (MODE != DG_GRAD_SUM || !dg_cuda_conv2d_params_wgmma(exec, p, &job, examples, x, dy))
         launch<P, TILE, MODE>(exec, job, x, dy);
-    LAUNCH(add_parts_kernel, dim3(dg_cuda_blocks(count, THREADS, INT32_MAX), (unsigned)examples), THREADS, 0,
-           dg_cuda_stream(exec), job, mode->example_stride, mode->accumulate, dweight, dbias);
+    dg_cuda_conv2d_add_parts(exec, &job, mode, examples, dweight, dbias);
 }
 
 /* As many examples at once as there are splits, whose parts the workspace holds. */
