@@ -8,7 +8,7 @@
 # --build  take the programs of a folder that was built elsewhere (cmake -DDIFFGEN_GPU_TESTS=ON); shared libraries that
 #          this machine lacks may lie in FOLDER/lib
 # --out    build/gpu-check: report.txt and what the parts wrote
-# PART     of: ops program sanitizer losses bench dp torch; all by default
+# PART     of: ops program losses sanitizer torch dp libraries bench; all by default
 #
 # PYTHON names a Python with torch and diffusers; python3 is tried otherwise. Preparing torch.compile takes minutes, so it
 # goes on beside the tests; it is measured when they are through.
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
     *) break ;;
     esac
 done
-parts=" ${*:-ops program sanitizer losses bench dp torch} "
+parts=" ${*:-ops program losses sanitizer torch dp libraries bench} "
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 exec > >(tee "$out/report.txt") 2>&1
@@ -82,7 +82,7 @@ beside_torch=
 if wanted torch && "$python" -c 'import torch, diffusers' 2>/dev/null; then
     rm -f "$out/now"
     PYTHON=$python tools/bench/compare.sh --diffgen "$diffgen" --device cuda --preset small,base --batch 128,64 \
-        --rounds 2 --seconds 1.5 --variants "${TORCH_VARIANTS:-channels_last,compile}" --ready-within 200 \
+        --rounds 2 --seconds 1.5 --variants "${TORCH_VARIANTS:-channels_last,compile}" --ready-within "${READY_WITHIN:-240}" \
         --start-when "$out/now" --json "$out/torch.json" >"$out/torch.log" 2>"$out/torch.err" &
     beside_torch=$!
 fi
@@ -149,10 +149,12 @@ if [ -n "$beside_torch" ]; then # nothing else is to be measured while torch.com
     torch_code=$?
     part torch "beside PyTorch" bash -c "cat '$out/torch.log'; grep 'left out' '$out/torch.err'; exit $torch_code"
 fi
+part dp "private steps" timeout 90 "$diffgen" bench --preset small --batch 128 --device cuda --seconds 2 --dp --op private
+part libraries "convolutions beside cuDNN and cuBLASLt" timeout 90 "$diffgen" bench --preset small --batch 128 \
+    --device cuda --seconds 0.5 --op conv2d
 for preset in small base; do
     part bench "bench $preset" timeout 60 "$diffgen" bench --preset "$preset" --device cuda --seconds 2
 done
-part dp "private steps" timeout 90 "$diffgen" bench --preset small --batch 128 --device cuda --seconds 2 --dp --op private
 
 title "done"
 if [ ${#failed[@]} -gt 0 ]; then
