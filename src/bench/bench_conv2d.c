@@ -55,47 +55,67 @@ static json_t *shape_text(const dg_conv2d_desc *d) {
     return json_string(text);
 }
 
-static json_t *row_of(const shape *s, const dg_library_timing *t) {
+typedef struct row {
+    const shape *shape;
+    dg_library_timing timing;
+} row;
+
+static json_t *row_json(const row *r) {
+    const dg_library_timing *t = &r->timing;
     const bool measured = t->library_ms > 0;
-    return json_pack("{s:o, s:I, s:f, s:s?, s:o, s:o, s:s, s:s}", "shape", shape_text(&s->desc), "calls",
-                     (json_int_t)s->calls, "ours_ms", t->own_ms, "library", t->library, "library_ms",
+    return json_pack("{s:o, s:I, s:f, s:s?, s:o, s:o, s:s, s:s}", "shape", shape_text(&r->shape->desc), "calls",
+                     (json_int_t)r->shape->calls, "ours_ms", t->own_ms, "library", t->library, "library_ms",
                      measured ? json_real(t->library_ms) : json_null(), "ratio",
                      measured ? json_real(t->own_ms / t->library_ms) : json_null(), "auto",
                      t->faster ? t->library : "ours", "note", t->note);
 }
 
-typedef struct totals {
-    double ours_ms, auto_ms;
-} totals;
+static double step_ms(const row *r) {
+    return (double)r->shape->calls * r->timing.own_ms;
+}
+
+/* In a step; the lists that people see are cut at their end. */
+static int slowest_first(const void *a, const void *b) {
+    const double x = step_ms(a), y = step_ms(b);
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The table of a pass, and its line of the sums over a step. */
+static void add_pass(int pass, row *rows, int count, json_t *section, json_t *sums) {
+    json_t *table = json_array();
+    double ours_ms = 0, auto_ms = 0;
+    qsort(rows, (size_t)count, sizeof *rows, slowest_first);
+    for (int i = 0; i < count; i++) {
+        const dg_library_timing *t = &rows[i].timing;
+        if (pass == DG_CONV2D_BWD_DATA && !rows[i].shape->needs_dx)
+            continue;
+        json_array_append_new(table, row_json(&rows[i]));
+        ours_ms += step_ms(&rows[i]);
+        auto_ms += (double)rows[i].shape->calls * (t->faster ? t->library_ms : t->own_ms);
+    }
+    json_object_set_new(section, pass_names[pass], table);
+    json_array_append_new(
+        sums, json_pack("{s:s, s:f, s:f}", "pass", pass_names[pass], "ours_ms", ours_ms, "auto_ms", auto_ms));
+}
 
 static dg_status compare(dg_bench *b, dg_libraries *libraries, const shape *shapes, int count, json_t *section) {
     dg_status status = DG_OK;
-    totals total[DG_CONV2D_PASSES] = {{0}};
-    json_t *rows[DG_CONV2D_PASSES] = {0};
-    for (int pass = 0; pass < DG_CONV2D_PASSES; pass++) {
-        rows[pass] = json_array();
-        json_object_set_new(section, pass_names[pass], rows[pass]);
-    }
+    row *rows = NULL;
+    DG_TRY(dg_alloc(b->ctx, &rows, (size_t)count * DG_CONV2D_PASSES + 1, sizeof *rows, "the comparison"));
     for (int i = 0; i < count; i++) {
         dg_library_timing timing[DG_CONV2D_PASSES];
         if (dg_ctx_stop_requested(b->ctx))
-            return dg_fail(b->ctx, DG_EINTERRUPTED, "stopped while measuring");
+            DG_TRY(dg_fail(b->ctx, DG_EINTERRUPTED, "stopped while measuring"));
         DG_TRY(b->backend->libraries_compare(libraries, &shapes[i].desc, timing));
-        for (int pass = 0; pass < DG_CONV2D_PASSES; pass++) {
-            if (pass == DG_CONV2D_BWD_DATA && !shapes[i].needs_dx)
-                continue;
-            const dg_library_timing *t = &timing[pass];
-            json_array_append_new(rows[pass], row_of(&shapes[i], t));
-            total[pass].ours_ms += (double)shapes[i].calls * t->own_ms;
-            total[pass].auto_ms += (double)shapes[i].calls * (t->faster ? t->library_ms : t->own_ms);
-        }
+        for (int pass = 0; pass < DG_CONV2D_PASSES; pass++)
+            rows[pass * count + i] = (row){&shapes[i], timing[pass]};
     }
     json_t *sums = json_array();
     for (int pass = 0; pass < DG_CONV2D_PASSES; pass++)
-        json_array_append_new(sums, json_pack("{s:s, s:f, s:f}", "pass", pass_names[pass], "ours_ms",
-                                              total[pass].ours_ms, "auto_ms", total[pass].auto_ms));
+        add_pass(pass, rows + pass * count, count, section, sums);
     json_object_set_new(section, "step", sums);
 done:
+    free(rows);
     return status;
 }
 

@@ -17,6 +17,8 @@ expect 69 "${train_on_cpu[@]}" --libraries always
 says err "--libraries always"
 expect 0 "${train_on_cpu[@]}" --libraries auto
 expect 2 "${train_on_cpu[@]}" --libraries sometimes
+expect 2 "${train_on_cpu[@]}" --libraries auto --dp --epsilon 8
+says err "--dp counts on"
 
 unset CUDA_VISIBLE_DEVICES
 export XDG_CACHE_HOME=$PWD/cache
