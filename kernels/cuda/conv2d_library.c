@@ -115,19 +115,25 @@ done:
     return status;
 }
 
+/* Whether the table says so already: then no engine need be made, which takes its time. */
+static bool is_known_to_be_slower(const conv2d_library *l, dg_library_role role) {
+    dg_library_choice choice;
+    char key[KEY];
+    key_of(&l->desc, role, key);
+    return l->libraries->choices && dg_library_choices_get(l->libraries->choices, key, &choice) && !choice.faster;
+}
+
 static dg_status decide(decision *d, dg_library_role role) {
     dg_status status = DG_OK;
     conv2d_library *l = d->l;
     bool used = false;
-    if (!dg_conv2d_library_find(l, role))
+    if (is_known_to_be_slower(l, role) || !dg_conv2d_library_find(l, role))
         return DG_OK;
-    if (!l->engine[role]->rounds_dweight) {
-        if (l->libraries->use == DG_LIBRARIES_ALWAYS) {
-            DG_TRY(open_trial(d));
-            used = first_that_runs(d, role);
-        } else {
-            DG_TRY(is_faster(d, role, &used));
-        }
+    if (l->libraries->use == DG_LIBRARIES_ALWAYS) {
+        DG_TRY(open_trial(d));
+        used = first_that_runs(d, role);
+    } else {
+        DG_TRY(is_faster(d, role, &used));
     }
 done:
     if (!used)
@@ -151,7 +157,9 @@ dg_status dg_conv2d_library_plan(dg_ctx *ctx, const dg_plan *own, const dg_conv2
         return DG_OK;
     DG_TRY(dg_alloc(ctx, &d.l, 1, sizeof *d.l, "conv2d plan"));
     dg_conv2d_library_describe(d.l, desc->libraries, desc);
-    for (int role = DG_ROLE_FWD; role <= (desc->training ? DG_ROLE_BWD_PARAMS : DG_ROLE_FWD); role++)
+    const bool has_params = is_product(desc); /* cuDNN would round it */
+    const int last = !desc->training ? DG_ROLE_FWD : has_params ? DG_ROLE_BWD_PARAMS : DG_ROLE_BWD_DATA;
+    for (int role = DG_ROLE_FWD; role <= last; role++)
         DG_TRY(decide(&d, (dg_library_role)role));
     decide_added(d.l, DG_ROLE_BWD_DATA, DG_ROLE_BWD_DATA_ADDED);
     decide_added(d.l, DG_ROLE_BWD_PARAMS, DG_ROLE_BWD_PARAMS_ADDED);

@@ -18,10 +18,16 @@
 #include <cuda_runtime_api.h>
 
 enum {
-    DG_LIBRARY_WHY = 160,            /* room for a reason */
-    DG_LIBRARY_CANDIDATES = 4,       /* ways to compute one pass that are tried at most */
-    DG_LIBRARY_WORKSPACE = 64 << 20, /* most that one may take */
+    DG_LIBRARY_WHY = 160,      /* room for a reason */
+    DG_LIBRARY_CANDIDATES = 4, /* ways to compute one pass that are tried at most */
 };
+
+/* Bytes that one may take at most. */
+#ifdef DG_CUDASIM
+enum { DG_LIBRARY_WORKSPACE = 64 << 10 };
+#else
+enum { DG_LIBRARY_WORKSPACE = 64 << 20 };
+#endif
 
 /* What an engine computes. _ADDED: on top of what is there. Parameter gradients are the sum over the batch. */
 typedef enum dg_library_role {
@@ -58,6 +64,10 @@ typedef struct dg_library_engine {
     void (*free)(struct dg_library_engine *engine);
 } dg_library_engine;
 
+/* From a list of a library's functions: a member for each, of its type and by its name, and the names as texts. */
+#define DG_LIBRARY_MEMBER(name) __typeof__(name) *name;
+#define DG_LIBRARY_NAME(name) #name,
+
 /* ---- cuDNN ---- */
 
 typedef struct dg_cudnn dg_cudnn;
@@ -69,8 +79,9 @@ void dg_cudnn_close(dg_cudnn *cudnn);
 bool dg_cudnn_engine(const dg_cudnn *cudnn, const dg_conv2d_desc *desc, dg_library_role role, dg_library_engine **out,
                      char why[DG_LIBRARY_WHY]);
 /* Opened without a device, for one whose properties cuDNN has written as JSON (cuDNN 9.8 and later; engines then can be
- * made and not run). What is supported follows from the compute capability. NULL: why not. */
-dg_cudnn *dg_cudnn_open_for(dg_ctx *ctx, const char *device_json, char why[DG_LIBRARY_WHY]);
+ * made and not run). What is supported follows from the compute capability. *out NULL: why not; err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_cudnn_open_for(dg_ctx *ctx, const char *device_json, dg_cudnn **out,
+                                          char why[DG_LIBRARY_WHY]);
 
 /* ---- cuBLASLt ---- */
 

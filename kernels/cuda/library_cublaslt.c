@@ -30,19 +30,13 @@
     X(cublasLtMatmulAlgoGetHeuristic)                                                                                  \
     X(cublasLtMatmul)
 
-static const char *const function_names[] = {
-#define DG_X(name) #name,
-    FUNCTIONS(DG_X)
-#undef DG_X
-};
+static const char *const function_names[] = {FUNCTIONS(DG_LIBRARY_NAME)};
 enum { FUNCTION_COUNT = sizeof function_names / sizeof *function_names };
 
 struct dg_cublaslt {
     union {
         struct {
-#define DG_X(name) __typeof__(name) *name;
-            FUNCTIONS(DG_X)
-#undef DG_X
+            FUNCTIONS(DG_LIBRARY_MEMBER)
         };
         void *address[FUNCTION_COUNT];
     };

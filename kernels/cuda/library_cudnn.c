@@ -27,19 +27,13 @@
     X(cudnnBackendFinalize)                                                                                            \
     X(cudnnBackendExecute)
 
-static const char *const function_names[] = {
-#define DG_X(name) #name,
-    FUNCTIONS(DG_X)
-#undef DG_X
-};
+static const char *const function_names[] = {FUNCTIONS(DG_LIBRARY_NAME)};
 enum { FUNCTION_COUNT = sizeof function_names / sizeof *function_names };
 
 struct dg_cudnn {
     union {
         struct {
-#define DG_X(name) __typeof__(name) *name;
-            FUNCTIONS(DG_X)
-#undef DG_X
+            FUNCTIONS(DG_LIBRARY_MEMBER)
         };
         void *address[FUNCTION_COUNT];
     };
@@ -58,55 +52,73 @@ static void explain(const dg_cudnn *c, const char *what, char why[DG_LIBRARY_WHY
     snprintf(why, DG_LIBRARY_WHY, "%s: %s", what, text);
 }
 
-/* The functions; NULL: why not. */
-static dg_cudnn *load(char why[DG_LIBRARY_WHY]) {
+/* Its functions; *out NULL: it is not there, and why. */
+static dg_status load(dg_ctx *ctx, dg_cudnn **out, char why[DG_LIBRARY_WHY]) {
     static const char *const names[] = {"libcudnn.so.9", NULL};
+    dg_status status = DG_OK;
+    dg_cudnn *c = NULL;
+    *out = NULL;
     void *library = dg_library_load(names, why);
-    dg_cudnn *c = library ? calloc(1, sizeof *c) : NULL;
-    if (c && dg_library_symbols(library, function_names, FUNCTION_COUNT, c->address, why))
-        return c;
+    if (!library)
+        return DG_OK;
+    DG_TRY(dg_alloc(ctx, &c, 1, sizeof *c, "cuDNN"));
+    if (dg_library_symbols(library, function_names, FUNCTION_COUNT, c->address, why)) {
+        *out = c;
+        c = NULL;
+    }
+done:
     free(c);
-    return NULL;
+    return status;
 }
 
 dg_status dg_cudnn_open(dg_ctx *ctx, bool with_device, dg_library_info *info, dg_cudnn **out) {
+    dg_status status = DG_OK;
     char why[DG_LIBRARY_WHY];
-    (void)ctx;
+    dg_cudnn *c = NULL;
     *out = NULL;
     *info = (dg_library_info){.name = "cuDNN"};
-    dg_cudnn *c = load(why);
+    DG_TRY(load(ctx, &c, why));
     if (c && with_device && c->cudnnCreate(&c->handle) != CUDNN_STATUS_SUCCESS) {
         explain(c, "cudnnCreate", why);
         c->handle = NULL;
         dg_cudnn_close(c);
         c = NULL;
     }
-    if (!c) {
+    if (c) {
+        const size_t version = c->cudnnGetVersion();
+        snprintf(info->version, sizeof info->version, "%zu.%zu.%zu", version / 10000, version / 100 % 100,
+                 version % 100);
+    } else {
         snprintf(info->why_not, sizeof info->why_not, "%s", why);
-        return DG_OK;
     }
-    const size_t version = c->cudnnGetVersion();
-    snprintf(info->version, sizeof info->version, "%zu.%zu.%zu", version / 10000, version / 100 % 100, version % 100);
-    if (with_device)
+    if (with_device) {
         *out = c;
-    else
-        dg_cudnn_close(c);
-    return DG_OK;
+        c = NULL;
+    }
+done:
+    dg_cudnn_close(c);
+    return status;
 }
 
-dg_cudnn *dg_cudnn_open_for(dg_ctx *ctx, const char *device_json, char why[DG_LIBRARY_WHY]) {
-    (void)ctx;
-    dg_cudnn *c = load(why);
+dg_status dg_cudnn_open_for(dg_ctx *ctx, const char *device_json, dg_cudnn **out, char why[DG_LIBRARY_WHY]) {
+    dg_status status = DG_OK;
+    dg_cudnn *c = NULL;
+    *out = NULL;
+    DG_TRY(load(ctx, &c, why));
     if (!c)
-        return NULL;
+        goto done;
     if (c->cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &c->device) == CUDNN_STATUS_SUCCESS &&
         c->cudnnBackendSetAttribute(c->device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
                                     (int64_t)strlen(device_json), device_json) == CUDNN_STATUS_SUCCESS &&
-        c->cudnnBackendFinalize(c->device) == CUDNN_STATUS_SUCCESS)
-        return c;
-    explain(c, "the description of a device", why);
+        c->cudnnBackendFinalize(c->device) == CUDNN_STATUS_SUCCESS) {
+        *out = c;
+        c = NULL;
+    } else {
+        explain(c, "the description of a device", why);
+    }
+done:
     dg_cudnn_close(c);
-    return NULL;
+    return status;
 }
 
 void dg_cudnn_close(dg_cudnn *c) {

@@ -17,10 +17,11 @@ void dg_cudnn_close(dg_cudnn *cudnn) {
     (void)cudnn;
 }
 
-dg_cudnn *dg_cudnn_open_for(dg_ctx *ctx, const char *device_json, char why[DG_LIBRARY_WHY]) {
+dg_status dg_cudnn_open_for(dg_ctx *ctx, const char *device_json, dg_cudnn **out, char why[DG_LIBRARY_WHY]) {
     (void)ctx, (void)device_json;
     snprintf(why, DG_LIBRARY_WHY, "%s", absent);
-    return NULL;
+    *out = NULL;
+    return DG_OK;
 }
 
 bool dg_cudnn_engine(const dg_cudnn *cudnn, const dg_conv2d_desc *desc, dg_library_role role, dg_library_engine **out,

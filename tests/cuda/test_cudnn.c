@@ -28,7 +28,8 @@ static dg_cudnn *open_cudnn(dg_ctx *ctx, char why[DG_LIBRARY_WHY]) {
     char *text = NULL;
     size_t size = 0;
     DG_CK(ctx, dg_fs_read_file(ctx, DG_SOURCE_DIR "/tests/cuda/device_sm_90.json", 1 << 16, &text, &size));
-    dg_cudnn *cudnn = dg_cudnn_open_for(ctx, text, why);
+    dg_cudnn *cudnn = NULL;
+    DG_CK(ctx, dg_cudnn_open_for(ctx, text, &cudnn, why));
     free(text);
     return cudnn;
 #endif
