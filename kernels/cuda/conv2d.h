@@ -1,10 +1,11 @@
 /* conv2d on the GPU: what its files share.
  *
  *   conv2d_cuda.cu          the plan, and packing the weights
- *   conv2d_gather_cuda.cu   forward and data gradient
- *   conv2d_params_cuda.cu   parameter gradients
+ *   conv2d_gather.h, conv2d_gather_cuda.cu, conv2d_gather_wgmma_cuda.cu     forward and data gradient
+ *   conv2d_params.h, conv2d_params_cuda.cu, conv2d_params_wgmma_cuda.cu     parameter gradients
  *   conv2d_vectors_cuda.cu  parameter gradients of linear layers on vectors
- *   conv2d_tile.h           what a block computes with: arithmetic, tiles in shared memory, fragments
+ *   conv2d_tile.h           what a block computes with: arithmetic, tiles in shared memory, fragments of mma
+ *   conv2d_wgmma.h          the same on Hopper, for BF16
  *
  * Forward and data gradient are one operation. Every output pixel of a grid gathers some pixels of the source, its
  * taps, and multiplies each with a matrix of its own:
@@ -59,6 +60,7 @@ struct conv_plan {
     int64_t fwd_count; /* packed elements of the forward; those of the data gradient follow */
     int splits;        /* parts that the sum over pixels of a parameter gradient is cut into */
     int processors;    /* of the device */
+    bool wgmma;        /* BF16 on a device that has it: sm_90a */
     /* The passes that cuDNN or cuBLASLt run, which every pass asks first; its weights follow ours. NULL: none. */
     conv2d_library *library;
     size_t own_packed_bytes;

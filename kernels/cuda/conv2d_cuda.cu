@@ -172,6 +172,15 @@ static size_t element_bytes(const conv_plan *p) {
     return p->desc.precision == DG_PRECISION_BF16 ? 2 : 4;
 }
 
+/* Compute capability 9.0: what code for sm_90a runs on, and nothing else does. */
+static bool has_wgmma(void) {
+    int device = 0, major = 0, minor = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 &&
+           minor == 0;
+}
+
 static void plan_free(dg_plan *plan) {
     dg_conv2d_library_free(conv_plan_of(plan)->library);
     free(plan);
@@ -206,6 +215,7 @@ dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_pla
     p->out_w = (int)out_size(desc, desc->w);
     if (cudaDeviceGetAttribute(&p->processors, cudaDevAttrMultiProcessorCount, 0) != cudaSuccess)
         p->processors = 1;
+    p->wgmma = desc->precision == DG_PRECISION_BF16 && has_wgmma();
     p->vectors = desc->h == 1 && desc->w == 1 && desc->kernel == 1;
     p->fwd_count = packed_count(p, false);
     p->base.packed_bytes = (size_t)p->fwd_count * element_bytes(p);

@@ -3,6 +3,7 @@
  *   fiber.cpp     a CUDA thread's stack and the switch between two of them
  *   block.cpp     the threads of a block: who runs next, __syncthreads, divergence
  *   warp.cpp      meetings of a warp's lanes (shuffles, votes, matrix products), cp.async
+ *   wgmma.cpp     products of a warpgroup
  *   shared.cpp    shared memory, fresh and poisoned for every block
  *   memory.cpp    the device's memory: allocation map, copies, what the host must not touch
  *   stream.cpp    streams, events, capture and graphs, launches
@@ -75,6 +76,14 @@ struct PendingCopy {
     int bytes, valid, group;
 };
 
+struct PendingProduct {
+    int n;
+    bool a_mn, b_mn;
+    float *d;
+    WgmmaOperand a, b;
+    int group;
+};
+
 enum class State : uint8_t { unstarted, ready, running, at_barrier, at_meeting, done };
 
 struct Thread {
@@ -85,8 +94,9 @@ struct Thread {
     int predicate;    /* of __syncthreads_count and its like */
     const char *file; /* where it waits */
     int line;
-    int copy_group;
-    std::vector<PendingCopy> copies; /* cp.async that nobody has waited for */
+    int copy_group, product_group;
+    std::vector<PendingCopy> copies;      /* cp.async that nobody has waited for */
+    std::vector<PendingProduct> products; /* wgmma, likewise */
 };
 
 Thread &current_thread();

@@ -122,12 +122,14 @@ class TorchSide:
             loss = self.train_step()
         assert self.torch.isfinite(loss)
         train = self.timed(self.train_step, self.args.seconds, 3) * self.args.batch
+        peak = self.torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
         self.model.eval()
         with self.torch.inference_mode():
             self.sample(2)
             short = min(self.args.sample_steps, 10)  # every step costs the same; a whole run can take minutes
             per_second = self.timed(lambda: self.sample(short), self.args.seconds, 1)
-        return {"train": train, "sample": per_second * self.args.batch * short / self.args.sample_steps}
+        return {"train": train, "sample": per_second * self.args.batch * short / self.args.sample_steps,
+                "train_bytes": peak}
 
 
 def run_json(command):
@@ -148,7 +150,7 @@ def run_diffgen(args):
         command += ["--resolution", str(args.resolution)]
     result = run_json(command)
     return {"train": result["train"]["images_per_second"], "sample": result["sample"]["images_per_second"],
-            "steps": result["sample"]["steps"]}
+            "steps": result["sample"]["steps"], "train_bytes": result["train"]["planned_bytes"]}
 
 
 def run_worker(args, variant, steps):
@@ -165,6 +167,16 @@ def cpu_name():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return "unknown CPU"
+
+
+def report_memory(rounds, others):
+    """A training step's memory: what diffgen plans, which is all it allocates, and what PyTorch's tensors take at most."""
+    bytes_of = {name: rounds[name][0]["train_bytes"] for name in ["diffgen", *others]}
+    if all(bytes_of.values()):
+        least = min(bytes_of[name] for name in others)
+        print("memory of a training step, MiB: "
+              + ", ".join(f"{name} {count / 2**20:.0f}" for name, count in bytes_of.items())
+              + f"; diffgen {bytes_of['diffgen'] / least:.2f} x the least")
 
 
 def report(args, rounds, steps):
@@ -188,6 +200,7 @@ def report(args, rounds, steps):
         for label, value in (("median", median), ("best round", best)):
             train, sample = (value["diffgen"][w] / max(value[n][w] for n in others) for w in ("train", "sample"))
             print(f"diffgen against the fastest variant, {label}: training {train:.2f} x, sampling {sample:.2f} x")
+        report_memory(rounds, others)
     return median
 
 
