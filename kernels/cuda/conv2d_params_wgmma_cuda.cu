@@ -216,12 +216,17 @@ void launch(const dg_exec *exec, const params_job &job, int examples, const void
            TILE::SHARED_BYTES, dg_cuda_stream(exec), w, (const bf16 *)x, (const bf16 *)dy);
 }
 
+typedef conv_wgmma_tile<128, 256, 2, 4, 1> wide;
 typedef conv_wgmma_tile<128, 128, 2, 3, 0> square;
 typedef conv_wgmma_tile<64, 128, 1, 4, 1> flat;
 
-/* Calls f with the tile that fits the weights' shape. */
+/* Calls f with the tile that fits the weights' shape: the wide one, which reads less, where little of it is left over.
+ */
 template <class F> auto with_tile(const conv_gather &g, F f) {
-    return g.to_c <= 64 ? f(flat()) : f(square());
+    const int64_t columns = (int64_t)g.phase[0].taps * g.from_c;
+    if (g.to_c <= 64)
+        return f(flat());
+    return columns >= 2048 && conv_round_up(columns, wide::BN) * 16 <= columns * 17 ? f(wide()) : f(square());
 }
 
 } // namespace

@@ -64,7 +64,8 @@ void dg_stepper_free(dg_stepper *stepper) {
     backend->free(stepper->state);
     free(stepper->host_state);
     free(stepper->grid_sums);
-    backend->free_shared(stepper->host_sum);
+    backend->event_free(stepper->noise_taken);
+    backend->free_shared(stepper->host_noise);
     free(stepper->lanes);
     for (int i = 0; i < DG_STEPPER_PENDING; i++) {
         free(stepper->results[i].losses);
