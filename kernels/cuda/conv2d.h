@@ -25,6 +25,7 @@
 #ifndef DG_KERNELS_CUDA_CONV2D_H
 #define DG_KERNELS_CUDA_CONV2D_H
 
+#include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/cuda.h"
 
 enum { CONV_MAX_TAPS = 16, CONV_MAX_PHASES = 4 };
@@ -60,10 +61,18 @@ struct conv_plan {
     int splits;        /* parts that the sum over pixels of a parameter gradient is cut into */
     int processors;    /* of the device */
     bool wgmma;        /* BF16 on a device that has it: sm_90a */
+    /* The passes that cuDNN or cuBLASLt run, which every pass asks first; its weights follow ours. NULL: none. */
+    conv2d_library *library;
+    size_t own_packed_bytes;
 };
 
 static inline const conv_plan *conv_plan_of(const dg_plan *plan) {
     return reinterpret_cast<const conv_plan *>(plan);
+}
+
+/* Where the library's weights are. */
+static inline char *conv_library_packed(const conv_plan *plan, const void *packed) {
+    return static_cast<char *>(const_cast<void *>(packed)) + plan->own_packed_bytes;
 }
 
 static inline int64_t conv_round_up(int64_t count, int64_t to) {

@@ -115,13 +115,16 @@ dg_status DG_CUDA(conv2d_fwd)(dg_exec *exec, const dg_plan *plan, const dg_tenso
                               const float *bias, const dg_tensor *residual, const dg_tensor *y) {
     const conv_plan *p = conv_plan_of(plan);
     const conv_destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data, false};
-    run_at_precision(exec, p, false, x->data, packed, d);
+    if (!dg_conv2d_library_fwd(exec, p->library, x, conv_library_packed(p, packed), bias, residual, y))
+        run_at_precision(exec, p, false, x->data, packed, d);
     return dg_cuda_launched(exec, "conv2d_fwd");
 }
 
 dg_status DG_CUDA(conv2d_bwd_data)(dg_exec *exec, const dg_plan *plan, const dg_tensor *dy, const void *packed,
                                    const dg_tensor *dx, bool accumulate) {
+    const conv_plan *p = conv_plan_of(plan);
     const conv_destination d = {NULL, accumulate ? dx->data : NULL, dx->data, false};
-    run_at_precision(exec, conv_plan_of(plan), true, dy->data, packed, d);
+    if (!dg_conv2d_library_bwd_data(exec, p->library, dy, conv_library_packed(p, packed), dx, accumulate))
+        run_at_precision(exec, p, true, dy->data, packed, d);
     return dg_cuda_launched(exec, "conv2d_bwd_data");
 }

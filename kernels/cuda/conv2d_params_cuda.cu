@@ -394,6 +394,8 @@ dg_status DG_CUDA(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const d
     if (exec->workspace_bytes < p->base.workspace_bytes)
         return dg_fail(exec->ctx, DG_EINVAL, "conv2d_bwd_params: a workspace of %zu bytes is too small, it takes %zu",
                        exec->workspace_bytes, p->base.workspace_bytes);
+    if (dg_conv2d_library_bwd_params(exec, p->library, mode, x, dy, dweight, dbias))
+        return dg_cuda_launched(exec, "conv2d_bwd_params");
     if (p->vectors)
         dg_cuda_conv2d_vectors_bwd_params(exec, p, mode, x, dy, dweight, dbias);
     else if (p->desc.precision == DG_PRECISION_FP32)

@@ -23,6 +23,7 @@ static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random 
     one->grad_scale = copies ? 1.0 / (double)one->images : 1;
     const dg_stepper_options options = {.backend = b->backend,
                                         .precision = b->precision,
+                                        .libraries = b->libraries,
                                         .h = b->h,
                                         .w = b->w,
                                         .batch = one->images,

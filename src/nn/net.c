@@ -22,22 +22,12 @@ dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node) 
 }
 
 static dg_conv2d_desc conv2d_desc(const dg_net *net, const dg_node *node) {
-    const dg_value *x = &net->graph->values[node->x];
-    return (dg_conv2d_desc){.n = net->options.n,
-                            .h = x->h,
-                            .w = x->w,
-                            .in_c = x->c,
-                            .out_c = net->graph->values[node->y].c,
-                            .kernel = node->kernel,
-                            .stride = node->stride,
-                            .pad_begin = node->pad_begin,
-                            .pad_end = node->pad_end,
-                            .bias = node->bias >= 0,
-                            .upsample = node->upsample,
-                            .residual = node->x2 >= 0,
-                            .training = net->options.training,
-                            .precision = net->options.precision,
-                            .lanes = net->options.lanes};
+    dg_conv2d_desc desc = dg_graph_conv2d(net->graph, node, net->options.n);
+    desc.training = net->options.training;
+    desc.precision = net->options.precision;
+    desc.lanes = net->options.lanes;
+    desc.libraries = net->libraries;
+    return desc;
 }
 
 static size_t larger(size_t a, size_t b) {
@@ -84,6 +74,8 @@ dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
     DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
+    if (options->libraries != DG_LIBRARIES_OFF)
+        DG_TRY(options->backend->libraries_open(ctx, options->libraries, &net->libraries));
     DG_TRY(plan_ops(net));
     dg_net_memory *memory = &net->memory;
     memory->input_bytes = (size_t)options->n * (sizeof(dg_random) + sizeof(float) + sizeof(int32_t));
@@ -108,6 +100,8 @@ void dg_net_free(dg_net *net) {
     }
     for (int i = 0; net->nodes && i < net->graph->node_count; i++)
         dg_plan_free(net->nodes[i].plan);
+    if (net->libraries)
+        backend->libraries_close(net->libraries);
     backend->free(net->packed);
     free(net->lanes);
     free(net->nodes);

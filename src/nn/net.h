@@ -22,6 +22,7 @@ typedef struct dg_net_options {
                         the same bits in less memory and more time */
     int lanes;
     dg_precision precision;       /* DG_PRECISION_FP32 unless the backend has the others */
+    dg_library_use libraries;     /* as dg_compute_use_libraries has it */
     size_t extra_workspace_bytes; /* for ops the caller runs on the lanes itself */
 } dg_net_options;
 

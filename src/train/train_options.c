@@ -430,6 +430,15 @@ static const dg_option options[] = {
      .group = machine,
      .help = "Numbers to compute with; weights are kept in fp32. auto: bf16 on a GPU, fp32 on the CPU, which has no "
              "other."},
+    {.name = "libraries",
+     DG_OPT_CHOICE(S, libraries),
+     .fallback = "off",
+     .choices = "off|auto|always",
+     .group = machine,
+     .help =
+         "Whether cuDNN and cuBLASLt may compute convolutions and linear layers on a GPU, in bf16. auto: where they "
+         "are faster than our kernels there, which is timed once and kept; always: wherever they can. "
+         "With either, results depend on the GPU, the libraries' versions and the micro-batch; --dp does without."},
     {.name = "threads",
      DG_OPT_COUNT(S, threads),
      .flags = DG_OPTION_MUTABLE,
@@ -473,6 +482,11 @@ static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
         return dg_fail(ctx, DG_EUSAGE, "--dp bounds every image's gradient; --max-grad-norm off leaves it without one");
     if (o->holdout > 0)
         return dg_fail(ctx, DG_EUSAGE, "--holdout: a validation loss has no noise, so --dp does without; leave it out");
+    if (o->libraries != DG_LIBRARIES_OFF)
+        return dg_fail(
+            ctx, DG_EUSAGE,
+            "--libraries: one image more or less may change how a library rounds all others of its batch, and "
+            "--dp counts on that it does not; leave it out");
     if (o->assume_public == DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->batch == 0))
         return dg_fail(ctx, DG_EUSAGE,
                        "--assume-public nothing: the number of images is not to be used, so --sample-rate, --delta and "
