@@ -7,7 +7,8 @@ set(DIFFGEN_CUDA_ARCHITECTURES auto CACHE STRING
     "What nvcc compiles for, as CMAKE_CUDA_ARCHITECTURES; auto: every generation from Ampere on that this nvcc knows")
 option(DIFFGEN_CUDA_STRICT "Warnings of nvcc are errors, that of registers spilled to memory among them" OFF)
 
-# One binary for each generation (8.6 runs on 8.9 too), and the newest also as PTX, for what comes after it.
+# One binary for each generation (8.6 runs on 8.9 too; 9.0 with the instructions that only Hopper has), and the newest
+# also as PTX, for what comes after it.
 function(dg_choose_architectures)
   if(NOT DIFFGEN_CUDA_ARCHITECTURES STREQUAL "auto")
     set(CMAKE_CUDA_ARCHITECTURES ${DIFFGEN_CUDA_ARCHITECTURES} PARENT_SCOPE)
@@ -15,7 +16,7 @@ function(dg_choose_architectures)
   endif()
   execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known)
   set(chosen "")
-  foreach(architecture 80 86 90 100 120)
+  foreach(architecture 80 86 90a 100 120)
     if(known MATCHES "sm_${architecture}\n")
       list(APPEND chosen ${architecture}-real)
       set(newest ${architecture})

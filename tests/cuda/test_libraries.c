@@ -43,9 +43,13 @@ typedef struct fixture {
 
 /* Before the simulator reads its environment, which it does once: each test is a process. */
 static void set_up(fixture *f) {
+    static int tests; /* of this process: Check may run all of them in one */
+    char cache[96];
     f->ctx = dg_test_context();
-    setenv("XDG_CACHE_HOME", dg_test_dir(), 1);
-    snprintf(f->folder, sizeof f->folder, "%s/diffgen", dg_test_dir());
+    snprintf(cache, sizeof cache, "%s/%d", dg_test_dir(), tests++);
+    DG_CK(f->ctx, dg_fs_mkdirs(f->ctx, cache));
+    setenv("XDG_CACHE_HOME", cache, 1);
+    snprintf(f->folder, sizeof f->folder, "%s/diffgen", cache);
     DG_CK(f->ctx, dg_backend_cuda(f->ctx, 0, &f->cuda));
 }
 
