@@ -85,14 +85,12 @@ typedef struct dg_timestep_desc {
     float freq_shift;
 } dg_timestep_desc;
 
-/* What the network is asked to predict. */
-typedef enum dg_prediction { DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE } dg_prediction;
-
-/* One image of a training batch. */
+/* One image of a training batch: what the network sees, and what it should answer, as sums of the clean image and
+ * epsilon. Whatever is predicted is such a sum (src/diffusion/training.c). */
 typedef struct dg_noise_desc {
-    dg_random random; /* stream of epsilon */
-    float sqrt_abar;  /* sqrt(alphas_cumprod[t]) */
-    float sqrt_one_minus_abar;
+    dg_random random;    /* stream of epsilon */
+    float signal, noise; /* of xt */
+    float target_x0, target_eps;
 } dg_noise_desc;
 
 /* The clean-image estimate and the update of any first- or multistep sampler, one image per entry:
@@ -174,11 +172,10 @@ typedef struct dg_clip_desc {
     /* x in [-1,1] -> u8 or u16: clamp(x/2+0.5, 0, 1)*max, half to even */                                             \
     X(to_pixels, (dg_exec * exec, const dg_tensor *x, const dg_tensor *pixels))                                        \
     X(fill_normal, (dg_exec * exec, const dg_random *random, const dg_tensor *x))                                      \
-    /* xt = sqrt_abar*x0 + sqrt_one_minus_abar*eps; target per prediction: eps, v = sqrt_abar*eps -                    \
-     * sqrt_one_minus_abar*x0, or x0. Ho et al. 2020, eq. 4; Salimans & Ho 2022, app. D. Elements of eps are counted   \
-     * in the image's NHWC order. */                                                                                   \
-    X(q_sample, (dg_exec * exec, dg_prediction prediction, const dg_noise_desc *noise, const dg_tensor *x0,            \
-                 const dg_tensor *xt, const dg_tensor *target))                                                        \
+    /* xt = signal*x0 + noise*eps, target = target_x0*x0 + target_eps*eps. Ho et al. 2020, eq. 4; Salimans & Ho 2022,  \
+     * app. D; Karras et al. 2022, eq. 8. Elements of eps are counted in the image's NHWC order. */                    \
+    X(q_sample,                                                                                                        \
+      (dg_exec * exec, const dg_noise_desc *noise, const dg_tensor *x0, const dg_tensor *xt, const dg_tensor *target)) \
     /* loss[n] = weight[n] * mean over the image of (out-target)^2; dout = grad_scale * d loss[n]/d out */             \
     X(mse_loss, (dg_exec * exec, const float *weight, float grad_scale, const dg_tensor *out, const dg_tensor *target, \
                  double *loss, const dg_tensor *dout))                                                                 \
@@ -190,8 +187,8 @@ typedef struct dg_clip_desc {
     /* dst += src, flat */                                                                                             \
     X(accumulate, (dg_exec * exec, int64_t count, const float *src, float *dst))                                       \
     X(sum_squares, (dg_exec * exec, int64_t count, const float *x, double *sum))                                       \
-    /* sum[i] = s_0 grads[i] + s_1 grads[stride + i] + ..., from the squared norms of whole gradients; an example whose \
-     * norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                                   \
+    /* sum[i] = s_0 grads[i] + s_1 grads[stride + i] + ..., from the squared norms of whole gradients; an example      \
+     * whose norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                                         \
     X(clip_examples, (dg_exec * exec, const dg_clip_desc *desc, const double *sqnorms, int64_t count,                  \
                       const float *grads, float *sum, double *left_out))                                               \
     /* *norm = grad_scale * sqrt(sums[0] + ... + sums[count-1]), added up in that order; desc->grad_scale = grad_scale \

@@ -1,5 +1,7 @@
 #include "train/train_options.h"
 
+#include <math.h>
+
 #define S dg_train_options
 
 static const char input[] = "Images";
@@ -99,9 +101,35 @@ static const dg_option options[] = {
     {.name = "prediction",
      DG_OPT_CHOICE(S, prediction),
      .fallback = "auto",
-     .choices = "auto|epsilon|v|sample",
+     .choices = "auto|epsilon|v|sample|edm",
      .group = model,
-     .help = "What the network learns to predict. auto: the preset's."},
+     .help = "What the network learns to predict. edm: the preconditioned denoiser of Karras et al. 2022, with noise "
+             "levels that are any sigma. auto: the preset's."},
+    {.name = "sigma-data",
+     DG_OPT_NUMBER(S, sigma_data),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 100,
+     .group = model,
+     .help = "Standard deviation of the images, from -1 to 1, that --prediction edm scales for. auto: 0.5."},
+    {.name = "p-mean",
+     DG_OPT_NUMBER(S, p_mean),
+     .fallback = "auto",
+     .word = "auto",
+     .word_value = INFINITY,
+     .min = -20,
+     .max = 20,
+     .group = model,
+     .help = "Mean of ln sigma in training with --prediction edm. auto: -1.2."},
+    {.name = "p-std",
+     DG_OPT_NUMBER(S, p_std),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 10,
+     .group = model,
+     .help = "Its standard deviation. auto: 1.2."},
     {.name = "beta-schedule",
      DG_OPT_CHOICE(S, beta_schedule),
      .fallback = "auto",
@@ -501,8 +529,24 @@ static dg_status check_ordinary(dg_ctx *ctx, const dg_train_options *o) {
     return DG_OK;
 }
 
+/* What a model has that is told of noise levels, and of nothing else. */
+static dg_status check_edm(dg_ctx *ctx, const dg_train_options *o) {
+    if (o->zero_snr || o->num_train_timesteps || o->beta_schedule != DG_TRAIN_BETA_AUTO)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--prediction edm has no schedule of timesteps; leave out --beta-schedule, --zero-snr and "
+                       "--num-train-timesteps");
+    if (o->min_snr > 0)
+        return dg_fail(ctx, DG_EUSAGE, "--prediction edm has a weight of its own; leave out --min-snr");
+    return DG_OK;
+}
+
 static dg_status check(dg_ctx *ctx, const void *filled) {
     const dg_train_options *o = filled;
+    if (o->prediction == DG_TRAIN_PREDICTION_EDM) {
+        const dg_status status = check_edm(ctx, o);
+        if (status != DG_OK)
+            return status;
+    }
     if (o->steps && o->epochs > 0)
         return dg_fail(ctx, DG_EUSAGE, "--steps and --epochs say the same thing twice; give one of them");
     if (o->micro_batch && o->batch && !o->dp && o->micro_batch > o->batch)

@@ -20,6 +20,7 @@ typedef enum dg_train_prediction {
     DG_TRAIN_PREDICTION_EPSILON,
     DG_TRAIN_PREDICTION_V,
     DG_TRAIN_PREDICTION_SAMPLE,
+    DG_TRAIN_PREDICTION_EDM,
 } dg_train_prediction;
 typedef enum dg_train_clipping {
     DG_TRAIN_CLIPPING_AUTO,
@@ -64,6 +65,8 @@ struct dg_train_options {
     dg_train_beta_schedule beta_schedule;
     bool zero_snr;
     int64_t num_train_timesteps; /* 0 = auto */
+    double sigma_data;           /* EDM only; 0 = auto */
+    double p_mean, p_std;        /* the same; +inf, 0 = auto */
     double dropout;              /* -1 = auto */
     double label_dropout;
     /* optimisation */
