@@ -115,7 +115,7 @@ static dg_status finish(const dg_sampler_job *job, dg_sampler *sampler) {
     return DG_OK;
 }
 
-static bool walks_along_sigma(dg_sampler_kind kind) {
+bool dg_sampler_walks_along_sigma(dg_sampler_kind kind) {
     return kind == DG_SAMPLER_EULER || kind == DG_SAMPLER_HEUN || kind == DG_SAMPLER_CHURN;
 }
 
@@ -130,7 +130,7 @@ static dg_status check_sigmas(const dg_sampler_job *job) {
         return dg_fail(job->ctx, DG_EUSAGE,
                        "sampler: sigma from %g to %g, rho %g; each must be above 0, 0 is customary", o->sigma_min,
                        o->sigma_max, o->rho);
-    if ((o->sigma_min > 0 || o->sigma_max > 0 || o->rho > 0) && !edm && !walks_along_sigma(o->kind))
+    if ((o->sigma_min > 0 || o->sigma_max > 0 || o->rho > 0) && !edm && !dg_sampler_walks_along_sigma(o->kind))
         return dg_fail(
             job->ctx, DG_EUSAGE,
             "sampler: sigma_min, sigma_max and rho belong to euler, heun and churn; the chosen sampler takes "
@@ -144,7 +144,7 @@ static dg_status check_sigmas(const dg_sampler_job *job) {
 }
 
 static dg_status check_arguments(const dg_sampler_job *job) {
-    const int64_t most = walks_along_sigma(job->options->kind) || dg_scheduler_config_is_edm(job->config)
+    const int64_t most = dg_sampler_walks_along_sigma(job->options->kind) || dg_scheduler_config_is_edm(job->config)
                              ? MOST_STEPS
                              : job->train_steps;
     if (job->count < 1 || job->count > most)

@@ -39,6 +39,8 @@ typedef struct dg_sampler_options {
 
 /* "ddpm", "ddim", "dpmsolver++", "euler", "heun", "churn"; NULL outside. */
 const char *dg_sampler_name(dg_sampler_kind kind);
+/* Euler, Heun and churn: any number of steps, whatever the model's timesteps. */
+bool dg_sampler_walks_along_sigma(dg_sampler_kind kind);
 /* How many steps are customary: enough for its best images. */
 int64_t dg_sampler_default_steps(dg_sampler_kind kind);
 

@@ -113,7 +113,11 @@ dg_status dg_sample_model_sampler(dg_ctx *ctx, const dg_sample_model *model, con
                                   dg_sampler *out) {
     dg_sampler_options o = *options;
     const int64_t trained = model->schedule.count, customary = dg_sampler_default_steps(o.kind);
+    const bool by_timesteps = trained > 0 && !dg_sampler_walks_along_sigma(o.kind);
+    if (by_timesteps && o.steps > trained)
+        return dg_fail(ctx, DG_EUSAGE, "--steps %lld: the model's noise schedule has only %lld steps",
+                       (long long)o.steps, (long long)trained);
     if (o.steps == 0)
-        o.steps = trained == 0 || customary < trained ? customary : trained;
+        o.steps = by_timesteps && customary > trained ? trained : customary;
     return dg_sampler_create(ctx, &o, &model->scheduler, &model->schedule, out);
 }
