@@ -2,40 +2,22 @@
 # Kills private training with SIGKILL at random moments, in its warm-up and between its steps, resumes it by the same
 # command, and compares the ledger with what was released: never less on record, and not more than a block per kill.
 #
-#   tools/check_kill9_ledger.sh [--diffgen PROGRAM] [--kills 30] [--steps 60] [--seed N] [--keep]
+#   tools/check_kill9_ledger.sh [--diffgen PROGRAM] [--images FOLDER] [--kills 30] [--steps 60] [--seed N] [--keep]
 #
 # Released in one life of the process are the steps in metrics.jsonl beyond those it began with: a step is written there
 # after its noise was added, so there may be one more, never one less.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-diffgen=build/release/diffgen
 kills=30
 steps=60
-seed=$RANDOM
-keep=
-while [ $# -gt 0 ]; do
-    case $1 in
-    --diffgen) diffgen=$2 && shift 2 ;;
-    --kills) kills=$2 && shift 2 ;;
-    --steps) steps=$2 && shift 2 ;;
-    --seed) seed=$2 && shift 2 ;;
-    --keep) keep=1 && shift ;;
-    *)
-        echo "check_kill9_ledger.sh: unknown option $1; the first lines of this file are its help" >&2
-        exit 2
-        ;;
-    esac
-done
-RANDOM=$seed
-work=$(mktemp -d)
-trap '[ -n "$keep" ] || rm -rf "$work"' EXIT
+# shellcheck source=tools/kill9_support.sh
+. tools/kill9_support.sh
 export DIFFGEN_LEDGER=$work/ledger.sqlite
-echo "seed $seed, work folder $work"
 
 for class in bag coat dress; do
     mkdir -p "$work/images/$class"
-    find "samples/fashion/$class" -name '*.png' | sort | head -12 | xargs -I{} cp {} "$work/images/$class/"
+    find "$images/$class" -name '*.png' | sort | head -12 | xargs -I{} cp {} "$work/images/$class/"
 done
 sed 's/"block_out_channels": \[[^]]*\]/"block_out_channels": [16, 16, 32]/' models/tiny.json >"$work/small.json"
 queries=3 block=16
@@ -62,9 +44,7 @@ while :; do
     ( train "$folder" ) >"$work/log" 2>&1 &
     pid=$!
     if [ "$hits" -lt "$kills" ]; then
-        wait_ms=$((RANDOM % 6000))
-        sleep "$(printf '%d.%03d' $((wait_ms / 1000)) $((wait_ms % 1000)))"
-        kill -9 "$pid" 2>/dev/null || true
+        wait_and_kill "$pid" 6000
     fi
     status=0
     wait "$pid" 2>/dev/null || status=$?
