@@ -88,14 +88,12 @@ typedef struct dg_timestep_desc {
     float freq_shift;
 } dg_timestep_desc;
 
-/* What the network is asked to predict. */
-typedef enum dg_prediction { DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE } dg_prediction;
-
-/* One image of a training batch. */
+/* One image of a training batch: what the network sees, and what it should answer, as sums of the clean image and
+ * epsilon. Whatever is predicted is such a sum (src/diffusion/training.c). */
 typedef struct dg_noise_desc {
-    dg_random random; /* stream of epsilon */
-    float sqrt_abar;  /* sqrt(alphas_cumprod[t]) */
-    float sqrt_one_minus_abar;
+    dg_random random;    /* stream of epsilon */
+    float signal, noise; /* of xt */
+    float target_x0, target_eps;
 } dg_noise_desc;
 
 /* The clean-image estimate and the update of any first- or multistep sampler, one image per entry:
@@ -177,11 +175,10 @@ typedef struct dg_clip_desc {
     /* x in [-1,1] -> u8 or u16: clamp(x/2+0.5, 0, 1)*max, half to even */                                             \
     X(to_pixels, (dg_exec * exec, const dg_tensor *x, const dg_tensor *pixels))                                        \
     X(fill_normal, (dg_exec * exec, const dg_random *random, const dg_tensor *x))                                      \
-    /* xt = sqrt_abar*x0 + sqrt_one_minus_abar*eps; target per prediction: eps, v = sqrt_abar*eps -                    \
-     * sqrt_one_minus_abar*x0, or x0. Ho et al. 2020, eq. 4; Salimans & Ho 2022, app. D. Elements of eps are counted   \
-     * in the image's NHWC order. */                                                                                   \
-    X(q_sample, (dg_exec * exec, dg_prediction prediction, const dg_noise_desc *noise, const dg_tensor *x0,            \
-                 const dg_tensor *xt, const dg_tensor *target))                                                        \
+    /* xt = signal*x0 + noise*eps, target = target_x0*x0 + target_eps*eps. Ho et al. 2020, eq. 4; Salimans & Ho 2022,  \
+     * app. D; Karras et al. 2022, eq. 8. Elements of eps are counted in the image's NHWC order. */                    \
+    X(q_sample,                                                                                                        \
+      (dg_exec * exec, const dg_noise_desc *noise, const dg_tensor *x0, const dg_tensor *xt, const dg_tensor *target)) \
     /* loss[n] = weight[n] * mean over the image of (out-target)^2; dout = grad_scale * d loss[n]/d out */             \
     X(mse_loss, (dg_exec * exec, const float *weight, float grad_scale, const dg_tensor *out, const dg_tensor *target, \
                  double *loss, const dg_tensor *dout))                                                                 \

@@ -9,30 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-diffgen=build/release/diffgen
-images=samples/fashion
 kills=20
 steps=60
-seed=$RANDOM
-keep=
-while [ $# -gt 0 ]; do
-    case $1 in
-    --diffgen) diffgen=$2 && shift 2 ;;
-    --images) images=$2 && shift 2 ;;
-    --kills) kills=$2 && shift 2 ;;
-    --steps) steps=$2 && shift 2 ;;
-    --seed) seed=$2 && shift 2 ;;
-    --keep) keep=1 && shift ;;
-    *)
-        echo "check_kill9.sh: unknown option $1; the first lines of this file are its help" >&2
-        exit 2
-        ;;
-    esac
-done
-RANDOM=$seed
-work=$(mktemp -d)
-trap '[ -n "$keep" ] || rm -rf "$work"' EXIT
-echo "seed $seed, work folder $work"
+# shellcheck source=tools/kill9_support.sh
+. tools/kill9_support.sh
 
 # command_JOB FOLDER: the command into the array `command`. same_JOB REFERENCE FOLDER: are they the same?
 command_train() {
@@ -77,7 +57,7 @@ same_sample() { diff -r --exclude '.lock*' "$1" "$2"; }
 # disturb JOB REFERENCE MILLISECONDS: kills the job until it was hit often enough, resuming it every time, in a new
 # folder whenever one is finished; each finished folder is compared with the reference.
 disturb() {
-    local job=$1 reference=$2 hits=0 run=1 failures=0 idle=0 command folder pid status wait_ms
+    local job=$1 reference=$2 hits=0 run=1 failures=0 idle=0 command folder pid status
     local longest=$(($3 * 3 / 20 + 300)) # a run meets about ten kills
     while :; do
         folder=$work/$job-$run
@@ -85,9 +65,7 @@ disturb() {
         "${command[@]}" >"$work/$job.log" 2>&1 &
         pid=$!
         if [ "$hits" -lt "$kills" ]; then
-            wait_ms=$(((RANDOM * 32768 + RANDOM) % longest))
-            sleep "$(printf '%d.%03d' $((wait_ms / 1000)) $((wait_ms % 1000)))"
-            kill -9 "$pid" 2>/dev/null || true
+            wait_and_kill "$pid" "$longest"
         fi
         status=0
         wait "$pid" 2>/dev/null || status=$?

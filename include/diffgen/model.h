@@ -41,11 +41,15 @@ typedef struct dg_sample_request {
     uint64_t seed;
     int64_t
         first_image; /* number of the first image; image k of a seed is the same in any call, as in `diffgen sample` */
-    const char *sampler; /* "ddpm", "ddim", "dpmsolver++" */
+    const char *sampler; /* "ddpm", "ddim", "dpmsolver++", "euler", "heun", "churn" */
     int64_t steps;       /* 0 = the sampler's customary number */
     double eta;          /* ddim: 0..1 */
     double guidance;     /* 1 = none */
     int64_t batch;       /* images computed at once, 0 = chosen; does not change them */
+    /* euler, heun and churn, and dpmsolver++ of an EDM model: noise levels and their spacing; 0 = the model's */
+    double sigma_min, sigma_max, rho;
+    /* churn: S_churn, S_tmin, S_tmax and S_noise of Karras et al. 2022, alg. 2; 0 = 50, 0.05, 50 and 1 */
+    double churn, churn_min, churn_max, churn_noise;
 } dg_sample_request;
 
 /* 1 image of class 0, seed 0, dpmsolver++, no guidance. */

@@ -47,8 +47,10 @@ typedef struct dg_train_start {
     double epsilon, delta; /* what total_steps steps will have spent */
     double noise_multiplier, sample_rate, max_grad_norm;
     int64_t noise_multiplicity;
-    int64_t protected_units; /* images, or groups of them */
-    const char *group_by;    /* NULL: images */
+    int64_t protected_units;                 /* images, or groups of them */
+    const char *group_by;                    /* NULL: images */
+    double attack_fpr[3], attack_max_tpr[3]; /* no attack tells more members at so many false alarms */
+    int64_t central_images;                  /* of each class, to be warmed up with; 0: none */
 } dg_train_start;
 
 typedef struct dg_train_status {
@@ -68,6 +70,8 @@ typedef struct dg_train_events {
     void (*on_status)(void *user, const dg_train_status *status); /* every log interval and after the last step */
     void (*on_grid)(void *user, const char *path, int64_t step);
     void (*on_checkpoint)(void *user, const char *path, int64_t step);
+    /* Steps of the warm-up on noisy central images, before the first of the run. */
+    void (*on_warm_up)(void *user, int64_t step, int64_t total_steps, double seconds_left);
 } dg_train_events;
 
 /* Zero-initialise; free with dg_train_result_free. Filled as far as known also when the run is interrupted. */
@@ -80,6 +84,13 @@ typedef struct dg_train_result {
     double images_per_second;
     int64_t skipped_files;
     int64_t planned_bytes, peak_bytes; /* peak_bytes: resident set of the process */
+    /* Of a private run, so far; epsilon NaN = not private. */
+    double epsilon, delta;
+    double attack_fpr[3], attack_max_tpr[3];
+    /* With --canaries: epsilon is at least audited_epsilon, at 95 % confidence, as far as the audit could see. */
+    int64_t canaries; /* 0: no audit, or not finished */
+    int64_t audit_guesses, audit_correct;
+    double audited_epsilon;
 } dg_train_result;
 
 /* Trains, or continues the run the options name.

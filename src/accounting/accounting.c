@@ -71,13 +71,11 @@ static dg_status solve(problem *p) {
 }
 
 static dg_status attacks(problem *p, json_t *rows) {
-    static const double fprs[] = {0.001, 0.01, 0.1};
     dg_status status = DG_OK;
-    for (size_t i = 0; i < sizeof fprs / sizeof *fprs; i++) {
-        double tpr;
-        DG_TRY(dg_privacy_max_tpr(p->ctx, p->mechanisms, p->count, fprs[i], &tpr));
-        json_array_append_new(rows, json_pack("{s:f, s:f}", "fpr", fprs[i], "max_tpr", tpr));
-    }
+    double max_tpr[DG_ATTACK_FPRS];
+    DG_TRY(dg_privacy_ceilings(p->ctx, p->mechanisms, p->count, max_tpr));
+    for (int i = 0; i < DG_ATTACK_FPRS; i++)
+        json_array_append_new(rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
 done:
     return status;
 }

@@ -76,23 +76,18 @@ static dg_status finished_image(void *user, int thread, int64_t index, const voi
     return DG_OK;
 }
 
-static dg_status find_sampler(dg_ctx *ctx, const char *name, dg_sample_sampler *out) {
-    static const struct {
-        const char *name;
-        dg_sample_sampler sampler;
-    } list[] = {{"ddpm", DG_SAMPLE_SAMPLER_DDPM},
-                {"ddim", DG_SAMPLE_SAMPLER_DDIM},
-                {"dpmsolver++", DG_SAMPLE_SAMPLER_DPMSOLVER}};
-    for (size_t i = 0; name && i < sizeof list / sizeof *list; i++)
-        if (strcmp(list[i].name, name) == 0) {
-            *out = list[i].sampler;
+static dg_status find_sampler(dg_ctx *ctx, const char *name, dg_sampler_kind *out) {
+    for (int kind = 0; name && kind < DG_SAMPLER_KINDS; kind++)
+        if (strcmp(dg_sampler_name((dg_sampler_kind)kind), name) == 0) {
+            *out = (dg_sampler_kind)kind;
             return DG_OK;
         }
-    return dg_fail(ctx, DG_EUSAGE, "no sampler '%s'; there are ddpm, ddim and dpmsolver++", name ? name : "(null)");
+    return dg_fail(ctx, DG_EUSAGE, "no sampler '%s'; there are ddpm, ddim, dpmsolver++, euler, heun and churn",
+                   name ? name : "(null)");
 }
 
 /* The same limits as the options of `diffgen sample`; written so that NaN is refused. */
-static dg_status check_numbers(const dg_model *model, const dg_sample_request *r, dg_sample_sampler sampler) {
+static dg_status check_numbers(const dg_model *model, const dg_sample_request *r, dg_sampler_kind sampler) {
     dg_ctx *ctx = model->ctx;
     if (r->count < 0 || r->first_image < 0 || r->first_image > INT64_MAX - r->count)
         return dg_fail(ctx, DG_EUSAGE, "images %lld, first image %lld: neither may be negative, nor their sum overflow",
@@ -102,7 +97,7 @@ static dg_status check_numbers(const dg_model *model, const dg_sample_request *r
                        (long long)r->steps, (long long)r->batch);
     if (!(r->eta >= 0 && r->eta <= 1))
         return dg_fail(ctx, DG_EUSAGE, "eta is %g; it must be from 0 to 1", r->eta);
-    if (r->eta > 0 && sampler != DG_SAMPLE_SAMPLER_DDIM)
+    if (r->eta > 0 && sampler != DG_SAMPLER_DDIM)
         return dg_fail(ctx, DG_EUSAGE, "eta is %g; the sampler %s has no such noise, ddim has", r->eta, r->sampler);
     if (!(r->guidance >= 0 && r->guidance <= 100))
         return dg_fail(ctx, DG_EUSAGE, "guidance is %g; it must be from 0 to 100, 1 means none", r->guidance);
@@ -129,14 +124,22 @@ static dg_status list_images(const dg_model *model, const dg_sample_request *r, 
 dg_status dg_model_sample(dg_model *model, const dg_sample_request *request, uint8_t *pixels) {
     dg_status status = DG_OK;
     dg_sampler sampler = {0};
-    dg_sample_sampler kind = DG_SAMPLE_SAMPLER_DPMSOLVER;
+    dg_sampler_options how = {.steps = request->steps,
+                              .eta = request->eta,
+                              .sigma_min = request->sigma_min,
+                              .sigma_max = request->sigma_max,
+                              .rho = request->rho,
+                              .churn = request->churn,
+                              .churn_min = request->churn_min,
+                              .churn_max = request->churn_max,
+                              .churn_noise = request->churn_noise};
     dg_generate_image *images = NULL;
     const dg_unet_config *config = &model->sample.folder.config;
     sink to = {.image_elements = model->sample.h * model->sample.w * config->out_channels};
     const int64_t slice = request->batch > 0 && request->batch < request->count ? request->batch : request->count;
-    DG_TRY(find_sampler(model->ctx, request->sampler, &kind));
-    DG_TRY(check_numbers(model, request, kind));
-    DG_TRY(dg_sample_model_sampler(model->ctx, &model->sample, kind, request->steps, request->eta, &sampler));
+    DG_TRY(find_sampler(model->ctx, request->sampler, &how.kind));
+    DG_TRY(check_numbers(model, request, how.kind));
+    DG_TRY(dg_sample_model_sampler(model->ctx, &model->sample, &how, &sampler));
     DG_TRY(dg_alloc(model->ctx, &images, (size_t)request->count + 1, sizeof *images, "the list of images"));
     DG_TRY(list_images(model, request, images));
     for (int64_t first = 0; first < request->count; first += slice) {

@@ -31,7 +31,7 @@ static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random 
                                         .lanes = b->lanes,
                                         .pixel_bits = 8,
                                         .ema = true,
-                                        .training = {.prediction = b->scheduler.prediction},
+                                        .training = dg_bench_training(b),
                                         .privacy = {.copies = copies,
                                                     .max_grad_norm = 1,
                                                     .expected_batch = (double)one->images,

@@ -44,6 +44,8 @@ bool dg_bench_wants_conv2d(const dg_bench *bench);
 DG_MUST_CHECK dg_status dg_bench_conv2d(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);
 
+/* What the model is trained to predict. */
+dg_training_config dg_bench_training(const dg_bench *bench);
 /* A stepper with random weights, ready to step; the options of an ordinary one as training would choose them. */
 dg_stepper_options dg_bench_stepper_options(const dg_bench *bench, bool recompute);
 DG_MUST_CHECK dg_status dg_bench_create_stepper(dg_bench *bench, const dg_stepper_options *options, dg_stepper **out);

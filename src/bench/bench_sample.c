@@ -52,11 +52,12 @@ dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
     dg_bench_profile profile = {0};
     int64_t drawn = 0, profiled;
     double seconds = 0, profiled_seconds;
-    const int64_t steps = b->schedule.count < STEPS ? b->schedule.count : STEPS;
+    const dg_sampler_options quick = dg_sampler_quick(&b->scheduler, STEPS);
+    const int64_t steps = quick.steps;
     DG_TRY(dg_params_list(b->ctx, &b->config, &params));
     DG_TRY(dg_alloc(b->ctx, &weights, (size_t)params.total, sizeof *weights, "the model's weights"));
     dg_params_init(&params, 1, weights);
-    DG_TRY(dg_sampler_create(b->ctx, DG_SAMPLER_DDIM, &b->scheduler, &b->schedule, steps, 0, &sampler));
+    DG_TRY(dg_sampler_create(b->ctx, &quick, &b->scheduler, &b->schedule, &sampler));
     const dg_generator_options options = {.backend = b->backend,
                                           .h = b->h,
                                           .w = b->w,

@@ -159,6 +159,13 @@ done:
     return status;
 }
 
+dg_training_config dg_bench_training(const dg_bench *b) {
+    return (dg_training_config){.prediction = b->scheduler.prediction,
+                                .sigma_data = dg_scheduler_config_is_edm(&b->scheduler) ? b->scheduler.sigma_data : 0,
+                                .p_mean = DG_EDM_P_MEAN,
+                                .p_std = DG_EDM_P_STD};
+}
+
 dg_stepper_options dg_bench_stepper_options(const dg_bench *b, bool recompute) {
     const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch, 0), pieces = (b->batch + micro - 1) / micro;
     return (dg_stepper_options){.backend = b->backend,
@@ -172,7 +179,7 @@ dg_stepper_options dg_bench_stepper_options(const dg_bench *b, bool recompute) {
                                 .recompute = recompute,
                                 .pixel_bits = 8,
                                 .ema = true,
-                                .training = {.prediction = b->scheduler.prediction},
+                                .training = dg_bench_training(b),
                                 .schedule = &b->schedule};
 }
 

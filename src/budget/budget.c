@@ -92,6 +92,25 @@ done:
     return status;
 }
 
+/* NULL: there is no bound, or nothing was spent. err DG_ENOMEM, DG_EDEVICE and the like */
+static dg_status attacks(dg_ctx *ctx, const dg_ledger_list *list, double spent, json_t **out) {
+    double max_tpr[DG_ATTACK_FPRS];
+    *out = NULL;
+    if (list->count == 0 || !isfinite(spent))
+        return DG_OK;
+    const dg_status status = dg_budget_ceilings(ctx, list, max_tpr);
+    if (status == DG_ERUNTIME) {
+        dg_ctx_clear_error(ctx);
+        return DG_OK;
+    }
+    if (status != DG_OK)
+        return status;
+    *out = json_array();
+    for (int i = 0; i < DG_ATTACK_FPRS; i++)
+        json_array_append_new(*out, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
+    return DG_OK;
+}
+
 static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget_options *options,
                                  dg_budget_compose_fn compose, json_t **result) {
     dg_status status = DG_OK;
@@ -99,7 +118,7 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     asked images = {0};
     char fingerprint[DG_SHA256_HEX];
     double spent = NAN, reserved = NAN, *epsilons = NULL;
-    json_t *runs = json_array();
+    json_t *runs = json_array(), *rows = NULL;
     DG_TRY(read_images(ctx, options->images, &images));
     const double delta = options->delta > 0 ? options->delta : dg_budget_delta(images.count);
     DG_TRY(dg_ledger_fingerprint(ctx, images.hashes, images.count, fingerprint));
@@ -109,19 +128,21 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     DG_TRY(entry_epsilons(ctx, &list, compose, delta, epsilons));
     for (size_t i = 0; i < list.count; i++)
         DG_TRY(describe_entry(ctx, &list.entries[i], epsilons[i], runs));
+    DG_TRY(attacks(ctx, &list, spent, &rows));
     const double total = options->epsilon_total;
     const bool exceeded = total > 0 && !within(spent, total);
     *result =
-        json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O}", "images_path", text(options->images),
+        json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O*, s:O}", "images_path", text(options->images),
                   "images", (json_int_t)images.count, "fingerprint", fingerprint, "ledger",
                   text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent), "epsilon_reserved",
                   number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(), "epsilon_left",
                   total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(), "exceeded",
-                  exceeded, "composable", dg_budget_composable(&list), "runs", runs);
+                  exceeded, "composable", dg_budget_composable(&list), "attacks", rows, "runs", runs);
     if (!*result)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
 done:
     json_decref(runs);
+    json_decref(rows);
     free(epsilons);
     dg_ledger_list_free(&list);
     free(images.hashes);

@@ -4,6 +4,7 @@
 #define DG_BUDGET_BUDGET_H
 
 #include "core/options.h"
+#include "privacy/accountant.h"
 #include "privacy/ledger.h"
 
 typedef struct dg_budget_options {
@@ -42,11 +43,16 @@ DG_MUST_CHECK dg_status dg_budget_epsilon(dg_ctx *ctx, dg_budget_compose_fn comp
                                           const dg_ledger_mechanism *planned, size_t planned_count, double delta,
                                           double *spent, double *reserved);
 
+/* What no attack can beat by all that was released of the images on the list, which must be composable.
+ * err  DG_EINVAL a Laplace mechanism; DG_ERUNTIME too little noise for a bound */
+DG_MUST_CHECK dg_status dg_budget_ceilings(dg_ctx *ctx, const dg_ledger_list *list, double max_tpr[DG_ATTACK_FPRS]);
+
 /* Reads the images' hashes (no pixels) and the ledger.
  * in    compose  dg_budget_accountant
  * out   *result new reference:
  *   of images  {"images_path", "images", "fingerprint", "ledger", "delta", "epsilon_spent", "epsilon_reserved",
- *               "epsilon_total", "epsilon_left", "exceeded", "composable", "runs": [{"run", "started", "ended",
+ *               "epsilon_total", "epsilon_left", "exceeded", "composable",
+ *               "attacks": [{"fpr", "max_tpr"}] (left out where there is no bound), "runs": [{"run", "started", "ended",
  * "state": "running"|"ended"|"broken off", "data_set", "data_set_fingerprint", "images_shared", "unit", "adjacency",
  * "mechanism", "sample_rate", "noise_multiplier", "steps", "steps_reserved", "epsilon", "command"}]}; epsilon_reserved
  * includes what is spent; epsilon_left is at least what may still be spent of all     {"ledger", "data_sets": [{"name",

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-dg_status dg_budget_accountant(dg_ctx *ctx, const dg_ledger_mechanism *mechanisms, size_t count, double delta,
-                               double *epsilon) {
+/* For the accountant. err DG_EINVAL a Laplace mechanism */
+static dg_status for_accountant(dg_ctx *ctx, const dg_ledger_mechanism *mechanisms, size_t count, dg_mechanism **out) {
     dg_status status = DG_OK;
     dg_mechanism *all = NULL;
     DG_TRY(dg_alloc(ctx, &all, count + 1, sizeof *all, "mechanisms of the privacy ledger"));
@@ -19,6 +19,18 @@ dg_status dg_budget_accountant(dg_ctx *ctx, const dg_ledger_mechanism *mechanism
         all[i] =
             (dg_mechanism){.sample_rate = m->sample_rate, .noise_multiplier = m->noise_multiplier, .steps = m->steps};
     }
+    *out = all;
+    all = NULL;
+done:
+    free(all);
+    return status;
+}
+
+dg_status dg_budget_accountant(dg_ctx *ctx, const dg_ledger_mechanism *mechanisms, size_t count, double delta,
+                               double *epsilon) {
+    dg_status status = DG_OK;
+    dg_mechanism *all = NULL;
+    DG_TRY(for_accountant(ctx, mechanisms, count, &all));
     status = dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, all, (int64_t)count, delta, epsilon);
     if (status == DG_ERUNTIME) { /* too little noise: no bound, which is an answer here */
         dg_ctx_clear_error(ctx);
@@ -93,5 +105,21 @@ dg_status dg_budget_epsilon(dg_ctx *ctx, dg_budget_compose_fn compose, const dg_
     if (any)
         DG_TRY(compose_list(ctx, compose, list, planned, planned_count, true, delta, reserved));
 done:
+    return status;
+}
+
+dg_status dg_budget_ceilings(dg_ctx *ctx, const dg_ledger_list *list, double max_tpr[DG_ATTACK_FPRS]) {
+    dg_status status = DG_OK;
+    dg_ledger_mechanism *sum = NULL;
+    dg_mechanism *all = NULL;
+    size_t count = 0;
+    DG_TRY(dg_alloc(ctx, &sum, list->count + 1, sizeof *sum, "mechanisms of the privacy ledger"));
+    for (size_t i = 0; i < list->count; i++)
+        count = add_mechanism(sum, count, list->entries[i].mechanism);
+    DG_TRY(for_accountant(ctx, sum, count, &all));
+    DG_TRY(dg_privacy_ceilings(ctx, all, (int64_t)count, max_tpr));
+done:
+    free(sum);
+    free(all);
     return status;
 }

@@ -24,13 +24,22 @@ static json_t *classes_to_json(const dg_train_start *start) {
     return classes;
 }
 
+static json_t *attacks_to_json(const double fpr[3], const double max_tpr[3]) {
+    json_t *rows = json_array();
+    for (int i = 0; rows && i < 3; i++)
+        json_array_append_new(rows, json_pack("{s:f, s:f}", "fpr", fpr[i], "max_tpr", max_tpr[i]));
+    return rows;
+}
+
 static json_t *privacy_to_json(const dg_train_start *s) {
     if (!s->dp)
         return NULL;
-    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "epsilon", s->epsilon, "delta", s->delta,
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:I}", "epsilon", s->epsilon, "delta", s->delta,
                      "noise_multiplier", s->noise_multiplier, "sample_rate", s->sample_rate, "max_grad_norm",
                      s->max_grad_norm, "noise_multiplicity", (json_int_t)s->noise_multiplicity, "protected_units",
-                     (json_int_t)s->protected_units, "group_by", dg_cli_text(s->group_by));
+                     (json_int_t)s->protected_units, "group_by", dg_cli_text(s->group_by), "attacks",
+                     attacks_to_json(s->attack_fpr, s->attack_max_tpr), "central_images",
+                     (json_int_t)s->central_images);
 }
 
 static json_t *start_to_json(const dg_train_start *s) {
@@ -68,6 +77,15 @@ static void say_classes(dg_cli *cli, const dg_train_start *s) {
     dg_str_free(&text);
 }
 
+/* Epsilon in terms of an attacker, whoever that is. */
+static void say_ceilings(dg_cli *cli, const double fpr[3], const double max_tpr[3]) {
+    dg_cli_say(
+        cli,
+        "            no attack can tell more than %.3g %% of the members at %g %% false alarms, %.3g %% at %g %%, "
+        "%.3g %% at %g %%",
+        100 * max_tpr[0], 100 * fpr[0], 100 * max_tpr[1], 100 * fpr[1], 100 * max_tpr[2], 100 * fpr[2]);
+}
+
 /* The promise in words that can be checked, before anything is spent. */
 static void say_privacy(dg_cli *cli, const dg_train_start *s) {
     if (!s->dp)
@@ -77,6 +95,10 @@ static void say_privacy(dg_cli *cli, const dg_train_start *s) {
     dg_cli_say(cli, "            noise multiplier %.4g, clipped at %g, sampled with %.4g, %lld noise draw%s an image",
                s->noise_multiplier, s->max_grad_norm, s->sample_rate, (long long)s->noise_multiplicity,
                s->noise_multiplicity == 1 ? "" : "s");
+    say_ceilings(cli, s->attack_fpr, s->attack_max_tpr);
+    if (s->central_images)
+        dg_cli_say(cli, "warm-up     %lld noisy central images of each class, within the same budget",
+                   (long long)s->central_images);
 }
 
 static void on_start(void *user, const dg_train_start *s) {
@@ -101,6 +123,15 @@ static void on_start(void *user, const dg_train_start *s) {
         dg_cli_say(p->cli, "resuming    after step %lld", (long long)s->first_step);
     p->total_steps = s->total_steps;
     dg_progress_start(&p->progress, p->cli);
+}
+
+static void on_warm_up(void *user, int64_t step, int64_t total_steps, double seconds_left) {
+    printer *p = user;
+    if (p->cli->json)
+        dg_cli_emit(p->cli, json_pack("{s:s, s:I, s:I, s:f}", "event", "warm_up", "step", (json_int_t)step,
+                                      "total_steps", (json_int_t)total_steps, "seconds_left", seconds_left));
+    dg_progress_show(&p->progress, step, total_steps, seconds_left, "warming up on noisy central images",
+                     step == total_steps);
 }
 
 static json_t *status_to_json(const dg_train_status *s) {
@@ -143,15 +174,44 @@ static void on_checkpoint(void *user, const char *path, int64_t step) {
 /* ---- result --------------------------------------------------------------------------------------------------------
  */
 
+static json_t *audit_to_json(const dg_train_result *r) {
+    if (r->canaries == 0)
+        return NULL;
+    return json_pack("{s:I, s:I, s:I, s:f, s:f}", "canaries", (json_int_t)r->canaries, "guesses",
+                     (json_int_t)r->audit_guesses, "correct", (json_int_t)r->audit_correct, "epsilon_at_least",
+                     r->audited_epsilon, "epsilon_at_most", r->epsilon);
+}
+
+static json_t *spent_to_json(const dg_train_result *r) {
+    if (!isfinite(r->epsilon))
+        return NULL;
+    return json_pack("{s:f, s:f, s:o, s:o*}", "epsilon", r->epsilon, "delta", r->delta, "attacks",
+                     attacks_to_json(r->attack_fpr, r->attack_max_tpr), "audit", audit_to_json(r));
+}
+
 static json_t *result_to_json(dg_cli *cli, const dg_train_result *r, dg_status status) {
-    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I}", "event", "result",
-                     "status", dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
+    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I, s:o*}", "event",
+                     "result", "status", dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
                      dg_cli_text(dg_cli_error(cli, status)), "run_folder", dg_cli_text(r->run_folder), "model_folder",
                      dg_cli_text(r->model_folder), "step", (json_int_t)r->step, "total_steps",
                      (json_int_t)r->total_steps, "loss", dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss),
                      "seconds", r->seconds, "images_per_second", dg_cli_number(r->images_per_second), "skipped_files",
                      (json_int_t)r->skipped_files, "planned_bytes", (json_int_t)r->planned_bytes, "peak_bytes",
-                     (json_int_t)r->peak_bytes);
+                     (json_int_t)r->peak_bytes, "privacy", spent_to_json(r));
+}
+
+/* The proven bound and the measured one, side by side. */
+static void say_spent(dg_cli *cli, const dg_train_result *r) {
+    if (!isfinite(r->epsilon))
+        return;
+    dg_cli_say(cli, "privacy     epsilon %.4g at delta %.3g is spent", r->epsilon, r->delta);
+    say_ceilings(cli, r->attack_fpr, r->attack_max_tpr);
+    if (r->canaries)
+        dg_cli_say(cli,
+                   "audit       epsilon is at least %.3g (95 %% confidence; %lld of %lld guesses about %lld canaries "
+                   "were right) and at most %.4g (proven)",
+                   r->audited_epsilon, (long long)r->audit_correct, (long long)r->audit_guesses, (long long)r->canaries,
+                   r->epsilon);
 }
 
 static void print_result(printer *p, const dg_train_result *r, dg_status status) {
@@ -168,19 +228,20 @@ static void print_result(printer *p, const dg_train_result *r, dg_status status)
     dg_cli_say(p->cli, "%lld steps, %s, %.1f images/s, %s of memory", (long long)r->step,
                dg_format_duration(duration, r->seconds), r->images_per_second,
                dg_format_bytes(peak, (double)r->peak_bytes));
+    say_spent(p->cli, r);
     if (r->model_folder)
         printf("%s\n", r->model_folder);
 }
 
 int dg_cmd_train(dg_cli *cli, int argc, char *const *argv) {
     dg_train_options options;
-    dg_train_result result = {.loss = NAN, .val_loss = NAN};
+    dg_train_result result = {.loss = NAN, .val_loss = NAN, .epsilon = NAN};
     int code = 0;
     if (!dg_cli_read(cli, &dg_train_option_table, argc, argv, &options, &code))
         return code;
     dg_cli_set_output(cli, options.json, options.quiet);
     printer p = {.cli = cli, .dry_run = options.dry_run};
-    const dg_train_events events = {&p, on_start, on_status, on_grid, on_checkpoint};
+    const dg_train_events events = {&p, on_start, on_status, on_grid, on_checkpoint, on_warm_up};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
     dg_status status = dg_train_run_rank(cli->ctx, cli->comm, &options, &events, &result);

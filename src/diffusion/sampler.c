@@ -3,6 +3,23 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { MOST_STEPS = 10000 }; /* of samplers that are not bound to a number of timesteps */
+
+static const struct {
+    const char *name;
+    int64_t steps;
+} samplers[DG_SAMPLER_KINDS] = {
+    [DG_SAMPLER_DDPM] = {"ddpm", 1000}, [DG_SAMPLER_DDIM] = {"ddim", 50}, [DG_SAMPLER_DPMSOLVER] = {"dpmsolver++", 25},
+    [DG_SAMPLER_EULER] = {"euler", 50}, [DG_SAMPLER_HEUN] = {"heun", 18}, [DG_SAMPLER_CHURN] = {"churn", 128}};
+
+const char *dg_sampler_name(dg_sampler_kind kind) {
+    return kind >= 0 && kind < DG_SAMPLER_KINDS ? samplers[kind].name : NULL;
+}
+
+int64_t dg_sampler_default_steps(dg_sampler_kind kind) {
+    return samplers[kind].steps;
+}
+
 int64_t dg_sampler_linspace(int64_t last, int64_t points, int64_t k) {
     if (points < 2)
         return 0;
@@ -84,28 +101,58 @@ static bool all_finite(const dg_sampler_desc *u) {
 }
 
 /* What holds for the steps of every sampler. */
-static dg_status finish(const dg_sampler_job *job, dg_sampler_step *steps) {
-    for (int64_t i = 0; i < job->count; i++) {
-        dg_sampler_step *step = &steps[i];
-        step->timestep = (float)job->timesteps[i];
+static dg_status finish(const dg_sampler_job *job, dg_sampler *sampler) {
+    for (int64_t i = 0; i < sampler->count; i++) {
+        dg_sampler_step *step = &sampler->steps[i];
         step->draws_noise = step->update.cz != 0;
         step->history = step->update.c2 != 0 ? 2 : step->update.c1 != 0 ? 1 : 0;
-        if (!all_finite(&step->update))
+        if (!all_finite(&step->update) || !isfinite(step->timestep))
             return dg_fail(job->ctx, DG_ECONFIG,
-                           "sampler: no finite step from timestep %lld, where alphas_cumprod is %g; with "
+                           "sampler: no finite step from timestep %g, which may have no signal; with "
                            "rescale_betas_zero_snr the prediction_type must be v_prediction or sample",
-                           (long long)job->timesteps[i], (double)job->abar[job->timesteps[i]]);
+                           (double)step->timestep);
     }
     return DG_OK;
 }
 
-static dg_status check_arguments(const dg_sampler_job *job, dg_sampler_kind kind) {
-    if (job->count < 1 || job->count > job->train_steps)
-        return dg_fail(job->ctx, DG_EUSAGE, "sampler: %lld steps; it must be 1 to %lld, the model's training timesteps",
-                       (long long)job->count, (long long)job->train_steps);
-    if (kind == DG_SAMPLER_DDIM && !(job->eta >= 0 && job->eta <= 1))
-        return dg_fail(job->ctx, DG_EUSAGE, "sampler: eta is %g; it must be 0 to 1", job->eta);
+bool dg_sampler_walks_along_sigma(dg_sampler_kind kind) {
+    return kind == DG_SAMPLER_EULER || kind == DG_SAMPLER_HEUN || kind == DG_SAMPLER_CHURN;
+}
+
+static dg_status check_sigmas(const dg_sampler_job *job) {
+    const dg_sampler_options *o = job->options;
+    const bool edm = dg_scheduler_config_is_edm(job->config);
+    if (edm && (o->kind == DG_SAMPLER_DDPM || o->kind == DG_SAMPLER_DDIM))
+        return dg_fail(job->ctx, DG_EUSAGE,
+                       "sampler: this is an EDM model, whose noise levels are no timesteps, which ddpm and ddim need; "
+                       "take dpmsolver++, heun, euler or churn");
+    if (!(o->sigma_min >= 0 && o->sigma_max >= 0 && o->rho >= 0))
+        return dg_fail(job->ctx, DG_EUSAGE,
+                       "sampler: sigma from %g to %g, rho %g; each must be above 0, 0 is customary", o->sigma_min,
+                       o->sigma_max, o->rho);
+    if ((o->sigma_min > 0 || o->sigma_max > 0 || o->rho > 0) && !edm && !dg_sampler_walks_along_sigma(o->kind))
+        return dg_fail(
+            job->ctx, DG_EUSAGE,
+            "sampler: sigma_min, sigma_max and rho belong to euler, heun and churn; the chosen sampler takes "
+            "its noise levels from the model's timesteps");
+    if (!(o->churn >= 0 && o->churn_min >= 0 && o->churn_max >= o->churn_min && o->churn_noise >= 0))
+        return dg_fail(
+            job->ctx, DG_EUSAGE,
+            "sampler: churn %g between sigma %g and %g with noise %g; none may be below 0, nor the range empty",
+            o->churn, o->churn_min, o->churn_max, o->churn_noise);
     return DG_OK;
+}
+
+static dg_status check_arguments(const dg_sampler_job *job) {
+    const int64_t most = dg_sampler_walks_along_sigma(job->options->kind) || dg_scheduler_config_is_edm(job->config)
+                             ? MOST_STEPS
+                             : job->train_steps;
+    if (job->count < 1 || job->count > most)
+        return dg_fail(job->ctx, DG_EUSAGE, "sampler: %lld steps; it must be 1 to %lld%s", (long long)job->count,
+                       (long long)most, most == job->train_steps ? ", the model's training timesteps" : "");
+    if (job->options->kind == DG_SAMPLER_DDIM && !(job->options->eta >= 0 && job->options->eta <= 1))
+        return dg_fail(job->ctx, DG_EUSAGE, "sampler: eta is %g; it must be 0 to 1", job->options->eta);
+    return check_sigmas(job);
 }
 
 static dg_spacing spacing_of(dg_sampler_kind kind, const dg_scheduler_config *config) {
@@ -114,33 +161,46 @@ static dg_spacing spacing_of(dg_sampler_kind kind, const dg_scheduler_config *co
     return kind == DG_SAMPLER_DPMSOLVER ? DG_SPACING_LINSPACE : DG_SPACING_LEADING;
 }
 
-dg_status dg_sampler_create(dg_ctx *ctx, dg_sampler_kind kind, const dg_scheduler_config *config,
-                            const dg_noise_schedule *schedule, int64_t num_inference_steps, double eta,
-                            dg_sampler *out) {
+static dg_status fill(const dg_sampler_job *job, dg_sampler_step *steps) {
+    switch (job->options->kind) {
+    case DG_SAMPLER_DDPM:
+        return dg_sampler_fill_ddpm(job, steps);
+    case DG_SAMPLER_DDIM:
+        return dg_sampler_fill_ddim(job, steps);
+    case DG_SAMPLER_DPMSOLVER:
+        return dg_sampler_fill_dpm(job, steps);
+    default:
+        return dg_sampler_fill_karras(job, steps);
+    }
+}
+
+static double or_else(double value, double customary) {
+    return value == 0 ? customary : value;
+}
+
+dg_status dg_sampler_create(dg_ctx *ctx, const dg_sampler_options *given, const dg_scheduler_config *config,
+                            const dg_noise_schedule *schedule, dg_sampler *out) {
     dg_status status = DG_OK;
+    dg_sampler_options o = *given, *options = &o;
+    o.churn = or_else(o.churn, 50);
+    o.churn_min = or_else(o.churn_min, 0.05);
+    o.churn_max = or_else(o.churn_max, 50);
+    o.churn_noise = or_else(o.churn_noise, 1);
+    const int64_t n = options->steps;
+    const bool twice = options->kind == DG_SAMPLER_HEUN || options->kind == DG_SAMPLER_CHURN;
     dg_sampler_job job = {.ctx = ctx,
+                          .options = options,
                           .config = config,
                           .abar = schedule->alphas_cumprod,
                           .train_steps = schedule->count,
-                          .count = num_inference_steps,
-                          .spacing = spacing_of(kind, config),
-                          .eta = eta};
-    *out = (dg_sampler){.kind = kind, .count = num_inference_steps};
-    DG_TRY(check_arguments(&job, kind));
+                          .count = n,
+                          .spacing = spacing_of(options->kind, config)};
+    *out = (dg_sampler){.kind = options->kind, .num_inference_steps = n, .count = twice ? 2 * n - 1 : n};
+    DG_TRY(check_arguments(&job));
     DG_TRY(dg_alloc(ctx, &job.timesteps, (size_t)job.count, sizeof *job.timesteps, "the sampler's timesteps"));
-    DG_TRY(dg_alloc(ctx, &out->steps, (size_t)job.count, sizeof *out->steps, "the sampler's steps"));
-    switch (kind) {
-    case DG_SAMPLER_DDPM:
-        DG_TRY(dg_sampler_fill_ddpm(&job, out->steps));
-        break;
-    case DG_SAMPLER_DDIM:
-        DG_TRY(dg_sampler_fill_ddim(&job, out->steps));
-        break;
-    case DG_SAMPLER_DPMSOLVER:
-        DG_TRY(dg_sampler_fill_dpm(&job, out->steps));
-        break;
-    }
-    DG_TRY(finish(&job, out->steps));
+    DG_TRY(dg_alloc(ctx, &out->steps, (size_t)out->count, sizeof *out->steps, "the sampler's steps"));
+    DG_TRY(fill(&job, out->steps));
+    DG_TRY(finish(&job, out));
 
 done:
     free(job.timesteps);
@@ -155,4 +215,11 @@ void dg_sampler_free(dg_sampler *sampler) {
     free(sampler->steps);
     sampler->steps = NULL;
     sampler->count = 0;
+}
+
+dg_sampler_options dg_sampler_quick(const dg_scheduler_config *config, int64_t steps) {
+    const bool edm = dg_scheduler_config_is_edm(config);
+    const int64_t most = edm ? steps : config->num_train_timesteps;
+    return (dg_sampler_options){.kind = edm ? DG_SAMPLER_DPMSOLVER : DG_SAMPLER_DDIM,
+                                .steps = steps < most ? steps : most};
 }

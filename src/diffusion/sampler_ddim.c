@@ -27,7 +27,7 @@ static void fill_step(const dg_sampler_job *job, int64_t t, dg_sampler_desc *upd
     const double abar = (double)job->abar[t], abar_previous = previous < 0 ? before_first : (double)job->abar[previous];
     const double variance = (1 - abar_previous) / (1 - abar) * (1 - abar / abar_previous);
     /* with set_alpha_to_one off the first timestep steps onto itself: rounding must not make that negative */
-    const double sigma = job->eta * sqrt(fmax(variance, 0));
+    const double sigma = job->options->eta * sqrt(fmax(variance, 0));
     dg_sampler_estimate(job, sqrt(abar), sqrt(1 - abar), update);
     dg_sampler_limit(job, true, update);
     set_epsilon(job->config->prediction, sqrt(abar), sqrt(1 - abar), update);
@@ -40,8 +40,10 @@ dg_status dg_sampler_fill_ddim(const dg_sampler_job *job, dg_sampler_step *steps
     dg_status status = DG_OK;
     dg_sampler_space(job);
     DG_TRY(dg_sampler_check_timesteps(job, true));
-    for (int64_t i = 0; i < job->count; i++)
+    for (int64_t i = 0; i < job->count; i++) {
+        steps[i].timestep = (float)job->timesteps[i];
         fill_step(job, job->timesteps[i], &steps[i].update);
+    }
 done:
     return status;
 }

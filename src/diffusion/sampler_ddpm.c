@@ -21,8 +21,10 @@ dg_status dg_sampler_fill_ddpm(const dg_sampler_job *job, dg_sampler_step *steps
     dg_status status = DG_OK;
     dg_sampler_space(job);
     DG_TRY(dg_sampler_check_timesteps(job, true));
-    for (int64_t i = 0; i < job->count; i++)
+    for (int64_t i = 0; i < job->count; i++) {
+        steps[i].timestep = (float)job->timesteps[i];
         fill_step(job, job->timesteps[i], i + 1 < job->count ? job->timesteps[i + 1] : -1, &steps[i].update);
+    }
 done:
     return status;
 }

@@ -1,9 +1,9 @@
 /* DPM-Solver++ and its SDE variant, multistep, orders 1 to 3 (Lu et al. 2022, alg. 2 and app. B).
  *
- * The solver lives on sigma = noise/signal: x = a(sigma)*x0 + b(sigma)*e, a = 1/sqrt(sigma^2+1), b = sigma*a, and
- * lambda = ln(a/b) = -ln(sigma). One step goes from S_i to S_i+1 in h = lambda(S_i+1) - lambda(S_i); a step to sigma 0
- * has h = infinity, is always of first order, and returns the clean estimate itself. The divided differences of earlier
- * estimates (D1, D2 in the paper) are taken apart here into factors of m0, m1 and m2. */
+ * The solver lives on sigma = noise/signal: x = a(sigma)*x0 + b(sigma)*e, a = 1/sqrt(sigma^2+1) (of an EDM model c_in),
+ * b = sigma*a, and lambda = ln(a/b) = -ln(sigma). One step goes from S_i to S_i+1 in h = lambda(S_i+1) - lambda(S_i); a
+ * step to sigma 0 has h = infinity, is always of first order, and returns the clean estimate itself. The divided
+ * differences of earlier estimates (D1, D2 in the paper) are taken apart here into factors of m0, m1 and m2. */
 #include "diffusion/sampler_internal.h"
 
 #include <math.h>
@@ -15,25 +15,6 @@ typedef struct sigma_tables {
     float *train; /* [N] sigma of every training timestep */
     float *sigma; /* [count + 1] S */
 } sigma_tables;
-
-static double signal_of(double sigma) {
-    return 1 / sqrt(sigma * sigma + 1);
-}
-
-/* With zero terminal SNR the last sigma would be infinite; diffusers puts the smallest float16 there. */
-static dg_status train_sigmas(const dg_sampler_job *job, float *train) {
-    for (int64_t t = 0; t < job->train_steps; t++) {
-        double abar = (double)job->abar[t];
-        if (t == job->train_steps - 1 && job->config->rescale_betas_zero_snr)
-            abar = 0x1p-24;
-        train[t] = (float)sqrt((1 - abar) / abar);
-        if (!isfinite(train[t]))
-            return dg_fail(job->ctx, DG_ECONFIG,
-                           "sampler: DPM-Solver++ needs signal at timestep %lld, where alphas_cumprod is 0",
-                           (long long)t);
-    }
-    return DG_OK;
-}
 
 static void space(const dg_sampler_job *job, const float *train) {
     const int64_t n = job->count;
@@ -58,46 +39,37 @@ static void space(const dg_sampler_job *job, const float *train) {
     }
 }
 
-/* The timestep, with a fraction, whose sigma this is: linear in ln(sigma) between training timesteps. */
-static double timestep_of(const dg_sampler_job *job, const float *train, double sigma) {
-    int64_t low = 0, high = job->train_steps - 1;
-    if (sigma <= (double)train[low])
-        return (double)low;
-    if (sigma >= (double)train[high])
-        return (double)high;
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        *((double)train[middle] <= sigma ? &low : &high) = middle;
-    }
-    const double from = log((double)train[low]), to = log((double)train[high]);
-    return (double)low + (log(sigma) - from) / (to - from);
-}
-
-/* Karras et al. 2022, eq. 5, rho = 7. The network is told the nearest whole timestep; the update uses the exact sigma.
- */
-static void space_karras(const dg_sampler_job *job, const sigma_tables *tables) {
-    const double largest = pow((double)tables->train[job->train_steps - 1], 1.0 / 7);
-    const double smallest = pow((double)tables->train[0], 1.0 / 7);
+/* The network is told the nearest whole timestep; the update uses the exact sigma. */
+static void space_karras(const dg_sampler_job *job, const sigma_tables *tables, dg_sampler_step *steps) {
+    const double largest = (double)tables->train[job->train_steps - 1], smallest = (double)tables->train[0];
     for (int64_t i = 0; i < job->count; i++) {
-        const double ramp = job->count > 1 ? (double)i / (double)(job->count - 1) : 0;
-        const double sigma = pow(largest + ramp * (smallest - largest), 7);
-        const double t = timestep_of(job, tables->train, sigma);
+        const double sigma = dg_sampler_karras_sigma(smallest, largest, 7, i, job->count);
+        const double t = dg_sampler_timestep_of(job, tables->train, sigma);
         tables->sigma[i] = (float)sigma;
-        job->timesteps[i] = (int64_t)(job->config->beta_schedule == DG_BETA_SQUAREDCOS_CAP_V2 ? floor(t) : rint(t));
+        steps[i].timestep = (float)(job->config->beta_schedule == DG_BETA_SQUAREDCOS_CAP_V2 ? floor(t) : rint(t));
     }
 }
 
-static dg_status fill_sigmas(const dg_sampler_job *job, const sigma_tables *tables) {
+static dg_status space_timesteps(const dg_sampler_job *job, const sigma_tables *tables, dg_sampler_step *steps) {
     dg_status status = DG_OK;
-    DG_TRY(train_sigmas(job, tables->train));
-    if (job->config->use_karras_sigmas) {
-        space_karras(job, tables);
-    } else {
-        space(job, tables->train);
-        DG_TRY(dg_sampler_check_timesteps(job, true));
-        for (int64_t i = 0; i < job->count; i++)
-            tables->sigma[i] = tables->train[job->timesteps[i]];
+    space(job, tables->train);
+    DG_TRY(dg_sampler_check_timesteps(job, true));
+    for (int64_t i = 0; i < job->count; i++) {
+        tables->sigma[i] = tables->train[job->timesteps[i]];
+        steps[i].timestep = (float)job->timesteps[i];
     }
+done:
+    return status;
+}
+
+/* S_0 .. S_count, and what the network is told of them. */
+static dg_status fill_sigmas(const dg_sampler_job *job, const sigma_tables *tables, dg_sampler_step *steps) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_sampler_train_sigmas(job, tables->train));
+    if (job->config->use_karras_sigmas)
+        space_karras(job, tables, steps);
+    else
+        DG_TRY(space_timesteps(job, tables, steps));
     tables->sigma[job->count] = job->config->final_sigmas == DG_FINAL_SIGMA_ZERO ? 0 : tables->train[0];
     for (int64_t i = 1; i < job->count; i++)
         if (!(tables->sigma[i] < tables->sigma[i - 1])) {
@@ -108,6 +80,21 @@ static dg_status fill_sigmas(const dg_sampler_job *job, const sigma_tables *tabl
                 (long long)job->count, (long long)i - 1, (long long)i);
             goto done;
         }
+done:
+    return status;
+}
+
+/* The same of an EDM model. */
+static dg_status fill_edm_sigmas(const dg_sampler_job *job, float *sigma, dg_sampler_step *steps) {
+    dg_status status = DG_OK;
+    const double rho = job->options->rho > 0 ? job->options->rho : job->config->rho;
+    double smallest, largest;
+    DG_TRY(dg_sampler_sigma_range(job, NULL, &smallest, &largest));
+    for (int64_t i = 0; i < job->count; i++) {
+        sigma[i] = (float)dg_sampler_karras_sigma(smallest, largest, rho, i, job->count);
+        steps[i].timestep = (float)dg_sampler_timestep_of(job, NULL, (double)sigma[i]);
+    }
+    sigma[job->count] = job->config->final_sigmas == DG_FINAL_SIGMA_ZERO ? 0 : (float)smallest;
 done:
     return status;
 }
@@ -147,10 +134,10 @@ static void add_third_order(double d1, double d2, double r0, double r1, factors 
 static void fill_step(const dg_sampler_job *job, const float *sigmas, int64_t i, dg_sampler_desc *update) {
     const dg_scheduler_config *c = job->config;
     const double from = (double)sigmas[i], to = (double)sigmas[i + 1];
-    const double signal = signal_of(to), signal_from = signal_of(from);
-    const double noise = to * signal, noise_from = from * signal_from;
+    const double signal = dg_sampler_scale(job, to), noise = to * signal;
+    const double noise_from = from * dg_sampler_scale(job, from);
     const int order = order_of(job, i);
-    dg_sampler_estimate(job, signal_from, noise_from, update);
+    dg_sampler_estimate_at(job, from, update);
     dg_sampler_limit(job, false, update);
     if (to >= from) { /* sigma_min is reached already: nothing left to do, and h = 0 would divide */
         update->cx = 1;
@@ -181,9 +168,11 @@ static void fill_step(const dg_sampler_job *job, const float *sigmas, int64_t i,
 dg_status dg_sampler_fill_dpm(const dg_sampler_job *job, dg_sampler_step *steps) {
     dg_status status = DG_OK;
     sigma_tables tables = {0};
-    DG_TRY(dg_alloc(job->ctx, &tables.train, (size_t)job->train_steps, sizeof *tables.train, "the sampler's sigmas"));
+    DG_TRY(
+        dg_alloc(job->ctx, &tables.train, (size_t)job->train_steps + 1, sizeof *tables.train, "the sampler's sigmas"));
     DG_TRY(dg_alloc(job->ctx, &tables.sigma, (size_t)job->count + 1, sizeof *tables.sigma, "the sampler's sigmas"));
-    DG_TRY(fill_sigmas(job, &tables));
+    DG_TRY(dg_scheduler_config_is_edm(job->config) ? fill_edm_sigmas(job, tables.sigma, steps)
+                                                   : fill_sigmas(job, &tables, steps));
     for (int64_t i = 0; i < job->count; i++)
         fill_step(job, tables.sigma, i, &steps[i].update);
 done:

@@ -55,7 +55,10 @@ static void rescale_to_zero_snr(dg_noise_schedule *schedule) {
 dg_status dg_noise_schedule_create(dg_ctx *ctx, const dg_scheduler_config *config, dg_noise_schedule *out) {
     dg_status status = DG_OK;
     const size_t n = (size_t)config->num_train_timesteps;
-    *out = (dg_noise_schedule){.count = config->num_train_timesteps};
+    *out = (dg_noise_schedule){0};
+    if (dg_scheduler_config_is_edm(config))
+        return DG_OK;
+    out->count = config->num_train_timesteps;
     if (config->num_train_timesteps < 1)
         return dg_fail(ctx, DG_ECONFIG, "noise schedule: num_train_timesteps is %lld; it must be at least 1",
                        (long long)config->num_train_timesteps);

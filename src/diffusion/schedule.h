@@ -1,8 +1,9 @@
-/* Noise schedules: diffusers' scheduler_config.json, and the tables of betas and alphas_cumprod that follow from it.
+/* Noise schedules: diffusers' scheduler_config.json, and the tables of betas and alphas_cumprod that follow from it. An
+ * EDM model (Karras et al. 2022) has no tables: its noise levels are any sigma > 0.
  * Order: dg_scheduler_config_defaults or _from_json -> dg_noise_schedule_create -> sampler.h, training.h
  *        -> dg_noise_schedule_free -> dg_scheduler_config_free.
  *
- * One struct holds the keys of all three classes, so that any sampler runs with any model's file.
+ * One struct holds the keys of all classes, so that any sampler runs with any model's file.
  * ref  Ho et al. 2020; Nichol & Dhariwal 2021 (squaredcos_cap_v2); Lin et al. 2024, alg. 1 (zero terminal SNR) */
 #ifndef DG_DIFFUSION_SCHEDULE_H
 #define DG_DIFFUSION_SCHEDULE_H
@@ -14,7 +15,11 @@ typedef enum dg_scheduler_class {
     DG_SCHEDULER_DDPM,      /* DDPMScheduler */
     DG_SCHEDULER_DDIM,      /* DDIMScheduler */
     DG_SCHEDULER_DPMSOLVER, /* DPMSolverMultistepScheduler */
+    DG_SCHEDULER_EDM,       /* EDMEulerScheduler, EDMDPMSolverMultistepScheduler */
 } dg_scheduler_class;
+
+/* What the network is asked to predict: of an EDM model epsilon or v, which is the sign of its output. */
+typedef enum dg_prediction { DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE } dg_prediction;
 
 typedef enum dg_beta_schedule {
     DG_BETA_LINEAR,
@@ -60,10 +65,19 @@ typedef struct dg_scheduler_config {
     bool lower_order_final, euler_at_final, use_karras_sigmas;
     dg_final_sigma final_sigmas;
     double lambda_min_clipped; /* -INFINITY: none */
+    /* EDM: the network F sees c_in x and ln(sigma)/4, and the clean estimate is c_skip x + c_out F (eq. 7, table 1) */
+    double sigma_data;           /* standard deviation of the images */
+    double sigma_min, sigma_max; /* of sampling */
+    double rho;                  /* the same (eq. 5); samplers that walk along sigma take it from any model */
 } dg_scheduler_config;
 
 /* diffusers' DDPMScheduler() with every key given (has_spacing), which is how dg_scheduler_config_to_json writes it. */
 void dg_scheduler_config_defaults(dg_scheduler_config *config);
+/* diffusers' EDMEulerScheduler(). */
+void dg_scheduler_config_defaults_edm(dg_scheduler_config *config);
+static inline bool dg_scheduler_config_is_edm(const dg_scheduler_config *config) {
+    return config->class_name == DG_SCHEDULER_EDM;
+}
 /* Fills *out from a parsed scheduler_config.json; a missing key takes the default of the file's class, an unknown one
  * is warned about. where   names the file in errors out     *out owns trained_betas; on failure nothing is left to free
  * err     DG_ECONFIG an unsupported or impossible value, with the key and what is supported */
@@ -71,10 +85,12 @@ DG_MUST_CHECK dg_status dg_scheduler_config_from_json(dg_ctx *ctx, const char *w
                                                       dg_scheduler_config *out);
 /* Frees what the config owns, not the config itself. */
 void dg_scheduler_config_free(dg_scheduler_config *config);
-/* Every key DDPMScheduler writes today. The class is always DDPMScheduler, the one a DDPMPipeline can hold; keys that
- * belong to the other classes alone are not written. NULL: no memory. */
+/* Every key DDPMScheduler writes today, which is the class a DDPMPipeline can hold; of an EDM model every key of
+ * EDMEulerScheduler, which no pipeline can. Keys that belong to other classes alone are not written. NULL: no memory.
+ */
 json_t *dg_scheduler_config_to_json(const dg_scheduler_config *config);
 
+/* Of an EDM model: count 0, no tables. */
 typedef struct dg_noise_schedule {
     int64_t count;         /* N */
     float *betas;          /* [N] */

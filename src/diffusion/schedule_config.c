@@ -22,6 +22,8 @@ typedef struct choice {
 static const choice classes[] = {{"DDPMScheduler", DG_SCHEDULER_DDPM},
                                  {"DDIMScheduler", DG_SCHEDULER_DDIM},
                                  {"DPMSolverMultistepScheduler", DG_SCHEDULER_DPMSOLVER},
+                                 {"EDMEulerScheduler", DG_SCHEDULER_EDM},
+                                 {"EDMDPMSolverMultistepScheduler", DG_SCHEDULER_EDM},
                                  {NULL, 0}};
 static const choice beta_schedules[] = {{"linear", DG_BETA_LINEAR},
                                         {"scaled_linear", DG_BETA_SCALED_LINEAR},
@@ -57,6 +59,12 @@ static const char *const known_keys[] = {
     "use_flow_sigmas", "use_dynamic_shifting",
     /* without effect while the switches above are off */
     "flow_shift", "time_shift_type"};
+static const char *const known_edm_keys[] = {"num_train_timesteps", "sigma_min",         "sigma_max",
+                                             "sigma_data",          "sigma_schedule",    "rho",
+                                             "prediction_type",     "final_sigmas_type", "solver_order",
+                                             "algorithm_type",      "solver_type",       "lower_order_final",
+                                             "euler_at_final",      "thresholding",      "dynamic_thresholding_ratio",
+                                             "sample_max_value"};
 
 void dg_scheduler_config_defaults(dg_scheduler_config *config) {
     *config = (dg_scheduler_config){
@@ -80,7 +88,17 @@ void dg_scheduler_config_defaults(dg_scheduler_config *config) {
         .lower_order_final = true,
         .final_sigmas = DG_FINAL_SIGMA_ZERO,
         .lambda_min_clipped = -INFINITY,
+        .rho = 7,
     };
+}
+
+void dg_scheduler_config_defaults_edm(dg_scheduler_config *config) {
+    dg_scheduler_config_defaults(config);
+    config->class_name = DG_SCHEDULER_EDM;
+    config->clip_sample = false;
+    config->sigma_data = 0.5;
+    config->sigma_min = 0.002;
+    config->sigma_max = 80;
 }
 
 static dg_status read_choice(const reader *r, const char *key, const choice *choices, int *out) {
@@ -108,10 +126,14 @@ static dg_status read_class(const reader *r, dg_scheduler_config *out) {
     int value = DG_SCHEDULER_DDPM;
     if (!json_is_string(json_object_get(r->json, "_class_name")))
         return dg_fail(r->ctx, DG_ECONFIG,
-                       "%s: _class_name is missing; it must be DDPMScheduler, DDIMScheduler or "
-                       "DPMSolverMultistepScheduler",
+                       "%s: _class_name is missing; it must be DDPMScheduler, DDIMScheduler, "
+                       "DPMSolverMultistepScheduler or EDMEulerScheduler",
                        r->where);
     DG_TRY(read_choice(r, "_class_name", classes, &value));
+    if (value == DG_SCHEDULER_EDM) {
+        dg_scheduler_config_defaults_edm(out);
+        return DG_OK;
+    }
     out->class_name = (dg_scheduler_class)value;
     out->spacing = out->class_name == DG_SCHEDULER_DPMSOLVER ? DG_SPACING_LINSPACE : DG_SPACING_LEADING;
     out->has_spacing = false;
@@ -211,6 +233,39 @@ done:
     return status;
 }
 
+/* What an EDM scheduler's file has instead of betas. Its network has no schedule that a timestep could come from. */
+static dg_status read_edm(const reader *r, dg_scheduler_config *out) {
+    dg_status status = DG_OK;
+    const char *schedule = "karras";
+    const struct {
+        const char *key;
+        double *value;
+    } numbers[] = {{"sigma_min", &out->sigma_min},
+                   {"sigma_max", &out->sigma_max},
+                   {"sigma_data", &out->sigma_data},
+                   {"rho", &out->rho}};
+    DG_TRY(dg_json_get_string(r->ctx, r->where, r->json, "sigma_schedule", &schedule));
+    if (strcmp(schedule, "karras") != 0)
+        DG_TRY(dg_fail(r->ctx, DG_ECONFIG, "%s: sigma_schedule \"%.64s\" is not supported; supported: karras", r->where,
+                       schedule));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        DG_TRY(dg_json_get_double(r->ctx, r->where, r->json, numbers[i].key, 1e-6, 1e6, numbers[i].value));
+    if (out->sigma_min >= out->sigma_max)
+        DG_TRY(dg_fail(r->ctx, DG_ECONFIG, "%s: sigma_min %g must be below sigma_max %g", r->where, out->sigma_min,
+                       out->sigma_max));
+    if (out->final_sigmas != DG_FINAL_SIGMA_ZERO)
+        DG_TRY(dg_fail(r->ctx, DG_ECONFIG,
+                       "%s: final_sigmas_type \"sigma_min\" is not supported for an EDM scheduler; supported: zero",
+                       r->where));
+    if (out->prediction == DG_PREDICT_SAMPLE)
+        DG_TRY(dg_fail(r->ctx, DG_ECONFIG,
+                       "%s: prediction_type \"sample\" is not supported for an EDM scheduler; supported: epsilon, "
+                       "v_prediction",
+                       r->where));
+done:
+    return status;
+}
+
 dg_status dg_scheduler_config_from_json(dg_ctx *ctx, const char *where, const json_t *json, dg_scheduler_config *out) {
     dg_status status = DG_OK;
     const reader r = {.ctx = ctx, .where = where, .json = json};
@@ -218,10 +273,15 @@ dg_status dg_scheduler_config_from_json(dg_ctx *ctx, const char *where, const js
     if (!json_is_object(json))
         return dg_fail(ctx, DG_ECONFIG, "%s: not a JSON object", where);
     DG_TRY(read_class(&r, out));
-    dg_json_warn_unknown(ctx, where, json, known_keys, sizeof known_keys / sizeof *known_keys);
-    DG_TRY(read_betas(&r, out));
+    const bool edm = dg_scheduler_config_is_edm(out);
+    dg_json_warn_unknown(ctx, where, json, edm ? known_edm_keys : known_keys,
+                         edm ? sizeof known_edm_keys / sizeof *known_edm_keys : sizeof known_keys / sizeof *known_keys);
+    if (!edm)
+        DG_TRY(read_betas(&r, out));
     DG_TRY(read_common(&r, out));
     DG_TRY(read_dpm(&r, out));
+    if (edm)
+        DG_TRY(read_edm(&r, out));
 done:
     if (status != DG_OK)
         dg_scheduler_config_free(out);
@@ -250,14 +310,43 @@ static json_t *trained_betas_to_json(const dg_scheduler_config *c) {
     return list;
 }
 
-json_t *dg_scheduler_config_to_json(const dg_scheduler_config *c) {
+typedef struct member {
+    const char *key;
+    json_t *value;
+} member;
+
+/* Takes every value, whatever becomes of the others. */
+static json_t *object_of(const member *members, size_t count) {
     json_t *json = json_object();
-    if (!json)
-        return NULL;
-    const struct {
-        const char *key;
-        json_t *value;
-    } members[] = {
+    bool complete = true;
+    for (size_t i = 0; i < count; i++)
+        complete = json_object_set_new(json, members[i].key, members[i].value) == 0 && complete;
+    if (complete)
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+static json_t *edm_to_json(const dg_scheduler_config *c) {
+    const member members[] = {
+        {"_class_name", json_string("EDMEulerScheduler")},
+        {"_diffusers_version", json_string("0.30.0")},
+        {"final_sigmas_type", text_of(final_sigma_types, (int)c->final_sigmas)},
+        {"num_train_timesteps", json_integer(c->num_train_timesteps)},
+        {"prediction_type", text_of(predictions, (int)c->prediction)},
+        {"rho", json_real(c->rho)},
+        {"sigma_data", json_real(c->sigma_data)},
+        {"sigma_max", json_real(c->sigma_max)},
+        {"sigma_min", json_real(c->sigma_min)},
+        {"sigma_schedule", json_string("karras")},
+    };
+    return object_of(members, sizeof members / sizeof *members);
+}
+
+json_t *dg_scheduler_config_to_json(const dg_scheduler_config *c) {
+    if (dg_scheduler_config_is_edm(c))
+        return edm_to_json(c);
+    const member members[] = {
         {"_class_name", json_string("DDPMScheduler")},
         {"_diffusers_version", json_string("0.30.0")},
         {"beta_end", json_real(c->beta_end)},
@@ -276,12 +365,5 @@ json_t *dg_scheduler_config_to_json(const dg_scheduler_config *c) {
         {"trained_betas", trained_betas_to_json(c)},
         {"variance_type", text_of(variance_types, (int)c->variance_type)},
     };
-    bool complete = true;
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) /* takes every value, whatever became of the others */
-        complete = json_object_set_new(json, members[i].key, members[i].value) == 0 && complete;
-    if (!complete) {
-        json_decref(json);
-        return NULL;
-    }
-    return json;
+    return object_of(members, sizeof members / sizeof *members);
 }

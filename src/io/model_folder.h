@@ -56,7 +56,8 @@ typedef struct dg_model_contents {
     const char *card;       /* README.md; may be NULL */
 } dg_model_contents;
 
-/* Writes model_index.json, unet/, scheduler/ and diffgen.json beside `path` ("<path>.partial"), then publishes them
+/* Writes model_index.json (not of an EDM model, for which diffusers has no pipeline), unet/, scheduler/ and
+ * diffgen.json beside `path` ("<path>.partial"), then publishes them
  * under its name in one step; an older folder of that name is replaced. Same contents give the same bytes. err
  * DG_ECREATE, DG_EIO, DG_ENOMEM; DG_EINVAL no "_class_name" in the scheduler */
 DG_MUST_CHECK dg_status dg_model_folder_write(dg_ctx *ctx, const char *path, const dg_model_contents *contents);

@@ -22,11 +22,17 @@ done:
 }
 
 /* DDPMPipeline and DDIMPipeline draw x_T with unit variance and never scale it, so only variance-preserving schedulers
- * belong in them; those are the only ones diffgen trains. */
+ * belong in them. */
 static json_t *model_index(const char *scheduler_class) {
     const char *pipeline = strcmp(scheduler_class, "DDIMScheduler") == 0 ? "DDIMPipeline" : "DDPMPipeline";
     return json_pack("{s:s, s:s, s:[s,s], s:[s,s]}", "_class_name", pipeline, "_diffusers_version", DIFFUSERS_VERSION,
                      "scheduler", "diffusers", scheduler_class, "unet", "diffusers", "UNet2DModel");
+}
+
+/* No pipeline of diffusers drives a UNet2DModel with an EDM scheduler, and one that loads both draws garbage without a
+ * word. Without an index the parts still load, each by itself. */
+static bool has_pipeline(const char *scheduler_class) {
+    return strncmp(scheduler_class, "EDM", 3) != 0;
 }
 
 static json_t *scheduler_config(const json_t *scheduler) {
@@ -103,7 +109,8 @@ dg_status dg_model_folder_write(dg_ctx *ctx, const char *path, const dg_model_co
     DG_TRY(dg_fs_remove_tree(ctx, partial)); /* of a process that was killed */
     DG_TRY(make_subfolder(ctx, partial, "unet"));
     DG_TRY(make_subfolder(ctx, partial, "scheduler"));
-    DG_TRY(save(ctx, partial, "model_index.json", model_index(scheduler_class)));
+    if (has_pipeline(scheduler_class))
+        DG_TRY(save(ctx, partial, "model_index.json", model_index(scheduler_class)));
     DG_TRY(save(ctx, partial, "unet/config.json", dg_unet_config_to_json(c->config)));
     DG_TRY(save(ctx, partial, "scheduler/scheduler_config.json", scheduler_config(c->scheduler)));
     DG_TRY(save(ctx, partial, "diffgen.json", info(c)));

@@ -321,3 +321,14 @@ done:
     dg_pld_free(&pld[1]);
     return status;
 }
+
+const double dg_attack_fprs[DG_ATTACK_FPRS] = {0.001, 0.01, 0.1};
+
+dg_status dg_privacy_ceilings(dg_ctx *ctx, const dg_mechanism *mechanisms, int64_t count,
+                              double max_tpr[DG_ATTACK_FPRS]) {
+    dg_status status = DG_OK;
+    for (int i = 0; i < DG_ATTACK_FPRS; i++)
+        DG_TRY(dg_privacy_max_tpr(ctx, mechanisms, count, dg_attack_fprs[i], &max_tpr[i]));
+done:
+    return status;
+}

@@ -46,6 +46,12 @@ DG_MUST_CHECK dg_status dg_privacy_calibrate_steps(dg_ctx *ctx, dg_accountant ac
 DG_MUST_CHECK dg_status dg_privacy_max_tpr(dg_ctx *ctx, const dg_mechanism *mechanisms, int64_t count, double fpr,
                                            double *tpr);
 
+/* The shares of false alarms at which that ceiling is customarily told, and the ceilings. */
+enum { DG_ATTACK_FPRS = 3 };
+extern const double dg_attack_fprs[DG_ATTACK_FPRS]; /* 0.001, 0.01, 0.1 */
+DG_MUST_CHECK dg_status dg_privacy_ceilings(dg_ctx *ctx, const dg_mechanism *mechanisms, int64_t count,
+                                            double max_tpr[DG_ATTACK_FPRS]);
+
 /* Renyi divergence of one step, of order > 1. ref Mironov, Talwar, Zhang 2019, sec. 3.3 */
 double dg_rdp_step(const dg_mechanism *mechanism, double order);
 /* The orders that DG_ACCOUNTANT_RDP looks at, those of Opacus: 1.1, 1.2, ..., 10.9, 12, 13, ..., 63.

@@ -5,6 +5,13 @@
 #include <assert.h>
 #include <math.h>
 
+int dg_grid_bits_for(double noise_multiplier) {
+    int bits = DG_GRID_MAX_BITS;
+    while (bits > DG_GRID_MIN_BITS && noise_multiplier > 0x1p40 / (double)((int64_t)1 << bits))
+        bits--;
+    return bits;
+}
+
 dg_status dg_grid_init(dg_ctx *ctx, double max_norm, int bits, dg_grid *grid) {
     if (!isfinite(max_norm) || !(max_norm > 0))
         return dg_fail(ctx, DG_EINVAL, "the clipping norm of the integer grid is %g; it must be positive", max_norm);

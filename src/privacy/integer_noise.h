@@ -35,6 +35,8 @@ typedef struct dg_grid_norm {
     uint64_t low, high;
 } dg_grid_norm;
 
+/* Of the finest grid whose noise is not too large for it. */
+int dg_grid_bits_for(double noise_multiplier);
 /* in    max_norm > 0, finite; bits in [DG_GRID_MIN_BITS, DG_GRID_MAX_BITS]; err DG_EINVAL */
 DG_MUST_CHECK dg_status dg_grid_init(dg_ctx *ctx, double max_norm, int bits, dg_grid *grid);
 /* S for a noise multiplier, in grid steps.

@@ -110,14 +110,15 @@ void dg_sample_model_close(dg_sample_model *model) {
     *model = (dg_sample_model){0};
 }
 
-dg_status dg_sample_model_sampler(dg_ctx *ctx, const dg_sample_model *model, dg_sample_sampler kind, int64_t steps,
-                                  double eta, dg_sampler *out) {
-    const dg_sampler_kind kinds[] = {DG_SAMPLER_DDPM, DG_SAMPLER_DDIM, DG_SAMPLER_DPMSOLVER};
-    const int64_t trained = model->schedule.count;
-    if (steps > trained)
-        return dg_fail(ctx, DG_EUSAGE, "--steps %lld: the model's noise schedule has only %lld steps", (long long)steps,
-                       (long long)trained);
-    if (steps == 0)
-        steps = dg_sample_default_steps(kind) < trained ? dg_sample_default_steps(kind) : trained;
-    return dg_sampler_create(ctx, kinds[kind], &model->scheduler, &model->schedule, steps, eta, out);
+dg_status dg_sample_model_sampler(dg_ctx *ctx, const dg_sample_model *model, const dg_sampler_options *options,
+                                  dg_sampler *out) {
+    dg_sampler_options o = *options;
+    const int64_t trained = model->schedule.count, customary = dg_sampler_default_steps(o.kind);
+    const bool by_timesteps = trained > 0 && !dg_sampler_walks_along_sigma(o.kind);
+    if (by_timesteps && o.steps > trained)
+        return dg_fail(ctx, DG_EUSAGE, "--steps %lld: the model's noise schedule has only %lld steps",
+                       (long long)o.steps, (long long)trained);
+    if (o.steps == 0)
+        o.steps = by_timesteps && customary > trained ? trained : customary;
+    return dg_sampler_create(ctx, &o, &model->scheduler, &model->schedule, out);
 }

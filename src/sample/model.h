@@ -31,8 +31,8 @@ DG_MUST_CHECK dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_s
 DG_MUST_CHECK dg_status dg_sample_model_allocate(dg_ctx *ctx, dg_sample_model *model);
 void dg_sample_model_close(dg_sample_model *model);
 
-/* steps 0 = dg_sample_default_steps. err DG_EUSAGE more steps than the schedule has; as dg_sampler_create */
-DG_MUST_CHECK dg_status dg_sample_model_sampler(dg_ctx *ctx, const dg_sample_model *model, dg_sample_sampler kind,
-                                                int64_t steps, double eta, dg_sampler *out);
+/* steps 0 = dg_sampler_default_steps. err DG_EUSAGE more steps than the schedule has; as dg_sampler_create */
+DG_MUST_CHECK dg_status dg_sample_model_sampler(dg_ctx *ctx, const dg_sample_model *model,
+                                                const dg_sampler_options *options, dg_sampler *out);
 
 #endif

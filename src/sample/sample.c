@@ -71,6 +71,28 @@ static const char *libraries_name(const dg_sampling *s) {
     return names[s->model.compute.libraries];
 }
 
+/* What was said of noise levels: absent where nothing was. */
+static json_t *sigmas(const dg_sample_options *o) {
+    const struct {
+        const char *key;
+        double value;
+    } given[] = {{"sigma_min", o->sigma_min},
+                 {"sigma_max", o->sigma_max},
+                 {"rho", o->rho},
+                 {"churn", o->churn},
+                 {"churn_min", o->churn_min},
+                 {"churn_max", o->churn_max},
+                 {"churn_noise", o->churn_noise}};
+    json_t *json = NULL;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        if (given[i].value == 0)
+            continue;
+        json = json ? json : json_object();
+        json_object_set_new(json, given[i].key, json_real(given[i].value));
+    }
+    return json;
+}
+
 /* Everything the bytes depend on beside the model. */
 static json_t *job_options(const dg_sampling *s) {
     const dg_sample_options *o = s->options;
@@ -81,10 +103,10 @@ static json_t *job_options(const dg_sampling *s) {
     for (int64_t i = 0; i < s->num_parts; i++)
         json_array_append_new(classes, json_pack("{s:I, s:I}", "class", (json_int_t)s->parts[i].class_index, "images",
                                                  (json_int_t)s->parts[i].images));
-    return json_pack("{s:o, s:I, s:I, s:s, s:I, s:f, s:f, s:i, s:b, s:s, s:s, s:s*}", "classes", classes, "first_image",
-                     (json_int_t)(o->seeds.set ? o->seeds.first : 0), "seed", (json_int_t)o->seed, "sampler",
-                     s->sampler_name, "steps", (json_int_t)s->sampler.count, "eta", o->eta, "guidance", o->guidance,
-                     "bits", s->bits, "metadata", o->metadata, "weights",
+    return json_pack("{s:o, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:i, s:b, s:s, s:s, s:s*}", "classes", classes,
+                     "first_image", (json_int_t)(o->seeds.set ? o->seeds.first : 0), "seed", (json_int_t)o->seed,
+                     "sampler", s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta", o->eta,
+                     "sigmas", sigmas(o), "guidance", o->guidance, "bits", s->bits, "metadata", o->metadata, "weights",
                      o->weights == DG_SAMPLE_WEIGHTS_RAW ? "raw" : "ema", "noise_sha256", noise_hash, "libraries",
                      libraries_name(s));
 }
@@ -141,18 +163,19 @@ static const char *class_name(const dg_sampling *s, const dg_planned_image *imag
 static dg_status describe(const dg_sampling *s, const dg_planned_image *image, char **provenance, dg_str *parameters) {
     const dg_sample_options *o = s->options;
     const char *name = class_name(s, image);
-    json_t *json =
-        json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:f, s:s*}", "version", DIFFGEN_VERSION, "model_sha256",
-                  s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image", (json_int_t)image->number,
-                  "sampler", s->sampler_name, "steps", (json_int_t)s->sampler.count, "eta", o->eta, "guidance",
-                  o->guidance, "libraries", libraries_name(s));
+    json_t *json = json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:s*}", "version", DIFFGEN_VERSION,
+                             "model_sha256", s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image",
+                             (json_int_t)image->number, "sampler", s->sampler_name, "steps",
+                             (json_int_t)s->sampler.num_inference_steps, "eta", o->eta, "sigmas", sigmas(o), "guidance",
+                             o->guidance, "libraries", libraries_name(s));
     *provenance = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(json);
     dg_str_printf(parameters,
                   "%s\nSteps: %lld, Sampler: %s, CFG scale: %g, Seed: %lld, Image: %lld, Size: %lldx%lld, "
                   "Model hash: %.10s, Version: diffgen " DIFFGEN_VERSION,
-                  name ? name : "", (long long)s->sampler.count, s->sampler_name, o->guidance, (long long)o->seed,
-                  (long long)image->number, (long long)s->model.w, (long long)s->model.h, s->model.sha256);
+                  name ? name : "", (long long)s->sampler.num_inference_steps, s->sampler_name, o->guidance,
+                  (long long)o->seed, (long long)image->number, (long long)s->model.w, (long long)s->model.h,
+                  s->model.sha256);
     return *provenance && dg_str_ok(parameters) ? DG_OK : dg_fail(s->ctx, DG_ENOMEM, "no memory for an image's texts");
 }
 
@@ -229,7 +252,7 @@ static void announce(const dg_sampling *s, int64_t existing) {
                                    .out_folder = s->out,
                                    .device = device,
                                    .sampler = s->sampler_name,
-                                   .steps = s->sampler.count,
+                                   .steps = s->sampler.num_inference_steps,
                                    .guidance = s->options->guidance,
                                    .height = s->model.h,
                                    .width = s->model.w,
@@ -248,14 +271,14 @@ static void announce(const dg_sampling *s, int64_t existing) {
 static dg_status open_model(dg_sampling *s) {
     dg_status status = DG_OK;
     const dg_sample_options *o = s->options;
-    const char *const names[] = {"ddpm", "ddim", "dpmsolver++"};
+    const dg_sampler_options sampler = dg_sample_sampler(o);
     dg_compute compute;
     DG_TRY(dg_compute_open_rank(s->ctx, s->comm, o->device, o->precision, (int)o->threads, &compute));
     DG_TRY(dg_compute_use_libraries(s->ctx, o->libraries, &compute));
     DG_TRY(dg_sample_model_open(s->ctx, o->model, o->weights, &compute, o->batch, &s->model));
-    s->sampler_name = names[o->sampler];
+    s->sampler_name = dg_sampler_name(o->sampler);
     s->bits = o->bits == DG_SAMPLE_BITS_AUTO ? s->model.folder.image_bits : o->bits == DG_SAMPLE_BITS_16 ? 16 : 8;
-    DG_TRY(dg_sample_model_sampler(s->ctx, &s->model, o->sampler, o->steps, o->eta, &s->sampler));
+    DG_TRY(dg_sample_model_sampler(s->ctx, &s->model, &sampler, &s->sampler));
     if (o->guidance != 1 && s->model.folder.config.null_class < 0)
         DG_TRY(dg_fail(s->ctx, DG_EUSAGE,
                        "--guidance %g: this model learnt no null class to guide away from; leave the "

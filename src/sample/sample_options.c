@@ -64,9 +64,11 @@ static const dg_option options[] = {
     {.name = "sampler",
      DG_OPT_CHOICE(S, sampler),
      .fallback = "dpmsolver++",
-     .choices = "ddpm|ddim|dpmsolver++",
+     .choices = "ddpm|ddim|dpmsolver++|euler|heun|churn",
      .group = how,
-     .help = "The way from noise to image."},
+     .help = "The way from noise to image. dpmsolver++: good images in few steps; heun: two evaluations a step, for "
+             "models trained with --prediction edm; churn: heun with fresh noise, which mends the errors of a weak "
+             "model; euler; ddim, ddpm: not of an EDM model."},
     {.name = "steps",
      .aliases = "num-inference-steps",
      DG_OPT_COUNT(S, steps),
@@ -76,7 +78,8 @@ static const dg_option options[] = {
      .max = 10000,
      .metavar = "N|auto",
      .group = how,
-     .help = "Steps of it. auto: 25 for dpmsolver++, 50 for ddim, 1000 for ddpm."},
+     .help = "Steps of it. auto: 25 for dpmsolver++, 50 for ddim and euler, 18 for heun, 128 for churn, 1000 for "
+             "ddpm."},
     {.name = "eta",
      DG_OPT_NUMBER(S, eta),
      .fallback = "0",
@@ -84,6 +87,70 @@ static const dg_option options[] = {
      .max = 1,
      .group = how,
      .help = "Noise added by ddim at each step; 0 is deterministic."},
+    {.name = "sigma-min",
+     DG_OPT_NUMBER(S, sigma_min),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-6,
+     .max = 1e6,
+     .metavar = "SIGMA|auto",
+     .group = how,
+     .help = "Least noise level of euler, heun and churn, and of an EDM model. auto: the model's."},
+    {.name = "sigma-max",
+     DG_OPT_NUMBER(S, sigma_max),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-6,
+     .max = 1e6,
+     .metavar = "SIGMA|auto",
+     .group = how,
+     .help = "Noise level they start from. auto: the model's, at most 80."},
+    {.name = "rho",
+     DG_OPT_NUMBER(S, rho),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.1,
+     .max = 1000,
+     .metavar = "X|auto",
+     .group = how,
+     .help =
+         "How noise levels are spaced between the two: the larger, the more of them are small. auto: the model's, 7."},
+    {.name = "churn",
+     DG_OPT_NUMBER(S, churn),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-6,
+     .max = 1e6,
+     .metavar = "S|auto",
+     .group = how,
+     .help = "Fresh noise of --sampler churn over all steps (S_churn of Karras et al. 2022). auto: 50."},
+    {.name = "churn-min",
+     DG_OPT_NUMBER(S, churn_min),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-6,
+     .max = 1e6,
+     .metavar = "SIGMA|auto",
+     .group = how,
+     .help = "It is added above this noise level. auto: 0.05."},
+    {.name = "churn-max",
+     DG_OPT_NUMBER(S, churn_max),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-6,
+     .max = 1e6,
+     .metavar = "SIGMA|auto",
+     .group = how,
+     .help = "And below this one. auto: 50."},
+    {.name = "churn-noise",
+     DG_OPT_NUMBER(S, churn_noise),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 10,
+     .metavar = "X|auto",
+     .group = how,
+     .help = "Standard deviation of the fresh noise; a little above 1 makes up for detail that is lost. auto: 1."},
     {.name = "guidance",
      .aliases = "cfg-scale,guidance-scale",
      DG_OPT_NUMBER(S, guidance),
@@ -207,21 +274,25 @@ static dg_status check(dg_ctx *ctx, const void *filled) {
     if (o->shard.set && o->shard.first >= o->shard.second)
         return dg_fail(ctx, DG_EUSAGE, "--shard %lld/%lld: parts are numbered from 0 to N-1, here 0 to %lld",
                        (long long)o->shard.first, (long long)o->shard.second, (long long)o->shard.second - 1);
-    if (o->eta > 0 && o->sampler != DG_SAMPLE_SAMPLER_DDIM)
+    if (o->eta > 0 && o->sampler != DG_SAMPLER_DDIM)
         return dg_fail(ctx, DG_EUSAGE, "--eta belongs to --sampler ddim; the chosen sampler has no such noise");
+    if ((o->churn > 0 || o->churn_min > 0 || o->churn_max > 0 || o->churn_noise > 0) && o->sampler != DG_SAMPLER_CHURN)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--churn and its --churn-min, --churn-max and --churn-noise belong to --sampler churn");
     return DG_OK;
 }
 
-int64_t dg_sample_default_steps(dg_sample_sampler sampler) {
-    switch (sampler) {
-    case DG_SAMPLE_SAMPLER_DDPM:
-        return 1000;
-    case DG_SAMPLE_SAMPLER_DDIM:
-        return 50;
-    case DG_SAMPLE_SAMPLER_DPMSOLVER:
-        break;
-    }
-    return 25;
+dg_sampler_options dg_sample_sampler(const dg_sample_options *o) {
+    return (dg_sampler_options){.kind = o->sampler,
+                                .steps = o->steps,
+                                .eta = o->eta,
+                                .sigma_min = o->sigma_min,
+                                .sigma_max = o->sigma_max,
+                                .rho = o->rho,
+                                .churn = o->churn,
+                                .churn_min = o->churn_min,
+                                .churn_max = o->churn_max,
+                                .churn_noise = o->churn_noise};
 }
 
 const dg_option_table dg_sample_option_table = {

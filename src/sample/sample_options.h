@@ -3,15 +3,11 @@
 #define DG_SAMPLE_SAMPLE_OPTIONS_H
 
 #include "core/options.h"
+#include "diffusion/sampler.h"
 #include "nn/compute.h"
 
 #include <diffgen/sample.h>
 
-typedef enum dg_sample_sampler {
-    DG_SAMPLE_SAMPLER_DDPM,
-    DG_SAMPLE_SAMPLER_DDIM,
-    DG_SAMPLE_SAMPLER_DPMSOLVER,
-} dg_sample_sampler;
 typedef enum dg_sample_bits { DG_SAMPLE_BITS_AUTO, DG_SAMPLE_BITS_8, DG_SAMPLE_BITS_16 } dg_sample_bits;
 typedef enum dg_sample_weights { DG_SAMPLE_WEIGHTS_EMA, DG_SAMPLE_WEIGHTS_RAW } dg_sample_weights;
 
@@ -26,9 +22,12 @@ struct dg_sample_options {
     int64_t seed;
     char *noise;
     /* how */
-    dg_sample_sampler sampler;
-    int64_t steps; /* 0 = auto: dg_sample_default_steps */
+    dg_sampler_kind sampler;
+    int64_t steps; /* 0 = auto: dg_sampler_default_steps */
     double eta;    /* DDIM only */
+    /* of dg_sampler_options; 0 = auto */
+    double sigma_min, sigma_max, rho;
+    double churn, churn_min, churn_max, churn_noise;
     double guidance;
     /* output */
     char *out; /* NULL = synthetic/<run>/ */
@@ -49,8 +48,8 @@ struct dg_sample_options {
 
 extern const dg_option_table dg_sample_option_table;
 
-/* Steps when --steps is auto: 1000 for DDPM, 50 for DDIM, 25 for DPM-Solver++. */
-int64_t dg_sample_default_steps(dg_sample_sampler sampler);
+/* What the options say of the sampler. */
+dg_sampler_options dg_sample_sampler(const dg_sample_options *options);
 
 /* A stretch of consecutive images of one class. */
 typedef struct dg_sample_part {

@@ -65,18 +65,42 @@ done:
     return status;
 }
 
+static dg_status apply_edm(dg_ctx *ctx, const dg_train_plan *plan, dg_scheduler_config *scheduler) {
+    const dg_train_options *o = plan->options;
+    if (o->prediction != DG_TRAIN_PREDICTION_EDM && o->prediction != DG_TRAIN_PREDICTION_AUTO)
+        return dg_fail(ctx, DG_EUSAGE, "--prediction: preset %s is an EDM model; give edm, or another preset",
+                       plan->preset.name);
+    if (!dg_scheduler_config_is_edm(scheduler)) {
+        dg_scheduler_config_free(scheduler);
+        dg_scheduler_config_defaults_edm(scheduler);
+    }
+    if (o->sigma_data > 0)
+        scheduler->sigma_data = o->sigma_data;
+    return DG_OK;
+}
+
+/* What the user said of the noise instead of the preset. */
+static dg_status apply_schedule(dg_ctx *ctx, const dg_train_plan *plan, dg_scheduler_config *scheduler) {
+    const dg_train_options *o = plan->options;
+    const dg_prediction predictions[] = {scheduler->prediction, DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE};
+    const dg_beta_schedule betas[] = {scheduler->beta_schedule, DG_BETA_LINEAR, DG_BETA_SCALED_LINEAR,
+                                      DG_BETA_SQUAREDCOS_CAP_V2, DG_BETA_SIGMOID};
+    if (o->prediction == DG_TRAIN_PREDICTION_EDM || dg_scheduler_config_is_edm(scheduler))
+        return apply_edm(ctx, plan, scheduler);
+    if (o->sigma_data > 0 || isfinite(o->p_mean) || o->p_std > 0)
+        return dg_fail(ctx, DG_EUSAGE, "--sigma-data, --p-mean and --p-std belong to --prediction edm");
+    scheduler->prediction = predictions[o->prediction];
+    scheduler->beta_schedule = betas[o->beta_schedule];
+    scheduler->rescale_betas_zero_snr |= o->zero_snr;
+    if (o->num_train_timesteps)
+        scheduler->num_train_timesteps = o->num_train_timesteps;
+    return DG_OK;
+}
+
 /* What the user said instead of the preset. */
 static void apply_options(dg_train_plan *plan) {
     const dg_train_options *o = plan->options;
     dg_preset *p = &plan->preset;
-    const dg_prediction predictions[] = {p->scheduler.prediction, DG_PREDICT_EPSILON, DG_PREDICT_V, DG_PREDICT_SAMPLE};
-    const dg_beta_schedule betas[] = {p->scheduler.beta_schedule, DG_BETA_LINEAR, DG_BETA_SCALED_LINEAR,
-                                      DG_BETA_SQUAREDCOS_CAP_V2, DG_BETA_SIGMOID};
-    p->scheduler.prediction = predictions[o->prediction];
-    p->scheduler.beta_schedule = betas[o->beta_schedule];
-    p->scheduler.rescale_betas_zero_snr |= o->zero_snr;
-    if (o->num_train_timesteps)
-        p->scheduler.num_train_timesteps = o->num_train_timesteps;
     if (o->dropout >= 0)
         p->unet.dropout = o->dropout;
     if (o->lr > 0)
@@ -99,6 +123,7 @@ static dg_status choose_model(dg_ctx *ctx, dg_train_plan *plan) {
     if (o->dp)
         dg_private_plan_preset(plan);
     apply_options(plan);
+    DG_TRY(apply_schedule(ctx, plan, &plan->preset.scheduler));
     if (plan->preset.scheduler.rescale_betas_zero_snr && plan->preset.scheduler.prediction == DG_PREDICT_EPSILON)
         DG_TRY(dg_fail(ctx, DG_EUSAGE,
                        "--zero-snr needs --prediction v or sample: with epsilon the last timestep would "
@@ -156,8 +181,10 @@ dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_option
     if (options->dp)
         DG_TRY(dg_private_plan_units(ctx, plan));
     DG_TRY(choose_length(ctx, plan));
-    if (options->dp)
+    if (options->dp) {
+        DG_TRY(dg_private_plan_central(ctx, plan));
         DG_TRY(dg_private_plan_noise(ctx, plan));
+    }
 done:
     return status;
 }
@@ -175,6 +202,24 @@ void dg_train_plan_free(dg_train_plan *plan) {
     *plan = (dg_train_plan){0};
 }
 
+double dg_train_plan_clip_gamma(const dg_train_plan *plan) {
+    return plan->options->clipping == DG_TRAIN_CLIPPING_AUTOMATIC ? AUTOMATIC_GAMMA : 0;
+}
+
+dg_training_config dg_train_plan_training(const dg_train_plan *plan) {
+    const dg_train_options *o = plan->options;
+    const dg_scheduler_config *scheduler = &plan->preset.scheduler;
+    const int64_t null_class = plan->preset.unet.null_class;
+    return (dg_training_config){.prediction = scheduler->prediction,
+                                .sigma_data = dg_scheduler_config_is_edm(scheduler) ? scheduler->sigma_data : 0,
+                                .p_mean = isfinite(o->p_mean) ? o->p_mean : DG_EDM_P_MEAN,
+                                .p_std = o->p_std > 0 ? o->p_std : DG_EDM_P_STD,
+                                .min_snr_gamma = o->min_snr,
+                                .label_dropout = null_class < 0 ? 0 : o->label_dropout,
+                                .null_class = (int32_t)null_class,
+                                .seed = (uint64_t)o->seed};
+}
+
 static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_batch, dg_stepper **out) {
     const dg_train_options *o = plan->options;
     const dg_private_plan *private = &plan->private;
@@ -183,34 +228,29 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     const int64_t items = (share.images + item_images - 1) / item_images;
     plan->micro_batch = micro_batch;
     plan->lanes = items < 1 ? 1 : items < plan->compute.lanes ? (int)items : plan->compute.lanes;
-    const dg_stepper_options options = {
-        .backend = plan->compute.backend,
-        .precision = plan->compute.precision,
-        .libraries = plan->compute.libraries,
-        .h = plan->size,
-        .w = plan->size,
-        .batch = o->dp ? private->capacity : plan->batch,
-        .micro_batch = micro_batch,
-        .lanes = plan->lanes,
-        .recompute = o->recompute,
-        .threads = plan->compute.threads,
-        .pixel_bits = dg_dataset_bits(plan->dataset),
-        .ema = plan->preset.ema > 0,
-        .training = {.prediction = plan->preset.scheduler.prediction,
-                     .min_snr_gamma = o->min_snr,
-                     .label_dropout = plan->preset.unet.null_class < 0 ? 0 : o->label_dropout,
-                     .null_class = (int32_t)plan->preset.unet.null_class,
-                     .seed = (uint64_t)o->seed},
-        .privacy = {.copies = o->dp ? private->copies : 0,
-                    .max_grad_norm = o->max_grad_norm,
-                    .clip_gamma = o->clipping == DG_TRAIN_CLIPPING_AUTOMATIC ? AUTOMATIC_GAMMA : 0,
-                    .expected_batch = private->expected_batch,
-                    .add_noise = private->add_noise,
-                    .grid = private->integer_std ? &private->grid : NULL,
-                    .add_integer_noise = private->add_integer_noise,
-                    .user = private->user},
-        .schedule = &plan->schedule,
-        .comm = plan->comm};
+    const dg_stepper_options options = {.backend = plan->compute.backend,
+                                        .precision = plan->compute.precision,
+                                        .libraries = plan->compute.libraries,
+                                        .h = plan->size,
+                                        .w = plan->size,
+                                        .batch = o->dp ? private->capacity : plan->batch,
+                                        .micro_batch = micro_batch,
+                                        .lanes = plan->lanes,
+                                        .recompute = o->recompute,
+                                        .threads = plan->compute.threads,
+                                        .pixel_bits = dg_dataset_bits(plan->dataset),
+                                        .ema = plan->preset.ema > 0,
+                                        .training = dg_train_plan_training(plan),
+                                        .privacy = {.copies = o->dp ? private->copies : 0,
+                                                    .max_grad_norm = o->max_grad_norm,
+                                                    .clip_gamma = dg_train_plan_clip_gamma(plan),
+                                                    .expected_batch = private->expected_batch,
+                                                    .add_noise = private->add_noise,
+                                                    .grid = private->integer_std ? &private->grid : NULL,
+                                                    .add_integer_noise = private->add_integer_noise,
+                                                    .user = private->user},
+                                        .schedule = &plan->schedule,
+                                        .comm = plan->comm};
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 

@@ -4,10 +4,23 @@
 
 #include "data/dataset.h"
 #include "diffusion/generate.h"
+#include "privacy/accountant.h"
 #include "privacy/poisson.h"
 #include "train/preset.h"
 #include "train/step.h"
 #include "train/train.h"
+
+/* Noisy central images, which a private run may be warmed up with: of each class the mean of many small images, with
+ * noise. ref  DP-FETA (Li et al. 2025), but for the mean: the noisy sum is divided by a constant, since the number of
+ * images that happened to come is private, and a small one would let a single image move the mean by more. */
+typedef struct dg_central_plan {
+    int64_t queries; /* images of each class; 0: no warm-up */
+    double sample_rate, noise_multiplier;
+    int64_t factor;  /* a side is made smaller by it */
+    double max_norm; /* of a small image with values from -1/2 to 1/2: half the root of the number of its values */
+    double expected; /* images of a class in a query; divides its sum */
+    int64_t steps;   /* of training on them */
+} dg_central_plan;
 
 /* What a private run promises, and how. A unit is what is protected: an image, or all images of one group. */
 typedef struct dg_private_plan {
@@ -18,8 +31,10 @@ typedef struct dg_private_plan {
     int64_t capacity;                        /* units that a step can take: more come with a probability below 1e-30 */
     int64_t copies;                          /* K */
     double epsilon, delta, noise_multiplier; /* epsilon: of all total_steps together */
-    dg_grid grid;                            /* of --secure-noise */
-    int64_t integer_std;                     /* of its noise; 0: float noise */
+    double max_tpr[DG_ATTACK_FPRS];          /* what no attack can beat, the same */
+    dg_central_plan central;
+    dg_grid grid;        /* of --secure-noise */
+    int64_t integer_std; /* of its noise; 0: float noise */
     /* dg_step_privacy's, set by who runs the steps */
     dg_status (*add_noise)(void *user, int64_t step, int64_t first, int64_t count, float *sum);
     dg_status (*add_integer_noise)(void *user, int64_t step, int64_t first, int64_t count, int64_t *sum);
@@ -56,6 +71,11 @@ void dg_train_plan_free(dg_train_plan *plan);
 /* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. copies: of a
  * private step, whose gradients of single examples take memory as well; 0: an ordinary one. */
 int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies);
+
+/* gamma of automatic clipping, 0: clipping as Abadi et al. (dg_clip_desc). */
+double dg_train_plan_clip_gamma(const dg_train_plan *plan);
+/* What the network learns to predict, as the options and the preset say. */
+dg_training_config dg_train_plan_training(const dg_train_plan *plan);
 
 /* Plans the training step, and on rank 0 the generator of grids beside it; a collective. recorded_micro_batch: what an
  * interrupted run used, 0 = none. With --micro-batch auto the fewest passes whose plan fits in every rank's memory are

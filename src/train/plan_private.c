@@ -126,8 +126,57 @@ dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan) {
 
 /* ---- noise ---- */
 
-dg_mechanism dg_private_plan_mechanism(const dg_private_plan *p, int64_t steps) {
-    return (dg_mechanism){.sample_rate = p->sample_rate, .noise_multiplier = p->noise_multiplier, .steps = steps};
+/* ---- warm-up ---- */
+
+/* As DP-FETA has it: noise of five sensitivities on means of some 600 images, half as large for small images. */
+enum { CENTRAL_IMAGES = 600, CENTRAL_STEPS_CPU = 400, CENTRAL_STEPS_GPU = 2000 };
+static const double CENTRAL_SIGMA = 5;
+
+static int64_t central_factor(int64_t size) {
+    int64_t factor = size <= 48 ? 2 : size <= 96 ? 4 : 8;
+    while (size % factor)
+        factor /= 2;
+    return factor;
+}
+
+dg_status dg_private_plan_central(dg_ctx *ctx, dg_train_plan *plan) {
+    const dg_train_options *o = plan->options;
+    dg_private_plan *p = &plan->private;
+    dg_central_plan *c = &p->central;
+    /* what is public of the number of units: the expected batch and the rate are */
+    const double units = p->expected_batch / p->sample_rate,
+                 classes = plan->num_classes ? (double)plan->num_classes : 1;
+    if (o->central_images == 0)
+        return DG_OK;
+    c->queries = o->central_images;
+    c->noise_multiplier = o->central_noise > 0 ? o->central_noise : CENTRAL_SIGMA;
+    c->sample_rate = dg_poisson_rate(o->central_rate > 0 ? o->central_rate : fmin(1, CENTRAL_IMAGES * classes / units));
+    c->factor = central_factor(plan->size);
+    const int64_t side = plan->size / c->factor, values = side * side * dg_dataset_channels(plan->dataset);
+    c->max_norm = sqrt((double)values) / 2;
+    c->expected = c->sample_rate * units / classes;
+    c->steps = o->central_steps                     ? o->central_steps
+               : plan->compute.backend->host_memory ? CENTRAL_STEPS_CPU
+                                                    : CENTRAL_STEPS_GPU;
+    if (c->expected < 1)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--central-images: a mean over %.2g images of a class would be nothing but noise; raise "
+                       "--central-rate, or leave the option out",
+                       c->expected);
+    return DG_OK;
+}
+
+/* ---- noise ---- */
+
+int64_t dg_private_plan_mechanisms(const dg_private_plan *p, int64_t steps, dg_mechanism out[DG_PRIVATE_MECHANISMS]) {
+    const dg_central_plan *c = &p->central;
+    int64_t count = 0;
+    if (c->queries)
+        out[count++] =
+            (dg_mechanism){.sample_rate = c->sample_rate, .noise_multiplier = c->noise_multiplier, .steps = c->queries};
+    out[count++] =
+        (dg_mechanism){.sample_rate = p->sample_rate, .noise_multiplier = p->noise_multiplier, .steps = steps};
+    return count;
 }
 
 dg_accountant dg_private_plan_accountant(const dg_train_options *o) {
@@ -152,16 +201,12 @@ static dg_status as_usage(dg_status status) {
     return status == DG_EINVAL || status == DG_ERUNTIME ? DG_EUSAGE : status;
 }
 
-/* The finest grid whose noise is not too large for it. */
 static dg_status choose_grid(dg_ctx *ctx, dg_train_plan *plan) {
     dg_status status = DG_OK;
     dg_private_plan *p = &plan->private;
-    int bits = DG_GRID_MAX_BITS;
     if (!plan->compute.backend->host_memory)
         DG_TRY(dg_fail(ctx, DG_EUSAGE, "--secure-noise adds up on the CPU alone; give --device cpu, or leave it out"));
-    while (bits > DG_GRID_MIN_BITS && p->noise_multiplier > 0x1p40 / (double)((int64_t)1 << bits))
-        bits--;
-    DG_TRY(dg_grid_init(ctx, plan->options->max_grad_norm, bits, &p->grid));
+    DG_TRY(dg_grid_init(ctx, plan->options->max_grad_norm, dg_grid_bits_for(p->noise_multiplier), &p->grid));
     DG_TRY(as_usage(dg_grid_noise_std(ctx, &p->grid, p->noise_multiplier, &p->integer_std)));
 done:
     return status;
@@ -172,15 +217,18 @@ dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
     const dg_train_options *o = plan->options;
     dg_private_plan *p = &plan->private;
     const dg_accountant accountant = dg_private_plan_accountant(o);
+    dg_mechanism all[DG_PRIVATE_MECHANISMS];
+    int64_t count = dg_private_plan_mechanisms(p, plan->total_steps, all);
     DG_TRY(choose_delta(ctx, o, p));
     p->noise_multiplier = o->noise_multiplier;
     if (o->noise_multiplier == 0)
-        DG_TRY(as_usage(dg_privacy_calibrate_noise(ctx, accountant, NULL, 0, p->sample_rate, plan->total_steps,
+        DG_TRY(as_usage(dg_privacy_calibrate_noise(ctx, accountant, all, count - 1, p->sample_rate, plan->total_steps,
                                                    o->epsilon, p->delta, &p->noise_multiplier)));
     if (o->secure_noise)
         DG_TRY(choose_grid(ctx, plan));
-    const dg_mechanism all = dg_private_plan_mechanism(p, plan->total_steps);
-    DG_TRY(as_usage(dg_privacy_epsilon(ctx, accountant, &all, 1, p->delta, &p->epsilon)));
+    count = dg_private_plan_mechanisms(p, plan->total_steps, all);
+    DG_TRY(as_usage(dg_privacy_epsilon(ctx, accountant, all, count, p->delta, &p->epsilon)));
+    DG_TRY(as_usage(dg_privacy_ceilings(ctx, all, count, p->max_tpr)));
     if (o->epsilon > 0 && p->epsilon > o->epsilon)
         DG_TRY(dg_fail(ctx, DG_EUSAGE,
                        "--noise-multiplier %g spends epsilon %.4g in %lld steps, --epsilon allows %g; leave the noise "

@@ -124,7 +124,7 @@ static dg_status forward_and_loss(void *user) {
     present = x0;
     present.dims[0] = call->pixels.dims[0];
     DG_TRY(ops->normalise(io->exec, &call->pixels, l->inputs.flip, &present));
-    DG_TRY(ops->q_sample(io->exec, s->options.training.prediction, l->inputs.noise, &x0, &io->x, &target));
+    DG_TRY(ops->q_sample(io->exec, l->inputs.noise, &x0, &io->x, &target));
     DG_TRY(dg_net_forward(s->net, call->lane, s->optimiser.weights, training));
     DG_TRY(ops->mse_loss(io->exec, l->inputs.weight, 1.0f / (float)terms, &io->y, &target, l->loss, &io->dy));
 done:

@@ -221,37 +221,40 @@ static void announce(const dg_trainer *t) {
     const bool tell_counts = !t->options->dp || t->options->assume_public == DG_TRAIN_PUBLIC_COUNTS;
     char device[64];
     snprintf(device, sizeof device, "%s (%s)", plan->compute.backend->name, plan->compute.backend->instruction_set);
-    const dg_train_start start = {.run_folder = plan->run_path,
-                                  .preset = plan->preset.name,
-                                  .device = device,
-                                  .height = plan->size,
-                                  .width = plan->size,
-                                  .channels = plan->preset.unet.in_channels,
-                                  .num_classes = plan->num_classes,
-                                  .class_names = plan->class_names,
-                                  .class_counts = tell_counts ? plan->class_counts : NULL,
-                                  .train_images = plan->train_count,
-                                  .holdout_images = plan->holdout_count,
-                                  .skipped_files = dg_dataset_get_report(plan->dataset)->skipped,
-                                  .parameters = dg_stepper_params(t->stepper)->elements,
-                                  .batch = plan->batch,
-                                  .micro_batch = plan->micro_batch,
-                                  .threads = plan->lanes,
-                                  .planned_bytes = t->planned_bytes,
-                                  .activation_bytes = (int64_t)dg_stepper_activation_bytes(t->stepper),
-                                  .recompute = t->options->recompute,
-                                  .first_step = t->step,
-                                  .total_steps = plan->total_steps,
-                                  .ranks = dg_comm_size(t->comm),
-                                  .dp = t->options->dp,
-                                  .epsilon = private->epsilon,
-                                  .delta = private->delta,
-                                  .noise_multiplier = private->noise_multiplier,
-                                  .sample_rate = private->sample_rate,
-                                  .max_grad_norm = t->options->max_grad_norm,
-                                  .noise_multiplicity = private->copies,
-                                  .protected_units = private->units.count,
-                                  .group_by = t->options->group_by};
+    dg_train_start start = {.run_folder = plan->run_path,
+                            .preset = plan->preset.name,
+                            .device = device,
+                            .height = plan->size,
+                            .width = plan->size,
+                            .channels = plan->preset.unet.in_channels,
+                            .num_classes = plan->num_classes,
+                            .class_names = plan->class_names,
+                            .class_counts = tell_counts ? plan->class_counts : NULL,
+                            .train_images = plan->train_count,
+                            .holdout_images = plan->holdout_count,
+                            .skipped_files = dg_dataset_get_report(plan->dataset)->skipped,
+                            .parameters = dg_stepper_params(t->stepper)->elements,
+                            .batch = plan->batch,
+                            .micro_batch = plan->micro_batch,
+                            .threads = plan->lanes,
+                            .planned_bytes = t->planned_bytes,
+                            .activation_bytes = (int64_t)dg_stepper_activation_bytes(t->stepper),
+                            .recompute = t->options->recompute,
+                            .first_step = t->step,
+                            .total_steps = plan->total_steps,
+                            .ranks = dg_comm_size(t->comm),
+                            .dp = t->options->dp,
+                            .epsilon = private->epsilon,
+                            .delta = private->delta,
+                            .noise_multiplier = private->noise_multiplier,
+                            .sample_rate = private->sample_rate,
+                            .max_grad_norm = t->options->max_grad_norm,
+                            .noise_multiplicity = private->copies,
+                            .protected_units = private->units.count,
+                            .group_by = t->options->group_by,
+                            .central_images = private->central.queries};
+    memcpy(start.attack_fpr, dg_attack_fprs, sizeof start.attack_fpr);
+    memcpy(start.attack_max_tpr, private->max_tpr, sizeof start.attack_max_tpr);
     if (t->events->on_start)
         t->events->on_start(t->events->user, &start);
 }
@@ -335,15 +338,37 @@ done:
     return status;
 }
 
+/* Rank 0's run folder is that of a run from here on. */
 static dg_status begin(dg_trainer *t) {
     dg_status status = DG_OK;
-    if (dg_comm_leads(t->comm)) {
-        DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
-        DG_TRY(dg_run_reopen(t->ctx, t->run));
-        DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
-        DG_TRY(dg_trainer_log_start(t));
+    if (!dg_comm_leads(t->comm))
+        return DG_OK;
+    if (t->init && json_object_set(t->config, "init", t->init) != 0)
+        DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json"));
+    DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
+    DG_TRY(dg_run_reopen(t->ctx, t->run));
+    DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
+    DG_TRY(dg_trainer_log_start(t));
+done:
+    return status;
+}
+
+/* Before memory is taken for the steps: the warm-up takes its own. Ends with a checkpoint of step 0, so that its
+ * queries are made once. */
+static dg_status get_ready(dg_trainer *t, const char *checkpoint) {
+    dg_status status = DG_OK;
+    const bool warms_up = t->plan.private.central.queries > 0 && !t->resumed;
+    if (warms_up)
+        DG_TRY(dg_trainer_warm_up(t));
+    DG_TRY(dg_comm_agree(t->comm, allocate(t)));
+    DG_TRY(dg_trainer_load_weights(t, checkpoint));
+    t->first_step = t->checkpoint_step = t->step;
+    t->grid_step = -1;
+    if (warms_up) {
+        t->checkpoint_step = -1;
+        DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_checkpoint(t) : DG_OK));
     }
-    DG_TRY(open_loader(t));
+    DG_TRY(dg_comm_agree(t->comm, open_loader(t)));
 done:
     return status;
 }
@@ -361,16 +386,14 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     t->plan.private.add_integer_noise = dg_trainer_private_integer_noise;
     t->plan.private.user = &t->private;
     DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper, &t->generator));
+    DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_check_init(t) : DG_OK));
     DG_TRY(dg_comm_agree(t->comm, plan_grids(t)));
     if (t->options->dry_run || (t->step > 0 && is_finished(t) && done))
         goto done;
-    DG_TRY(dg_comm_agree(t->comm, allocate(t)));
-    DG_TRY(dg_trainer_load_weights(t, checkpoint));
     if (t->options->dp)
         DG_TRY(dg_trainer_private_open(t));
     DG_TRY(dg_comm_agree(t->comm, begin(t)));
-    t->first_step = t->checkpoint_step = t->step;
-    t->grid_step = -1;
+    DG_TRY(get_ready(t, checkpoint));
     *go = true;
 done:
     free(checkpoint);
@@ -386,6 +409,7 @@ static void fill_result(const dg_trainer *t, dg_train_result *result) {
     result->val_loss = t->val_loss;
     result->seconds = t->started > 0 ? dg_clock_seconds() - t->started : 0;
     result->images_per_second = t->started > 0 ? images_per_second(t) : 0;
+    dg_trainer_private_result(t, result);
     result->skipped_files = t->plan.dataset ? dg_dataset_get_report(t->plan.dataset)->skipped : 0;
     result->planned_bytes = t->planned_bytes;
     result->peak_bytes = dg_system_peak_bytes();
@@ -398,6 +422,9 @@ static void close_trainer(dg_trainer *t) {
     dg_sampler_free(&t->grid_sampler);
     dg_stepper_free(t->stepper);
     json_decref(t->config);
+    json_decref(t->init);
+    json_decref(t->canary_state);
+    free(t->initial_weights);
     dg_run_close(t->run);
     dg_train_plan_free(&t->plan);
     free(t->turns);

@@ -1,5 +1,7 @@
 #include "train/train_options.h"
 
+#include <math.h>
+
 #define S dg_train_options
 
 static const char input[] = "Images";
@@ -99,9 +101,35 @@ static const dg_option options[] = {
     {.name = "prediction",
      DG_OPT_CHOICE(S, prediction),
      .fallback = "auto",
-     .choices = "auto|epsilon|v|sample",
+     .choices = "auto|epsilon|v|sample|edm",
      .group = model,
-     .help = "What the network learns to predict. auto: the preset's."},
+     .help = "What the network learns to predict. edm: the preconditioned denoiser of Karras et al. 2022, with noise "
+             "levels that are any sigma. auto: the preset's."},
+    {.name = "sigma-data",
+     DG_OPT_NUMBER(S, sigma_data),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 100,
+     .group = model,
+     .help = "Standard deviation of the images, from -1 to 1, that --prediction edm scales for. auto: 0.5."},
+    {.name = "p-mean",
+     DG_OPT_NUMBER(S, p_mean),
+     .fallback = "auto",
+     .word = "auto",
+     .word_value = INFINITY,
+     .min = -20,
+     .max = 20,
+     .group = model,
+     .help = "Mean of ln sigma in training with --prediction edm. auto: -1.2."},
+    {.name = "p-std",
+     DG_OPT_NUMBER(S, p_std),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 10,
+     .group = model,
+     .help = "Its standard deviation. auto: 1.2."},
     {.name = "beta-schedule",
      DG_OPT_CHOICE(S, beta_schedule),
      .fallback = "auto",
@@ -327,6 +355,53 @@ static const dg_option options[] = {
      .group = privacy,
      .help = "Add up gradients as integers and draw the noise from the discrete Gaussian, exactly: no attack on "
              "floating-point noise is left. On the CPU; a step takes a little longer."},
+    {.name = "central-images",
+     DG_OPT_COUNT(S, central_images),
+     .fallback = "off",
+     .word = "off",
+     .min = 1,
+     .max = 10000,
+     .metavar = "N|off",
+     .group = privacy,
+     .help = "First train on so many noisy mean images of each class, released within the same budget: a cheap start "
+             "for models without public data. 5 is customary."},
+    {.name = "central-noise",
+     DG_OPT_NUMBER(S, central_noise),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 0.01,
+     .max = 100000,
+     .metavar = "SIGMA|auto",
+     .group = privacy,
+     .help = "Noise on the sums of these, in units of the most that one image can add. auto: 5."},
+    {.name = "central-rate",
+     DG_OPT_NUMBER(S, central_rate),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1e-9,
+     .max = 1,
+     .metavar = "Q|auto",
+     .group = privacy,
+     .help = "Probability with which an image is in one of these sums. auto: so that 600 of each class are, or all."},
+    {.name = "central-steps",
+     DG_OPT_COUNT(S, central_steps),
+     .fallback = "auto",
+     .word = "auto",
+     .min = 1,
+     .max = 1e7,
+     .metavar = "N|auto",
+     .group = privacy,
+     .help = "Steps of training on these images. auto: 2000 on a GPU, 400 on the CPU."},
+    {.name = "canaries",
+     DG_OPT_COUNT(S, canaries),
+     .fallback = "off",
+     .word = "off",
+     .min = 10,
+     .max = 1e5,
+     .metavar = "M|off",
+     .group = privacy,
+     .help = "Plant so many made-up units, each with probability 1/2, and at the end tell from the noisy gradients "
+             "which were there: a lower bound on epsilon, measured, beside the proven upper one. 1000 is customary."},
     {.name = "sample-rate",
      DG_OPT_NUMBER(S, sample_rate),
      .fallback = "auto",
@@ -474,66 +549,6 @@ static const dg_option options[] = {
      .help = "Print nothing but warnings and errors."},
 };
 
-/* What would leave a private run without noise, or make its guarantee an empty one. */
-static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
-    if (o->epsilon == 0 && o->noise_multiplier == 0)
-        return dg_fail(ctx, DG_EUSAGE, "--dp needs --epsilon, the privacy budget of the run, or --noise-multiplier");
-    if (o->max_grad_norm == 0)
-        return dg_fail(ctx, DG_EUSAGE, "--dp bounds every image's gradient; --max-grad-norm off leaves it without one");
-    if (o->holdout > 0)
-        return dg_fail(ctx, DG_EUSAGE, "--holdout: a validation loss has no noise, so --dp does without; leave it out");
-    if (o->libraries != DG_LIBRARIES_OFF)
-        return dg_fail(
-            ctx, DG_EUSAGE,
-            "--libraries: one image more or less may change how a library rounds all others of its batch, and "
-            "--dp counts on that it does not; leave it out");
-    if (o->assume_public == DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->batch == 0))
-        return dg_fail(ctx, DG_EUSAGE,
-                       "--assume-public nothing: the number of images is not to be used, so --sample-rate, --delta and "
-                       "--batch (which the noisy sum is divided by) must be given");
-    return DG_OK;
-}
-
-static dg_status check_ordinary(dg_ctx *ctx, const dg_train_options *o) {
-    const struct {
-        const char *name;
-        bool is_given;
-    } given[] = {{"epsilon", o->epsilon > 0},
-                 {"delta", o->delta > 0},
-                 {"noise-multiplier", o->noise_multiplier > 0},
-                 {"noise-multiplicity", o->noise_multiplicity > 0},
-                 {"clipping", o->clipping != DG_TRAIN_CLIPPING_AUTO},
-                 {"secure-noise", o->secure_noise},
-                 {"sample-rate", o->sample_rate > 0},
-                 {"accountant", o->accountant != DG_TRAIN_ACCOUNTANT_AUTO},
-                 {"assume-public", o->assume_public != DG_TRAIN_PUBLIC_AUTO},
-                 {"group-by", o->group_by != NULL},
-                 {"epsilon-total", o->epsilon_total > 0}};
-    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
-        if (given[i].is_given)
-            return dg_fail(ctx, DG_EUSAGE, "--%s means nothing without --dp", given[i].name);
-    return DG_OK;
-}
-
-static dg_status check(dg_ctx *ctx, const void *filled) {
-    const dg_train_options *o = filled;
-    if (o->steps && o->epochs > 0)
-        return dg_fail(ctx, DG_EUSAGE, "--steps and --epochs say the same thing twice; give one of them");
-    if (o->micro_batch && o->batch && !o->dp && o->micro_batch > o->batch)
-        return dg_fail(ctx, DG_EUSAGE, "--micro-batch %lld is larger than --batch %lld; it must be at most that",
-                       (long long)o->micro_batch, (long long)o->batch);
-    if (o->window.set && o->window.first >= o->window.second)
-        return dg_fail(ctx, DG_EUSAGE, "--window %lld:%lld is empty; LO must be below HI", (long long)o->window.first,
-                       (long long)o->window.second);
-    if (o->uncond && o->label_column)
-        return dg_fail(ctx, DG_EUSAGE, "--uncond ignores labels, --label-column names them; give one of them");
-    if (o->zero_snr && o->prediction == DG_TRAIN_PREDICTION_EPSILON)
-        return dg_fail(ctx, DG_EUSAGE,
-                       "--zero-snr leaves no signal to tell epsilon from at the last timestep; use "
-                       "--prediction v or sample with it");
-    return o->dp ? check_private(ctx, o) : check_ordinary(ctx, o);
-}
-
 const dg_option_table dg_train_option_table = {
     .command = "train",
     .summary = "train a diffusion model on a folder of images",
@@ -552,5 +567,5 @@ const dg_option_table dg_train_option_table = {
     .options = options,
     .count = sizeof options / sizeof *options,
     .struct_size = sizeof(dg_train_options),
-    .check = check,
+    .check = dg_train_options_check,
 };

@@ -20,6 +20,7 @@ typedef enum dg_train_prediction {
     DG_TRAIN_PREDICTION_EPSILON,
     DG_TRAIN_PREDICTION_V,
     DG_TRAIN_PREDICTION_SAMPLE,
+    DG_TRAIN_PREDICTION_EDM,
 } dg_train_prediction;
 typedef enum dg_train_clipping {
     DG_TRAIN_CLIPPING_AUTO,
@@ -64,6 +65,8 @@ struct dg_train_options {
     dg_train_beta_schedule beta_schedule;
     bool zero_snr;
     int64_t num_train_timesteps; /* 0 = auto */
+    double sigma_data;           /* EDM only; 0 = auto */
+    double p_mean, p_std;        /* the same; +inf, 0 = auto */
     double dropout;              /* -1 = auto */
     double label_dropout;
     /* optimisation */
@@ -91,6 +94,11 @@ struct dg_train_options {
     dg_train_accountant accountant;
     dg_train_public assume_public;
     bool secure_noise;
+    int64_t central_images; /* of each class, to be warmed up with; 0 = no warm-up */
+    double central_noise;   /* sigma of theirs; 0 = auto, as for the next two */
+    double central_rate;
+    int64_t central_steps;
+    int64_t canaries;     /* to audit the run with; 0 = none */
     char *group_by;       /* column whose equal values are one person; NULL = an image each */
     double epsilon_total; /* of all runs on these images; 0 = no limit */
     /* run folder */
@@ -113,5 +121,7 @@ struct dg_train_options {
 };
 
 extern const dg_option_table dg_train_option_table;
+/* Its check. err DG_EUSAGE */
+DG_MUST_CHECK dg_status dg_train_options_check(dg_ctx *ctx, const void *filled);
 
 #endif

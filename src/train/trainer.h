@@ -43,6 +43,10 @@ typedef struct dg_trainer {
     double checkpoint_time, grid_time;
     int64_t recorded_micro_batch;
     dg_turn *turns;                /* [ranks] */
+    bool resumed;                  /* from a checkpoint */
+    json_t *canary_state;          /* what that has of canaries; rank 0's */
+    json_t *init;                  /* what --init is, for the model's card; NULL: nothing */
+    float *initial_weights;        /* of the warm-up, until they are loaded; rank 0's */
     dg_private *private;           /* NULL: an ordinary run */
     char ledger_run[DG_LEDGER_ID]; /* "": none yet */
 } dg_trainer;
@@ -57,7 +61,11 @@ DG_MUST_CHECK dg_status dg_trainer_make_config(dg_trainer *trainer);
  * err   DG_ECONFIG other options or images than the checkpoint's; DG_ENOINPUT --resume must and nothing there;
  *       DG_ECREATE --resume never and something there */
 DG_MUST_CHECK dg_status dg_trainer_find_checkpoint(dg_trainer *trainer, char **path);
-/* Weights, moments and EMA: from the checkpoint, from --init, or drawn from the seed; on every rank what rank 0 has. */
+/* Looks at --init: whether it fits, and what it is, so that the card can say so. err DG_EDATA it does not fit */
+DG_MUST_CHECK dg_status dg_trainer_check_init(dg_trainer *trainer);
+/* Weights from --init or drawn from the seed, [params.total]. */
+DG_MUST_CHECK dg_status dg_trainer_first_weights(dg_trainer *trainer, float *weights);
+/* Weights, moments and EMA: from the checkpoint, else initial_weights or the first; on every rank what rank 0 has. */
 DG_MUST_CHECK dg_status dg_trainer_load_weights(dg_trainer *trainer, const char *checkpoint);
 /* Writes a checkpoint of the present step and prunes old ones; does nothing if this step has one. */
 DG_MUST_CHECK dg_status dg_trainer_checkpoint(dg_trainer *trainer);
@@ -89,6 +97,11 @@ DG_MUST_CHECK dg_status dg_trainer_private_finish(dg_trainer *trainer);
 /* Brings what the steps done so far have spent up to date; not exact: if that was not done a moment ago. */
 DG_MUST_CHECK dg_status dg_trainer_private_spend(dg_trainer *trainer, bool exact);
 double dg_trainer_private_epsilon(const dg_trainer *trainer);
+/* Before the first step of a run that asks for it: central images, and initial_weights from training on them; all ranks
+ * come here, rank 0 does it. err as dg_central_query, dg_central_train */
+DG_MUST_CHECK dg_status dg_trainer_warm_up(dg_trainer *trainer);
+/* Fills in the figures of a private run. */
+void dg_trainer_private_result(const dg_trainer *trainer, dg_train_result *result);
 /* trainer_card.c: what the run promises, as JSON and as the model's README.md (malloc'ed). NULL: no memory */
 json_t *dg_trainer_private_statement(const dg_trainer *trainer);
 char *dg_trainer_private_card(const dg_trainer *trainer);

@@ -2,7 +2,7 @@
  * say the same figures, and what is not covered by them. */
 #include "core/fs.h"
 #include "core/text.h"
-#include "train/trainer.h"
+#include "train/trainer_private.h"
 
 #include <stdlib.h>
 
@@ -26,7 +26,36 @@ static const char *noise_text(const dg_train_options *o) {
                            : "ChaCha20 keyed by the operating system, sums of four double-precision Gaussians";
 }
 
-json_t *dg_trainer_private_statement(const dg_trainer *t) {
+static json_t *attacks(const dg_trainer *t) {
+    json_t *rows = json_array();
+    for (int i = 0; rows && i < DG_ATTACK_FPRS; i++)
+        json_array_append_new(rows,
+                              json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", t->private->max_tpr[i]));
+    return rows;
+}
+
+/* NULL: there was none. */
+static json_t *warm_up(const dg_trainer *t) {
+    const dg_central_plan *c = &t->plan.private.central;
+    if (c->queries == 0)
+        return NULL;
+    return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f}", "mechanism",
+                     "noisy central images (Poisson-subsampled Gaussian)", "queries", (json_int_t)c->queries,
+                     "sample_rate", c->sample_rate, "noise_multiplier", c->noise_multiplier, "max_norm", c->max_norm,
+                     "divided_by", c->expected);
+}
+
+/* NULL: not audited. */
+static json_t *audit(const dg_trainer *t) {
+    const dg_audit *a = &t->private->audit;
+    if (a->canaries == 0)
+        return NULL;
+    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "canaries", (json_int_t)a->canaries, "planted",
+                     (json_int_t)a->planted, "guesses", (json_int_t)a->guesses, "correct", (json_int_t)a->correct,
+                     "epsilon_at_least", a->epsilon, "confidence", 1 - a->error, "score_separation", a->separation);
+}
+
+static json_t *figures(const dg_trainer *t) {
     const dg_private_plan *p = &t->plan.private;
     const dg_train_options *o = t->options;
     return json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:f, s:f, s:f, s:s, s:I, s:f, s:I, s:I, s:s, s:s}",
@@ -37,6 +66,22 @@ json_t *dg_trainer_private_statement(const dg_trainer *t) {
                      o->max_grad_norm, "clipping", clipping_text(o), "noise_multiplicity", (json_int_t)p->copies,
                      "expected_batch", p->expected_batch, "steps", (json_int_t)t->step, "planned_steps",
                      (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise", noise_text(o));
+}
+
+json_t *dg_trainer_private_statement(const dg_trainer *t) {
+    json_t *statement = figures(t);
+    const struct {
+        const char *key;
+        json_t *value;
+    } more[] = {{"attacks", attacks(t)}, {"warm_up", warm_up(t)}, {"audit", audit(t)}, {"init", json_incref(t->init)}};
+    bool complete = statement != NULL;
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        if (more[i].value)
+            complete = json_object_set_new(statement, more[i].key, more[i].value) == 0 && complete;
+    if (complete)
+        return statement;
+    json_decref(statement);
+    return NULL;
 }
 
 dg_status dg_trainer_private_save(dg_trainer *t) {
@@ -52,6 +97,31 @@ done:
     return status;
 }
 
+/* Whatever model it is, its own promise is about other images than these. */
+static void add_init(const json_t *init, dg_str *text) {
+    const json_t *privacy = json_object_get(init, "privacy");
+    const char *name = json_string_value(json_object_get(init, "name"));
+    if (!init)
+        return;
+    dg_str_printf(text, "| initial weights | model %s, SHA-256 %.16s..., ", name,
+                  json_string_value(json_object_get(init, "model_sha256")));
+    if (privacy)
+        dg_str_printf(text, "trained with epsilon %.4g, delta %.3g on its own images |\n",
+                      json_number_value(json_object_get(privacy, "epsilon")),
+                      json_number_value(json_object_get(privacy, "delta")));
+    else
+        dg_str_append(text, "taken to be public: nothing here covers the images that it was trained on |\n");
+}
+
+static void add_audit(const dg_audit *a, dg_str *text) {
+    if (a->canaries)
+        dg_str_printf(
+            text,
+            "| audit of this run | %lld canaries, %lld of %lld guesses right: epsilon is at least %.3g (%.0f %% "
+            "confidence) |\n",
+            (long long)a->canaries, (long long)a->correct, (long long)a->guesses, a->epsilon, 100 * (1 - a->error));
+}
+
 static void add_figures(const dg_trainer *t, dg_str *text) {
     const dg_private_plan *p = &t->plan.private;
     const dg_train_options *o = t->options;
@@ -59,7 +129,11 @@ static void add_figures(const dg_trainer *t, dg_str *text) {
     dg_str_printf(text, "| unit of privacy | one %s |\n", o->group_by ? "group of images" : "image");
     dg_str_printf(text, "| adjacency | one unit is added or removed |\n");
     dg_str_printf(text, "| epsilon, delta | %.4g, %.3g |\n", dg_trainer_private_epsilon(t), p->delta);
-    dg_str_printf(text, "| accountant | %s |\n",
+    dg_str_printf(text, "| what no attack can beat |");
+    for (int i = 0; i < DG_ATTACK_FPRS; i++)
+        dg_str_printf(text, "%s %.3g %% of the members told at %g %% false alarms", i ? "," : "",
+                      100 * t->private->max_tpr[i], 100 * dg_attack_fprs[i]);
+    dg_str_printf(text, " |\n| accountant | %s |\n",
                   o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? "Renyi divergences" : "privacy loss distributions");
     dg_str_printf(text, "| sampling | Poisson, rate %.6g per step |\n", p->sample_rate);
     dg_str_printf(text, "| noise multiplier | %.6g |\n", p->noise_multiplier);
@@ -67,7 +141,15 @@ static void add_figures(const dg_trainer *t, dg_str *text) {
     dg_str_printf(text, "| clipping | %s, to norm %g |\n", clipping_text(o), o->max_grad_norm);
     dg_str_printf(text, "| noise draws per image (K) | %lld |\n", (long long)p->copies);
     dg_str_printf(text, "| steps | %lld |\n", (long long)t->step);
+    if (p->central.queries)
+        dg_str_printf(
+            text,
+            "| warm-up | %lld noisy central images of each class, rate %.4g, noise multiplier %g; in the figures "
+            "above |\n",
+            (long long)p->central.queries, p->central.sample_rate, p->central.noise_multiplier);
     dg_str_printf(text, "| assumed to be public | %s |\n", public_text(o));
+    add_init(t->init, text);
+    add_audit(&t->private->audit, text);
 }
 
 char *dg_trainer_private_card(const dg_trainer *t) {

@@ -67,21 +67,41 @@ done:
     return status;
 }
 
+/* What the run means to make from here on; the ledger wants unlike mechanisms, so two that are alike count as one. */
+static size_t list_planned(dg_trainer *t, dg_ledger_mechanism planned[2]) {
+    const dg_private_plan *plan = &t->plan.private;
+    const dg_central_plan *central = &plan->central;
+    const dg_ledger_kind kind = t->options->secure_noise ? DG_LEDGER_DISCRETE_GAUSSIAN : DG_LEDGER_GAUSSIAN;
+    dg_private *p = t->private;
+    planned[0] = (dg_ledger_mechanism){.kind = kind,
+                                       .sample_rate = plan->sample_rate,
+                                       .noise_multiplier = plan->noise_multiplier,
+                                       .steps = t->plan.total_steps - t->step};
+    if (central->queries == 0 || t->resumed)
+        return 1;
+    if (central->sample_rate == plan->sample_rate && central->noise_multiplier == plan->noise_multiplier) {
+        planned[0].steps += central->queries;
+        return 1;
+    }
+    planned[1] = (dg_ledger_mechanism){.kind = kind,
+                                       .sample_rate = central->sample_rate,
+                                       .noise_multiplier = central->noise_multiplier,
+                                       .steps = central->queries};
+    p->central_mechanism = 1;
+    return 2;
+}
+
 dg_status dg_trainer_ledger_open(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_private *p = t->private;
     const dg_private_plan *plan = &t->plan.private;
-    const dg_ledger_mechanism planned = {.kind = t->options->secure_noise ? DG_LEDGER_DISCRETE_GAUSSIAN
-                                                                          : DG_LEDGER_GAUSSIAN,
-                                         .sample_rate = plan->sample_rate,
-                                         .noise_multiplier = plan->noise_multiplier,
-                                         .steps = t->plan.total_steps - t->step};
+    dg_ledger_mechanism planned[2];
     dg_ledger_run_info info = {.command = "diffgen train",
                                .adjacency = "add-or-remove-one",
                                .unit = unit_of(t),
                                .delta = plan->delta,
-                               .planned = &planned,
-                               .planned_count = 1,
+                               .planned = planned,
+                               .planned_count = list_planned(t, planned),
                                .check = t->options->epsilon_total > 0 ? check_total : NULL,
                                .check_user = t};
     char *command = NULL;
@@ -102,6 +122,10 @@ done:
 
 dg_status dg_trainer_ledger_step(dg_trainer *t) {
     return t->private->record ? dg_ledger_step(t->ctx, t->private->record, 0) : DG_OK;
+}
+
+dg_status dg_trainer_ledger_query(dg_trainer *t) {
+    return dg_ledger_step(t->ctx, t->private->record, t->private->central_mechanism);
 }
 
 dg_status dg_trainer_ledger_settle(dg_trainer *t) {

@@ -13,9 +13,8 @@ enum { GRID_STEPS = 20, GRID_CLASSES = 16, GRID_IMAGES = 64, VALIDATION_IMAGES =
 /* ---- sample grid ---- */
 
 dg_status dg_trainer_plan_grids(dg_trainer *t) {
-    const int64_t steps = t->plan.schedule.count < GRID_STEPS ? t->plan.schedule.count : GRID_STEPS;
-    return dg_sampler_create(t->ctx, DG_SAMPLER_DDIM, &t->plan.preset.scheduler, &t->plan.schedule, steps, 0,
-                             &t->grid_sampler);
+    const dg_sampler_options quick = dg_sampler_quick(&t->plan.preset.scheduler, GRID_STEPS);
+    return dg_sampler_create(t->ctx, &quick, &t->plan.preset.scheduler, &t->plan.schedule, &t->grid_sampler);
 }
 
 typedef struct sheet {

@@ -8,6 +8,7 @@
 #include "privacy/gaussian_noise.h"
 #include "train/plan_private.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,29 @@ done:
     return status;
 }
 
+/* The coins are tossed once, at a position of their own; a run that goes on has them from its checkpoint. The key of
+ * the noise draws who takes part: it has no other use for that. */
+static dg_status open_canaries(dg_trainer *t) {
+    dg_status status = DG_OK;
+    dg_private *p = t->private;
+    const dg_clip_desc clip = {
+        .examples = 1, .max_norm = t->options->max_grad_norm, .gamma = dg_train_plan_clip_gamma(&t->plan)};
+    const int64_t count = t->options->canaries;
+    if (count == 0)
+        return DG_OK;
+    DG_TRY(dg_canaries_create(t->ctx, dg_stepper_params(t->stepper), &clip, count, (uint64_t)t->options->seed,
+                              &p->canaries));
+    dg_secure_random_advance(p->noise);
+    if (!t->resumed)
+        DG_TRY(dg_canaries_flip(t->ctx, p->canaries, p->noise));
+    status = t->resumed && dg_comm_leads(t->comm) ? dg_canaries_from_json(t->ctx, t->canary_state, p->canaries) : DG_OK;
+    DG_TRY(dg_comm_agree(t->comm, status));
+    DG_TRY(dg_comm_broadcast(t->comm, p->canaries->planted, (size_t)count));
+    DG_TRY(dg_comm_broadcast(t->comm, p->canaries->scores, (size_t)count * sizeof *p->canaries->scores));
+done:
+    return status;
+}
+
 dg_status dg_trainer_private_open(dg_trainer *t) {
     dg_status status = DG_OK;
     const dg_private_plan *plan = &t->plan.private;
@@ -43,10 +67,12 @@ dg_status dg_trainer_private_open(dg_trainer *t) {
     t->private = p;
     p->std = plan->noise_multiplier * t->options->max_grad_norm;
     p->integer_std = plan->integer_std;
+    p->grid = &plan->grid;
     p->spent_step = -1;
     DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_ledger_open(t) : DG_OK));
     DG_TRY(share_key(t, &p->noise));
     DG_TRY(share_key(t, &p->sampling));
+    DG_TRY(open_canaries(t));
     DG_TRY(dg_alloc(t->ctx, &p->chosen, (size_t)plan->units.count, sizeof *p->chosen, "a batch"));
     DG_TRY(dg_alloc(t->ctx, &p->choice, (size_t)plan->capacity + DG_SECURE_BLOCK_BYTES / sizeof *p->choice,
                     sizeof *p->choice, "a batch"));
@@ -60,6 +86,7 @@ void dg_trainer_private_close(dg_trainer *t) {
         return;
     dg_ledger_run_free(p->record);
     dg_ledger_close(p->ledger);
+    dg_canaries_free(p->canaries);
     dg_secure_random_free(p->noise);
     dg_secure_random_free(p->sampling);
     free(p->chosen);
@@ -70,10 +97,16 @@ void dg_trainer_private_close(dg_trainer *t) {
 
 /* ---- batches ---- */
 
-/* The product's high half: below `bound`, of even probability up to bound / 2^64. */
-static int64_t below(uint64_t word, int64_t bound) {
+/* The product's high half: of even probability up to bound / 2^64. */
+int64_t dg_private_below(uint64_t word, int64_t bound) {
     __extension__ typedef unsigned __int128 wide;
     return (int64_t)(((wide)word * (uint64_t)bound) >> 64);
+}
+
+void dg_private_choices(const dg_private *p, int64_t count, uint64_t *words) {
+    const size_t in_block = DG_SECURE_BLOCK_BYTES / sizeof *words;
+    dg_secure_random_blocks(p->sampling, DG_SECURE_SAMPLING, choice_block, ((size_t)count + in_block - 1) / in_block,
+                            words);
 }
 
 dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pick) {
@@ -87,9 +120,7 @@ dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pi
         return dg_fail(t->ctx, DG_ERUNTIME,
                        "%lld of %lld were drawn for a step that expects %.0f: the random numbers cannot be right",
                        (long long)total, (long long)plan->units.count, plan->expected_batch);
-    const size_t words = (size_t)total + 1, in_block = DG_SECURE_BLOCK_BYTES / sizeof *p->choice;
-    dg_secure_random_blocks(p->sampling, DG_SECURE_SAMPLING, choice_block, (words + in_block - 1) / in_block,
-                            p->choice);
+    dg_private_choices(p, total + 1, p->choice);
     const dg_share share = dg_stepper_share_of(t->stepper, total);
     pick->total = total;
     pick->count = share.images;
@@ -97,7 +128,7 @@ dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pi
     for (int64_t i = 0; i < share.images; i++) {
         const int64_t unit = p->chosen[share.first + i], first = plan->units.offsets[unit];
         const int64_t members = plan->units.offsets[unit + 1] - first;
-        pick->positions[i] = plan->units.members[first + below(p->choice[share.first + i], members)];
+        pick->positions[i] = plan->units.members[first + dg_private_below(p->choice[share.first + i], members)];
     }
     return DG_OK;
 }
@@ -106,6 +137,8 @@ dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pi
 
 dg_status dg_trainer_private_step(dg_trainer *t) {
     dg_secure_random_advance(t->private->noise);
+    if (t->private->canaries)
+        dg_canaries_draw(t->private->canaries, t->private->noise, t->plan.private.sample_rate);
     return dg_trainer_ledger_step(t);
 }
 
@@ -114,6 +147,13 @@ dg_status dg_trainer_private_finish(dg_trainer *t) {
     dg_status status = DG_OK;
     int64_t left_out;
     DG_TRY(dg_trainer_private_spend(t, true));
+    if (dg_comm_leads(t->comm)) {
+        dg_mechanism done[DG_PRIVATE_MECHANISMS];
+        const int64_t count = dg_private_plan_mechanisms(&t->plan.private, t->step, done);
+        DG_TRY(dg_privacy_ceilings(t->ctx, done, count, t->private->max_tpr));
+        if (t->private->canaries)
+            DG_TRY(dg_canaries_judge(t->ctx, t->private->canaries, t->plan.private.delta, &t->private->audit));
+    }
     DG_TRY(dg_stepper_left_out(t->stepper, &left_out));
     if (left_out > 0)
         dg_log(t->ctx, DG_LOG_WARN,
@@ -127,14 +167,22 @@ done:
 dg_status dg_trainer_private_noise(void *user, int64_t step, int64_t first, int64_t count, float *sum) {
     const dg_private *p = *(dg_private *const *)user;
     (void)step;
+    if (p->canaries)
+        dg_canaries_add(p->canaries, first, count, sum);
     dg_dp_noise_add_float(p->noise, first, count, p->std, sum);
+    if (p->canaries)
+        dg_canaries_watch(p->canaries, first, count, sum);
     return DG_OK;
 }
 
 dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t first, int64_t count, int64_t *sum) {
     const dg_private *p = *(dg_private *const *)user;
     (void)step;
+    if (p->canaries)
+        dg_canaries_add_integers(p->canaries, p->grid, first, count, sum);
     dg_grid_noise_add(p->noise, first, count, p->integer_std, sum);
+    if (p->canaries)
+        dg_canaries_watch_integers(p->canaries, p->grid, first, count, sum);
     return DG_OK;
 }
 
@@ -143,11 +191,12 @@ dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t fir
 dg_status dg_trainer_private_spend(dg_trainer *t, bool exact) {
     dg_private *p = t->private;
     const double now = dg_clock_seconds();
-    const dg_mechanism done = dg_private_plan_mechanism(&t->plan.private, t->step);
+    dg_mechanism done[DG_PRIVATE_MECHANISMS];
+    const int64_t count = dg_private_plan_mechanisms(&t->plan.private, t->step, done);
     if (p->spent_step == t->step || (!exact && now < p->spent_time + SPEND_EVERY))
         return DG_OK;
     p->spent_step = t->step;
-    const dg_status status = dg_privacy_epsilon(t->ctx, dg_private_plan_accountant(t->options), &done, 1,
+    const dg_status status = dg_privacy_epsilon(t->ctx, dg_private_plan_accountant(t->options), done, count,
                                                 t->plan.private.delta, &p->epsilon);
     p->spent_time = dg_clock_seconds();
     return status;
@@ -155,4 +204,21 @@ dg_status dg_trainer_private_spend(dg_trainer *t, bool exact) {
 
 double dg_trainer_private_epsilon(const dg_trainer *t) {
     return t->private->epsilon;
+}
+
+void dg_trainer_private_result(const dg_trainer *t, dg_train_result *result) {
+    const dg_private *p = t->private;
+    result->epsilon = result->delta = NAN;
+    if (!p)
+        return;
+    result->epsilon = p->epsilon;
+    result->delta = t->plan.private.delta;
+    memcpy(result->attack_fpr, dg_attack_fprs, sizeof result->attack_fpr);
+    memcpy(result->attack_max_tpr, p->max_tpr, sizeof result->attack_max_tpr);
+    if (!t->run || !dg_run_is_finished(t->run))
+        return;
+    result->canaries = p->audit.canaries;
+    result->audit_guesses = p->audit.guesses;
+    result->audit_correct = p->audit.correct;
+    result->audited_epsilon = p->audit.epsilon;
 }

@@ -58,7 +58,7 @@ done:
 typedef struct shared_state {
     int64_t step, recorded_micro_batch, loss_count;
     double elapsed_before, loss_sum, val_loss;
-    int64_t finished;
+    int64_t finished, resumed;
 } shared_state;
 
 dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
@@ -69,7 +69,8 @@ dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
                       t->elapsed_before,
                       t->loss_sum,
                       t->val_loss,
-                      t->run && dg_run_is_finished(t->run)};
+                      t->run && dg_run_is_finished(t->run),
+                      t->resumed};
     DG_TRY(dg_comm_agree(t->comm, mine));
     DG_TRY(dg_comm_broadcast(t->comm, &s, sizeof s));
     t->step = s.step;
@@ -78,6 +79,7 @@ dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
     t->elapsed_before = s.elapsed_before;
     t->loss_sum = s.loss_sum;
     t->val_loss = s.val_loss;
+    t->resumed = s.resumed != 0;
     *done = s.finished != 0;
 done:
     return status;

@@ -2,7 +2,7 @@
 #include "core/fs.h"
 #include "io/checkpoint.h"
 #include "io/model_folder.h"
-#include "train/trainer.h"
+#include "train/trainer_private.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -61,6 +61,8 @@ static dg_status read_state(dg_trainer *t, const char *path) {
     t->val_loss = val_loss;
     DG_TRY(dg_json_get_string(t->ctx, path, state, "ledger_run", &ledger_run));
     snprintf(t->ledger_run, sizeof t->ledger_run, "%s", ledger_run);
+    t->canary_state = json_incref(json_object_get(state, "canaries"));
+    t->resumed = true;
 done:
     json_decref(state);
     return status;
@@ -84,6 +86,7 @@ dg_status dg_trainer_find_checkpoint(dg_trainer *t, char **path) {
     DG_TRY(compare_options(t, config));
     DG_TRY(compare_images(t, config));
     DG_TRY(read_state(t, *path));
+    t->init = json_incref(json_object_get(config, "init"));
 done:
     json_decref(config);
     return status;
@@ -100,48 +103,20 @@ static int64_t checkpoint_arrays(const dg_stepper_state *s, dg_checkpoint_array 
     return s->ema ? 4 : 3;
 }
 
-/* --init: the weights of another model of the same architecture; the class table may have other classes. */
-static dg_status load_initial_model(dg_trainer *t, float *weights) {
-    dg_status status = DG_OK;
-    dg_model_folder folder = {0};
-    char *path = NULL, *name = NULL;
-    float *loaded = NULL;
-    const dg_params *params = dg_stepper_params(t->stepper);
-    DG_TRY(dg_run_find_model(t->ctx, t->options->init, &path, &name));
-    DG_TRY(dg_model_folder_open(t->ctx, path, &folder));
-    DG_TRY(dg_alloc(t->ctx, &loaded, (size_t)folder.params.total, sizeof *loaded, "the initial weights"));
-    DG_TRY(dg_model_folder_load(t->ctx, &folder, loaded));
-    for (int64_t i = 0; i < params->count; i++) {
-        const dg_param *to = &params->list[i], *from = dg_params_find(&folder.params, to->name);
-        if (from && from->count == to->count && memcmp(from->dims, to->dims, sizeof from->dims) == 0)
-            memcpy(weights + to->offset, loaded + from->offset, (size_t)to->count * sizeof *weights);
-        else if (strcmp(to->name, "class_embedding.weight") == 0)
-            dg_log(t->ctx, DG_LOG_INFO, "--init: the classes differ, so the class embedding starts afresh");
-        else
-            DG_TRY(dg_fail(t->ctx, DG_EDATA,
-                           "--init %s: its '%s' does not fit this model; use the same --preset and "
-                           "--channels",
-                           t->options->init, to->name));
-    }
-done:
-    free(loaded);
-    free(path);
-    free(name);
-    dg_model_folder_free(&folder);
-    return status;
-}
-
 static dg_status load_arrays(dg_trainer *t, const char *checkpoint, const dg_stepper_state *s) {
     dg_status status = DG_OK;
     dg_checkpoint_array arrays[4];
     if (checkpoint)
         return dg_checkpoint_read_arrays(t->ctx, checkpoint, arrays, checkpoint_arrays(s, arrays));
-    dg_params_init(dg_stepper_params(t->stepper), (uint64_t)t->options->seed, s->weights);
-    if (t->options->init)
-        DG_TRY(load_initial_model(t, s->weights));
+    if (t->initial_weights)
+        memcpy(s->weights, t->initial_weights, (size_t)s->total * sizeof(float));
+    else
+        DG_TRY(dg_trainer_first_weights(t, s->weights));
     if (s->ema)
         memcpy(s->ema, s->weights, (size_t)s->total * sizeof(float));
 done:
+    free(t->initial_weights);
+    t->initial_weights = NULL;
     return status;
 }
 
@@ -180,6 +155,8 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
                   (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
     if (state && t->private)
         json_object_set_new(state, "ledger_run", json_string(t->ledger_run));
+    if (state && t->private && t->private->canaries)
+        json_object_set_new(state, "canaries", dg_canaries_to_json(t->private->canaries));
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
     DG_TRY(dg_stepper_pull(t->stepper, &s));
@@ -205,6 +182,8 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
                          t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
                          (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
                          (json_int_t)t->options->seed, "ema", s.ema != NULL);
+    if (training && t->init)
+        json_object_set(training, "init", t->init);
     if (t->private) {
         card = dg_trainer_private_card(t);
         if (!card || json_object_set_new(training, "privacy", dg_trainer_private_statement(t)) != 0)

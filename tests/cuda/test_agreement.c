@@ -378,7 +378,8 @@ static float *sample(fixture *f, const dg_backend *backend, dg_precision precisi
     dg_params_init(&params, 1, weights);
     for (int i = 0; i < IMAGES; i++)
         images[i] = (dg_generate_image){.number = (uint64_t)(7 + i), .label = i % CLASSES};
-    DG_CK(f->ctx, dg_sampler_create(f->ctx, DG_SAMPLER_DDIM, &f->preset.scheduler, &f->schedule, 2, 0.5, &sampler));
+    const dg_sampler_options ddim = {.kind = DG_SAMPLER_DDIM, .steps = 2, .eta = 0.5};
+    DG_CK(f->ctx, dg_sampler_create(f->ctx, &ddim, &f->preset.scheduler, &f->schedule, &sampler));
     DG_CK(f->ctx, dg_generator_create(f->ctx, &f->preset.unet, &options, &generator));
     DG_CK(f->ctx, dg_generator_allocate(generator));
     DG_CK(f->ctx, dg_generator_load_weights(f->ctx, generator, weights, params.total, &device));

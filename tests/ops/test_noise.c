@@ -64,36 +64,40 @@ static void check_q_sample_of(dg_op_env *env, const shape *s, bool mixed) {
     dg_random random[MAX_N];
     for (int i = 0; i < s->n; i++) {
         random[i] = stream_of(i);
-        noise[i] = (dg_noise_desc){random[i], 0.8f - 0.2f * (float)i, 0.6f + 0.1f * (float)i};
+        noise[i] = (dg_noise_desc){random[i], 0.8f - 0.2f * (float)i, 0.6f + 0.1f * (float)i, 0, 0};
     }
     float *eps = normals(env, random, s->n, one), *x0 = dg_op_random(env, count, 1.0), *xt = dg_op_floats(env, count);
     float *target = dg_op_floats(env, count), *alone = dg_op_floats(env, one), *alone_target = dg_op_floats(env, one);
     const float *kept_eps = mixed ? eps : rounded(env, eps, count);
     const dg_tensor t0 = image(x0, s->n, s->h, s->w, s->c), tt = dg_op_tensor(xt, s->n, s->h, s->w, s->c);
     const dg_tensor tg = image(target, s->n, s->h, s->w, s->c);
-    double *want = dg_op_to_double(x0, count), *v = dg_op_to_double(x0, count);
-    for (int64_t i = 0; i < count; i++) {
-        const double a = (double)noise[i / one].sqrt_abar, b = (double)noise[i / one].sqrt_one_minus_abar;
-        want[i] = a * (double)x0[i] + b * (double)eps[i];
-        v[i] = a * (double)eps[i] - b * (double)x0[i];
-    }
-    for (int p = DG_PREDICT_EPSILON; p <= DG_PREDICT_SAMPLE; p++) {
-        DG_OP(env, q_sample(&env->exec, (dg_prediction)p, noise, &t0, &tt, &tg));
+    double *want = dg_op_to_double(x0, count), *mixture = dg_op_to_double(x0, count);
+    enum { EPSILON, SAMPLE, MIXTURE, TARGETS };
+    for (int p = EPSILON; p < TARGETS; p++) {
+        for (int i = 0; i < s->n; i++) {
+            noise[i].target_x0 = p == EPSILON ? 0 : p == SAMPLE ? 1 : -0.7f + 0.3f * (float)i;
+            noise[i].target_eps = p == EPSILON ? 1 : p == SAMPLE ? 0 : 1.3f - 0.4f * (float)i;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            const dg_noise_desc *d = &noise[i / one];
+            want[i] = (double)d->signal * (double)x0[i] + (double)d->noise * (double)eps[i];
+            mixture[i] = (double)d->target_x0 * (double)x0[i] + (double)d->target_eps * (double)eps[i];
+        }
+        DG_OP(env, q_sample(&env->exec, noise, &t0, &tt, &tg));
         dg_op_expect_close(env, "xt", xt, want, count, DG_TOL_ELEMENTWISE);
-        if (p == DG_PREDICT_V)
-            dg_op_expect_close(env, "v", target, v, count, DG_TOL_ELEMENTWISE);
+        if (p == MIXTURE)
+            dg_op_expect_close(env, "target", target, mixture, count, DG_TOL_ELEMENTWISE);
         else
-            dg_op_expect_same(env, "target", target, p == DG_PREDICT_EPSILON ? kept_eps : x0,
-                              (size_t)count * sizeof(float));
+            dg_op_expect_same(env, "target", target, p == EPSILON ? kept_eps : x0, (size_t)count * sizeof(float));
         const dg_tensor last = image(x0 + count - one, 1, s->h, s->w, s->c);
         const dg_tensor to = dg_op_tensor(alone, 1, s->h, s->w, s->c);
         const dg_tensor target_to = image(alone_target, 1, s->h, s->w, s->c);
-        DG_OP(env, q_sample(&env->exec, (dg_prediction)p, &noise[s->n - 1], &last, &to, &target_to));
+        DG_OP(env, q_sample(&env->exec, &noise[s->n - 1], &last, &to, &target_to));
         dg_op_expect_same(env, "xt alone", alone, xt + count - one, (size_t)one * sizeof(float));
         dg_op_expect_same(env, "target alone", alone_target, target + count - one, (size_t)one * sizeof(float));
     }
     free(want);
-    free(v);
+    free(mixture);
 }
 
 static void check_q_sample(dg_op_env *env, const void *item) {

@@ -31,6 +31,7 @@ from safetensors.numpy import load_file
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fill
 import golden_schedulers
+import golden_sigmas
 import store
 from unet_cases import TRAIN_CASE, UNET_CASES
 
@@ -233,7 +234,8 @@ def main():
         out = Path(scratch) if args.verify else args.out
         out.mkdir(parents=True, exist_ok=True)
         for name, make in (("unet", golden_unet), ("train", golden_training), ("curves", golden_curves),
-                           ("schedulers", lambda o: golden_schedulers.make(o, save_json))):
+                           ("schedulers", lambda o: golden_schedulers.make(o, save_json)),
+                           ("sigmas", lambda o: golden_sigmas.make(o, save_json))):
             print(name)
             make(out)
         files = sorted(p for p in out.iterdir() if p.suffix in (".json", ".safetensors"))

@@ -214,8 +214,10 @@ START_TEST(test_refusals) {
     REFUSED(class_index, 3, "classes are 0 to 2");
     REFUSED(class_index, -1, "classes are 0 to 2");
     REFUSED(classes, bad, "class 3");
-    REFUSED(sampler, "euler", "no sampler 'euler'");
-    REFUSED(sampler, NULL, "ddpm, ddim and dpmsolver++");
+    REFUSED(sampler, "eulr", "no sampler 'eulr'");
+    REFUSED(sampler, NULL, "ddpm, ddim, dpmsolver++, euler, heun and churn");
+    REFUSED(sigma_max, 5, "belong to euler, heun and churn");
+    REFUSED(rho, -1, "sigma");
     REFUSED(steps, 1001, "only 1000 steps");
     REFUSED(steps, -1, "steps -1");
     REFUSED(batch, -1, "batch -1");

@@ -51,4 +51,23 @@ static inline void golden_close(golden_file *g) {
     free(g->bytes);
 }
 
+/* check(ctx, tensors, case) for every case of NAME.json beside NAME.safetensors, of which there are at least so many. */
+static inline void golden_cases(const char *name, size_t at_least,
+                                void (*check)(dg_ctx *ctx, const golden_file *tensors, const json_t *entry)) {
+    dg_ctx *ctx = dg_test_context();
+    json_t *json = NULL;
+    char path[512];
+    snprintf(path, sizeof path, DG_SOURCE_DIR "/tests/golden/%s.json", name);
+    DG_CK(ctx, dg_json_load(ctx, path, DG_JSON_STRICT, &json));
+    snprintf(path, sizeof path, DG_SOURCE_DIR "/tests/golden/%s.safetensors", name);
+    golden_file tensors = golden_open(ctx, path);
+    const json_t *cases = json_object_get(json, "cases");
+    ck_assert_uint_ge(json_array_size(cases), at_least);
+    for (size_t i = 0; i < json_array_size(cases); i++)
+        check(ctx, &tensors, json_array_get(cases, i));
+    golden_close(&tensors);
+    json_decref(json);
+    dg_ctx_free(ctx);
+}
+
 #endif

@@ -67,7 +67,8 @@ typedef struct request {
 static dg_status draw(fixture *f, const request *r, float *out) {
     dg_sampler sampler = {0};
     dg_generator *generator = NULL;
-    DG_CK(f->ctx, dg_sampler_create(f->ctx, r->kind, &f->scheduler, &f->schedule, 4, r->eta, &sampler));
+    const dg_sampler_options options = {.kind = r->kind, .steps = 4, .eta = r->eta, .churn = 4};
+    DG_CK(f->ctx, dg_sampler_create(f->ctx, &options, &f->scheduler, &f->schedule, &sampler));
     DG_CK(f->ctx, dg_generator_create(
                       f->ctx, &f->config,
                       &(dg_generator_options){.backend = dg_backend_cpu(), .h = SIZE, .w = SIZE, .lanes = r->lanes},
@@ -93,7 +94,7 @@ static void list_images(dg_generate_image images[IMAGES]) {
 }
 
 START_TEST(test_company_and_lanes_change_nothing) {
-    const dg_sampler_kind kinds[] = {DG_SAMPLER_DDPM, DG_SAMPLER_DDIM, DG_SAMPLER_DPMSOLVER};
+    const dg_sampler_kind kinds[] = {DG_SAMPLER_DDPM, DG_SAMPLER_DDIM, DG_SAMPLER_DPMSOLVER, DG_SAMPLER_CHURN};
     fixture f;
     open_fixture(&f);
     dg_generate_image images[IMAGES];
@@ -174,7 +175,7 @@ Suite *dg_test_suite(void) {
     Suite *suite = suite_create("generate");
     TCase *tests = tcase_create("generate");
     tcase_set_timeout(tests, 120);
-    tcase_add_loop_test(tests, test_company_and_lanes_change_nothing, 0, 3);
+    tcase_add_loop_test(tests, test_company_and_lanes_change_nothing, 0, 4);
     tcase_add_test(tests, test_class_and_number_matter);
     tcase_add_test(tests, test_given_noise);
     tcase_add_test(tests, test_refusals);

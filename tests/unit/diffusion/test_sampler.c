@@ -273,9 +273,8 @@ START_TEST(refusals) {
     dg_noise_schedule schedule;
     dg_sampler s;
     DG_CK(ctx, dg_noise_schedule_create(ctx, &config, &schedule));
-    ck_assert_int_eq(
-        dg_sampler_create(ctx, refused[_i].kind, &config, &schedule, refused[_i].steps, refused[_i].eta, &s),
-        refused[_i].status);
+    const dg_sampler_options options = {.kind = refused[_i].kind, .steps = refused[_i].steps, .eta = refused[_i].eta};
+    ck_assert_int_eq(dg_sampler_create(ctx, &options, &config, &schedule, &s), refused[_i].status);
     ck_assert_msg(strstr(dg_last_error(ctx), refused[_i].says) != NULL, "%s", dg_last_error(ctx));
     ck_assert_ptr_null(s.steps);
     dg_noise_schedule_free(&schedule);

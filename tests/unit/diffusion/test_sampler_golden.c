@@ -50,17 +50,7 @@ static void run_case(dg_ctx *ctx, const golden_file *tensors, const json_t *entr
 }
 
 START_TEST(trajectories) {
-    dg_ctx *ctx = dg_test_context();
-    json_t *json = NULL;
-    DG_CK(ctx, dg_json_load(ctx, GOLDEN "schedulers.json", DG_JSON_STRICT, &json));
-    golden_file tensors = golden_open(ctx, GOLDEN "schedulers.safetensors");
-    const json_t *cases = json_object_get(json, "cases");
-    ck_assert_uint_ge(json_array_size(cases), 20);
-    for (size_t i = 0; i < json_array_size(cases); i++)
-        run_case(ctx, &tensors, json_array_get(cases, i));
-    golden_close(&tensors);
-    json_decref(json);
-    dg_ctx_free(ctx);
+    golden_cases("schedulers", 20, run_case);
 }
 END_TEST
 

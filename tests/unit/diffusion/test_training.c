@@ -139,8 +139,8 @@ START_TEST(draws) {
         ck_assert(e.timestep == (float)dg_random_below(&stream, 0, 0, 1000));
         ck_assert(e.noise.random.seed == 42 && e.noise.random.image == k && e.noise.random.step == 0);
         ck_assert(e.noise.random.purpose == DG_PURPOSE_NOISE && h.noise.random.purpose == DG_PURPOSE_HOLDOUT);
-        ck_assert_double_eq_tol((double)e.noise.sqrt_abar, sqrt((double)s.alphas_cumprod[t]), 1e-7);
-        ck_assert_double_eq_tol((double)e.noise.sqrt_one_minus_abar, sqrt(1 - (double)s.alphas_cumprod[t]), 1e-7);
+        ck_assert_double_eq_tol((double)e.noise.signal, sqrt((double)s.alphas_cumprod[t]), 1e-7);
+        ck_assert_double_eq_tol((double)e.noise.noise, sqrt(1 - (double)s.alphas_cumprod[t]), 1e-7);
         ck_assert(e.weight == (float)dg_training_weight(DG_PREDICT_V, (double)s.alphas_cumprod[t], 5));
         ck_assert(h.label == 3 && (e.label == 3 || e.label == 9));
         dropped += e.label == 9;

@@ -88,8 +88,9 @@ static inline dg_sampler toy_sampler(dg_ctx *ctx, dg_sampler_kind kind, const dg
     dg_noise_schedule schedule;
     dg_sampler sampler;
     DG_CK(ctx, dg_noise_schedule_create(ctx, config, &schedule));
-    DG_CK(ctx, dg_sampler_create(ctx, kind, config, &schedule, steps, eta, &sampler));
-    ck_assert_int_eq(sampler.count, steps);
+    const dg_sampler_options options = {.kind = kind, .steps = steps, .eta = eta};
+    DG_CK(ctx, dg_sampler_create(ctx, &options, config, &schedule, &sampler));
+    ck_assert_int_eq(sampler.num_inference_steps, steps);
     dg_noise_schedule_free(&schedule);
     return sampler;
 }

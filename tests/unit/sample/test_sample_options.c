@@ -151,7 +151,7 @@ START_TEST(sample_rules) {
     set("eta", "0.5");
     rule("--eta", DG_EUSAGE);
     set("sampler", "ddim");
-    ck_assert_int_eq(o.sampler, DG_SAMPLE_SAMPLER_DDIM);
+    ck_assert_int_eq(o.sampler, DG_SAMPLER_DDIM);
     set("class", "Bag");
     set("all-classes", NULL);
     rule("--all-classes and --class", DG_EUSAGE);
@@ -162,14 +162,14 @@ END_TEST
 
 START_TEST(sample_defaults) {
     ck_assert_ptr_null(o.model);
-    ck_assert_int_eq(o.sampler, DG_SAMPLE_SAMPLER_DPMSOLVER);
+    ck_assert_int_eq(o.sampler, DG_SAMPLER_DPMSOLVER);
     ck_assert_int_eq(o.weights, DG_SAMPLE_WEIGHTS_EMA);
     ck_assert_int_eq(o.bits, DG_SAMPLE_BITS_AUTO);
     ck_assert_double_eq(o.guidance, 1);
     ck_assert(o.metadata && !o.grid);
-    ck_assert_int_eq(dg_sample_default_steps(DG_SAMPLE_SAMPLER_DDPM), 1000);
-    ck_assert_int_eq(dg_sample_default_steps(DG_SAMPLE_SAMPLER_DDIM), 50);
-    ck_assert_int_eq(dg_sample_default_steps(DG_SAMPLE_SAMPLER_DPMSOLVER), 25);
+    ck_assert_int_eq(dg_sampler_default_steps(DG_SAMPLER_DDPM), 1000);
+    ck_assert_int_eq(dg_sampler_default_steps(DG_SAMPLER_DDIM), 50);
+    ck_assert_int_eq(dg_sampler_default_steps(DG_SAMPLER_DPMSOLVER), 25);
     set("cfg_scale", "2.5");
     ck_assert_double_eq(o.guidance, 2.5);
     set("sampler", "dpmsolver++");
