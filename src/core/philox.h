@@ -23,6 +23,7 @@ typedef enum dg_purpose {                         /* what the numbers are for: s
                           DG_PURPOSE_SAMPLE = 7,  /* initial noise x_T of a sampling run; image = image index */
                           DG_PURPOSE_SAMPLER = 8, /* noise drawn by a stochastic sampler; step = inference step */
                           DG_PURPOSE_HOLDOUT = 9, /* timesteps and noise of the validation loss */
+                          DG_PURPOSE_EVALUATE = 10, /* an evaluation's shuffles and noise; step = what for */
 } dg_purpose;
 
 /* One stream: everything but the element. */
