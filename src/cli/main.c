@@ -4,6 +4,7 @@
 #include "accounting/accounting.h"
 #include "bench/bench_options.h"
 #include "budget/budget.h"
+#include "evaluate/evaluate.h"
 #include "inspect/inspect.h"
 #include "sample/sample_options.h"
 #include "train/train_options.h"
@@ -14,6 +15,7 @@
 const dg_command dg_commands[] = {
     {"train", &dg_train_option_table, dg_cmd_train, true},
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
+    {"evaluate", &dg_evaluate_option_table, dg_cmd_evaluate, false},
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
     {"accountant", &dg_accounting_option_table, dg_cmd_accountant, false},

@@ -34,10 +34,14 @@ void dg_radii_free(dg_radii *radii) {
     *radii = (dg_radii){0};
 }
 
-static int64_t positive_counts(const int64_t *count, int64_t n) {
+/* flags [n] or NULL */
+static int64_t positive_counts(const int64_t *count, int64_t n, uint8_t *flags) {
     int64_t found = 0;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         found += count[i] > 0;
+        if (flags)
+            flags[i] = count[i] > 0;
+    }
     return found;
 }
 
@@ -60,14 +64,18 @@ static void density(const int64_t *count, int64_t m, dg_manifold *out) {
 
 /* Real vectors with a generated one inside their open ball. */
 static dg_status coverage(dg_ctx *ctx, int lanes, const dg_rows *real, const dg_radii *radii, const dg_rows *generated,
-                          dg_manifold *out) {
+                          dg_manifold *out, uint8_t *flags) {
     dg_status status = DG_OK;
     double *nearest = NULL;
     int64_t covered = 0;
     DG_TRY(dg_alloc(ctx, &nearest, (size_t)real->n, sizeof *nearest, "coverage"));
     DG_TRY(dg_neighbours_find(ctx, lanes, real, generated, 1, false, NULL, nearest));
-    for (int64_t i = 0; i < real->n; i++)
-        covered += nearest[i] < radii->fifth[i];
+    for (int64_t i = 0; i < real->n; i++) {
+        const bool inside = nearest[i] < radii->fifth[i];
+        covered += inside;
+        if (flags)
+            flags[i] = inside;
+    }
     out->coverage = share(covered, real->n, &out->coverage_95);
 done:
     free(nearest);
@@ -75,7 +83,7 @@ done:
 }
 
 dg_status dg_manifold_measure(dg_ctx *ctx, int lanes, const dg_vectors *real, const dg_radii *radii,
-                              const dg_vectors *generated, dg_manifold *out) {
+                              const dg_vectors *generated, dg_manifold *out, const dg_reached *reached) {
     dg_status status = DG_OK;
     const dg_rows x = dg_rows_of_vectors(real), y = dg_rows_of_vectors(generated);
     const int64_t most = x.n > y.n ? x.n : y.n;
@@ -88,12 +96,12 @@ dg_status dg_manifold_measure(dg_ctx *ctx, int lanes, const dg_vectors *real, co
     }
     DG_TRY(dg_radii_create(ctx, lanes, generated, &generated_radii));
     DG_TRY(dg_neighbours_count_balls(ctx, lanes, &y, &x, radii->third, true, count));
-    out->precision = share(positive_counts(count, y.n), y.n, &out->precision_95);
+    out->precision = share(positive_counts(count, y.n, NULL), y.n, &out->precision_95);
     DG_TRY(dg_neighbours_count_balls(ctx, lanes, &x, &y, generated_radii.third, true, count));
-    out->recall = share(positive_counts(count, x.n), x.n, &out->recall_95);
+    out->recall = share(positive_counts(count, x.n, reached ? reached->recalled : NULL), x.n, &out->recall_95);
     DG_TRY(dg_neighbours_count_balls(ctx, lanes, &y, &x, radii->fifth, false, count));
     density(count, y.n, out);
-    DG_TRY(coverage(ctx, lanes, &x, radii, &y, out));
+    DG_TRY(coverage(ctx, lanes, &x, radii, &y, out, reached ? reached->covered : NULL));
 done:
     dg_radii_free(&own);
     dg_radii_free(&generated_radii);

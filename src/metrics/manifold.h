@@ -25,9 +25,15 @@ typedef struct dg_radii {
 DG_MUST_CHECK dg_status dg_radii_create(dg_ctx *ctx, int lanes, const dg_vectors *x, dg_radii *out);
 void dg_radii_free(dg_radii *radii);
 
+/* Which real vectors are reached; [n] each, or NULL. */
+typedef struct dg_reached {
+    uint8_t *recalled, *covered;
+} dg_reached;
+
 /* in    radii of `real`, NULL = compute them
+ * out   *out; reached (or NULL) the arrays it names
  * err   DG_EDATA a set of fewer than DG_DENSITY_K + 1 vectors; as dg_neighbours_find */
 DG_MUST_CHECK dg_status dg_manifold_measure(dg_ctx *ctx, int lanes, const dg_vectors *real, const dg_radii *radii,
-                                            const dg_vectors *generated, dg_manifold *out);
+                                            const dg_vectors *generated, dg_manifold *out, const dg_reached *reached);
 
 #endif

@@ -121,14 +121,14 @@ END_TEST
 START_TEST(manifold) {
     pair p = set_case(_i);
     dg_manifold m, other;
-    DG_CK(ctx, dg_manifold_measure(ctx, 2, &p.x, NULL, &p.y, &m));
+    DG_CK(ctx, dg_manifold_measure(ctx, 2, &p.x, NULL, &p.y, &m, NULL));
     check_close("precision", m.precision, number(p.c, "precision"), 1e-6); /* torch's mean is a float */
     check_close("recall", m.recall, number(p.c, "recall"), 1e-6);
     check_close("density", m.density, number(p.c, "density"), 1e-12);
     check_close("coverage", m.coverage, number(p.c, "coverage"), 1e-12);
     ck_assert(m.precision_95.low <= m.precision && m.precision <= m.precision_95.high);
     ck_assert(m.density_95.low <= m.density && m.density <= m.density_95.high);
-    DG_CK(ctx, dg_manifold_measure(ctx, 1, &p.x, NULL, &p.y, &other));
+    DG_CK(ctx, dg_manifold_measure(ctx, 1, &p.x, NULL, &p.y, &other, NULL));
     ck_assert_mem_eq(&m, &other, sizeof m);
     free_pair(&p);
 }
