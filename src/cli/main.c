@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "accounting/accounting.h"
+#include "audit/audit.h"
 #include "bench/bench_options.h"
 #include "budget/budget.h"
 #include "evaluate/evaluate.h"
@@ -16,6 +17,7 @@ const dg_command dg_commands[] = {
     {"train", &dg_train_option_table, dg_cmd_train, true},
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
     {"evaluate", &dg_evaluate_option_table, dg_cmd_evaluate, false},
+    {"audit", &dg_audit_option_table, dg_cmd_audit, false},
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
     {"accountant", &dg_accounting_option_table, dg_cmd_accountant, false},

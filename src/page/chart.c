@@ -34,7 +34,8 @@ static void append_text(dg_str *out, double x, double y, const char *attributes,
 
 static void begin(plot *p) {
     dg_str_printf(p->out,
-                  "<figure><div class=\"scroll\"><svg viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" "
+                  "<svg xmlns=\"http://www.w3.org/2000/svg\" font-family=\"system-ui,sans-serif\" font-size=\"13\" "
+                  "fill=\"#767b85\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" "
                   "aria-label=\"",
                   WIDTH, HEIGHT, WIDTH, HEIGHT);
     dg_html_text(p->out, p->chart->title);
@@ -42,11 +43,16 @@ static void begin(plot *p) {
     append_text(p->out, LEFT, 18, " class=\"title\"", p->chart->title);
 }
 
-static void end(plot *p, const char *caption) {
-    dg_str_append(p->out, "</svg></div>");
+/* The plot in the page: it scrolls by itself where the screen is narrow. */
+static void figure_begin(dg_str *out) {
+    dg_str_append(out, "<figure><div class=\"scroll\">");
+}
+
+static void figure_end(dg_str *out, const char *caption) {
+    dg_str_append(out, "</div>");
     if (caption)
-        dg_html_element(p->out, "figcaption", caption);
-    dg_str_append(p->out, "</figure>\n");
+        dg_html_element(out, "figcaption", caption);
+    dg_str_append(out, "</figure>\n");
 }
 
 static void draw_legend(plot *p) {
@@ -141,7 +147,7 @@ static void draw_dots(plot *p, int i) {
                           pixel_y(p, s->y[k]), colours[i]);
 }
 
-void dg_chart_lines(dg_str *out, const dg_chart *chart, const char *caption) {
+void dg_chart_lines_svg(dg_str *out, const dg_chart *chart) {
     plot p = {.chart = chart, .out = out};
     find_ranges(&p);
     begin(&p);
@@ -154,7 +160,13 @@ void dg_chart_lines(dg_str *out, const dg_chart *chart, const char *caption) {
             draw_line(&p, i);
     }
     draw_legend(&p);
-    end(&p, caption);
+    dg_str_append(out, "</svg>\n");
+}
+
+void dg_chart_lines(dg_str *out, const dg_chart *chart, const char *caption) {
+    figure_begin(out);
+    dg_chart_lines_svg(out, chart);
+    figure_end(out, caption);
 }
 
 /* ---- bars ---- */
@@ -198,6 +210,7 @@ void dg_chart_bars(dg_str *out, const dg_chart *chart, const char *const *names,
         for (int64_t k = 0; k < groups; k++)
             widen(chart->series[i].high ? chart->series[i].high[k] : chart->series[i].y[k], false, &low, &high);
     dg_axis_init(&p.y, chart->fixed_y ? chart->y_low : 0, chart->fixed_y ? chart->y_high : high * 1.05, false, true);
+    figure_begin(out);
     begin(&p);
     draw_y_axis(&p);
     for (int64_t k = 0; k < groups; k++) {
@@ -208,5 +221,6 @@ void dg_chart_bars(dg_str *out, const dg_chart *chart, const char *const *names,
     }
     append_text(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 10, " text-anchor=\"middle\"", chart->x_label);
     draw_legend(&p);
-    end(&p, caption);
+    dg_str_append(out, "</svg>\n");
+    figure_end(out, caption);
 }

@@ -27,6 +27,8 @@ enum { DG_CHART_SERIES = 6 };
 
 /* A <figure> with the plot; caption may be NULL. */
 void dg_chart_lines(dg_str *out, const dg_chart *chart, const char *caption);
+/* The plot alone, which is an SVG file as it is. */
+void dg_chart_lines_svg(dg_str *out, const dg_chart *chart);
 /* Groups of bars: names[count of each series] below, a bar of each series in every group. x is not read. */
 void dg_chart_bars(dg_str *out, const dg_chart *chart, const char *const *names, const char *caption);
 
