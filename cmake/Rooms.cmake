@@ -74,7 +74,8 @@ function(dg_add_program)
   dg_configure_target(diffgen)
   dg_expose_headers(diffgen src/cli)
   target_link_libraries(diffgen PRIVATE diffgen_train diffgen_sample diffgen_inspect diffgen_bench diffgen_budget
-                        diffgen_accounting diffgen_evaluate diffgen_audit)
+                        diffgen_accounting diffgen_evaluate diffgen_audit
+                        diffgen_check)
 endfunction()
 
 # The presets of models/ as a header for one target.

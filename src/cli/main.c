@@ -5,6 +5,7 @@
 #include "audit/audit.h"
 #include "bench/bench_options.h"
 #include "budget/budget.h"
+#include "check/check.h"
 #include "evaluate/evaluate.h"
 #include "inspect/inspect.h"
 #include "sample/sample_options.h"
@@ -16,6 +17,7 @@
 const dg_command dg_commands[] = {
     {"train", &dg_train_option_table, dg_cmd_train, true},
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
+    {"inspect", &dg_check_option_table, dg_cmd_inspect, false},
     {"evaluate", &dg_evaluate_option_table, dg_cmd_evaluate, false},
     {"audit", &dg_audit_option_table, dg_cmd_audit, false},
     {"info", &dg_info_option_table, dg_cmd_info, false},
