@@ -99,10 +99,9 @@ const dg_option_table dg_audit_option_table = {
     .details = "Four membership attacks (loss threshold, SecMI, PIA, SimA), and a fifth with a reference model: AUC, "
                "true-positive rate at 1 % and 0.1 % false positives with 95 % intervals, and ROC curves on logarithmic "
                "axes. Members and non-members must be of one origin and prepared alike.",
-    .examples =
-        "the newest model\tdiffgen audit --members chest/ --non-members chest-test/ --out audit/\n"
-        "with a reference model\tdiffgen audit --model runs/chest --reference-model runs/other --members chest/ "
-        "--non-members chest-test/ -n 5000\n",
+    .examples = "the newest model\tdiffgen audit --members chest/ --non-members chest-test/ --out audit/\n"
+                "with a reference model\tdiffgen audit --reference-model runs/other --members a/ --non-members b/\n",
+    "--non-members chest-test/ -n 5000\n",
     .options = options,
     .count = sizeof options / sizeof *options,
     .struct_size = sizeof(dg_audit_options),
