@@ -57,7 +57,7 @@ if(NOT CMAKE_CROSSCOMPILING)
   file(MAKE_DIRECTORY ${DG_MAN_DIR})
   add_custom_command(OUTPUT ${DG_MAN_DIR}/diffgen.1 COMMAND diffgen man > ${DG_MAN_DIR}/diffgen.1 DEPENDS diffgen
                      VERBATIM)
-  foreach(command train sample info bench devices accountant budget)
+  foreach(command train sample inspect evaluate evaluate-ref audit info bench devices accountant budget)
     set(page ${DG_MAN_DIR}/diffgen-${command}.1)
     add_custom_command(OUTPUT ${page} COMMAND diffgen man ${command} > ${page} DEPENDS diffgen VERBATIM)
     list(APPEND pages ${page})

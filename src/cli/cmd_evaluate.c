@@ -2,6 +2,8 @@
 #include "cli/cli.h"
 #include "evaluate/evaluate.h"
 
+#include <string.h>
+
 typedef struct printer {
     dg_cli *cli;
     dg_progress progress;
@@ -66,7 +68,31 @@ static void print_report(const json_t *report) {
         print_metric(member(report, "memorisation", "pixels", copying[i]));
 }
 
+int dg_cmd_evaluate_ref(dg_cli *cli, int argc, char *const *argv) {
+    dg_reference_options options;
+    json_t *result = NULL;
+    int code = 0;
+    if (!dg_cli_read(cli, &dg_reference_option_table, argc, argv, &options, &code))
+        return code;
+    dg_cli_set_output(cli, options.json, options.quiet);
+    printer p = {.cli = cli};
+    const dg_evaluate_events events = {&p, on_progress};
+    dg_progress_start(&p.progress, cli);
+    dg_signals_install(cli->ctx);
+    const dg_status status = dg_evaluate_reference(cli->ctx, &options, &events, &result);
+    dg_signals_remove();
+    dg_progress_clear(cli);
+    if (status == DG_OK && !cli->json)
+        printf("%s\n", options.out);
+    dg_cli_emit(cli, result);
+    code = dg_cli_finish(cli, status);
+    dg_options_free(&dg_reference_option_table, &options);
+    return code;
+}
+
 int dg_cmd_evaluate(dg_cli *cli, int argc, char *const *argv) {
+    if (argc > 0 && strcmp(argv[0], "ref") == 0)
+        return dg_cmd_evaluate_ref(cli, argc - 1, argv + 1);
     dg_evaluate_options options;
     dg_evaluate_result result = {0};
     int code = 0;

@@ -19,6 +19,7 @@ const dg_command dg_commands[] = {
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
     {"inspect", &dg_check_option_table, dg_cmd_inspect, false},
     {"evaluate", &dg_evaluate_option_table, dg_cmd_evaluate, false},
+    {"evaluate-ref", &dg_reference_option_table, dg_cmd_evaluate_ref, false},
     {"audit", &dg_audit_option_table, dg_cmd_audit, false},
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
@@ -34,7 +35,7 @@ static void print_usage(FILE *to) {
           "images from it.\n\nCommands:\n",
           to);
     for (const dg_command *c = dg_commands; c->name; c++)
-        fprintf(to, "  %-10s %s\n", c->name, c->table->summary);
+        fprintf(to, "  %-12s %s\n", c->name, c->table->summary);
     fputs("\n`diffgen COMMAND --help` lists a command's options; `diffgen --version` prints the version.\n", to);
 }
 

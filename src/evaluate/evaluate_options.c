@@ -1,5 +1,13 @@
 #include "evaluate/evaluate.h"
 
+static dg_status check(dg_ctx *ctx, const void *options) {
+    const dg_evaluate_options *o = options;
+    if (o->reference && !o->extractor)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--reference holds features of Inception: give its weights with --extractor as well");
+    return DG_OK;
+}
+
 static const dg_option options[] = {
     {.name = "real",
      DG_OPT_STRING(dg_evaluate_options, real),
@@ -48,6 +56,24 @@ static const dg_option options[] = {
      .aliases = "image-size",
      .group = "Images",
      .help = "Side in pixels at which all images are compared; auto takes that of the real images, at most 128."},
+    {.name = "extractor",
+     DG_OPT_STRING(dg_evaluate_options, extractor),
+     .metavar = "FILE",
+     .group = "Measuring",
+     .help =
+         "Inception-2015 as tools/convert_inception.py writes it, for distances that can be compared with published "
+         "FIDs. Without it a small network of our own is trained on the real images."},
+    {.name = "extractor-input",
+     DG_OPT_CHOICE(dg_evaluate_options, extractor_input),
+     .fallback = "torch-fidelity",
+     .choices = "torch-fidelity|pytorch-fid",
+     .group = "Measuring",
+     .help = "Whose way to bring images to 299 pixels."},
+    {.name = "reference",
+     DG_OPT_STRING(dg_evaluate_options, reference),
+     .metavar = "FILE",
+     .group = "Measuring",
+     .help = "Also the Fréchet distance to the statistics (mu, sigma) of this .npz; with --extractor."},
     {.name = "utility",
      DG_OPT_BOOL(dg_evaluate_options, utility),
      .fallback = "true",
@@ -114,4 +140,78 @@ const dg_option_table dg_evaluate_option_table = {
     .options = options,
     .count = sizeof options / sizeof *options,
     .struct_size = sizeof(dg_evaluate_options),
+    .check = check,
+};
+
+static const dg_option reference_options[] = {
+    {.name = "images",
+     DG_OPT_STRING(dg_reference_options, images),
+     .flags = DG_OPTION_REQUIRED,
+     .aliases = "data,data-dir",
+     .metavar = "PATH",
+     .group = "What",
+     .help = "The images, as for train; also as an argument without a flag."},
+    {.name = "extractor",
+     DG_OPT_STRING(dg_reference_options, extractor),
+     .flags = DG_OPTION_REQUIRED,
+     .metavar = "FILE",
+     .group = "What",
+     .help = "Inception-2015 as tools/convert_inception.py writes it."},
+    {.name = "extractor-input",
+     DG_OPT_CHOICE(dg_reference_options, extractor_input),
+     .fallback = "torch-fidelity",
+     .choices = "torch-fidelity|pytorch-fid",
+     .group = "What",
+     .help = "Whose way to bring images to 299 pixels."},
+    {.name = "resolution",
+     DG_OPT_COUNT(dg_reference_options, resolution),
+     .fallback = "auto",
+     .min = 8,
+     .max = 256,
+     .word = "auto",
+     .word_value = 0,
+     .aliases = "image-size",
+     .group = "What",
+     .help = "Side in pixels to which images are brought first; auto takes theirs, at most 128."},
+    {.name = "out",
+     DG_OPT_STRING(dg_reference_options, out),
+     .flags = DG_OPTION_REQUIRED,
+     .aliases = "o",
+     .metavar = "FILE",
+     .group = "Result",
+     .help = "The .npz to write."},
+    {.name = "threads",
+     DG_OPT_COUNT(dg_reference_options, threads),
+     .flags = DG_OPTION_LOCAL,
+     .fallback = "auto",
+     .min = 1,
+     .max = 1024,
+     .word = "auto",
+     .word_value = 0,
+     .group = "This call",
+     .help = "CPU threads. The numbers do not depend on it."},
+    {.name = "json",
+     DG_OPT_BOOL(dg_reference_options, json),
+     .flags = DG_OPTION_LOCAL,
+     .group = "This call",
+     .help = "Print one JSON object about what was written."},
+    {.name = "quiet",
+     DG_OPT_BOOL(dg_reference_options, quiet),
+     .flags = DG_OPTION_LOCAL,
+     .aliases = "q",
+     .group = "This call",
+     .help = "Nothing on standard error but warnings and errors."},
+};
+
+const dg_option_table dg_reference_option_table = {
+    .command = "evaluate-ref",
+    .summary = "keep the Inception statistics of images, for FID",
+    .usage = "IMAGES --extractor FILE --out FILE",
+    .details = "Also as `diffgen evaluate ref`. Writes mean and covariance of the features (mu, sigma) as .npz, which "
+               "pytorch-fid and others read, and `diffgen evaluate --reference`.",
+    .examples = "statistics\tdiffgen evaluate ref chest/ --extractor inception.safetensors -o chest.npz\n",
+    .positional = "images",
+    .options = reference_options,
+    .count = sizeof reference_options / sizeof *reference_options,
+    .struct_size = sizeof(dg_reference_options),
 };

@@ -231,7 +231,7 @@ static void method(dg_str *out, const dg_evaluation *e) {
     data_row(out, "Real (held out)", json_object_get(data, "holdout"));
     data_row(out, "Synthetic", json_object_get(data, "synthetic"));
     dg_html_table_end(out);
-    snprintf(text, sizeof text, "All images at %d x %d pixels. Features: %s, %s; %s. Seed %lld.",
+    snprintf(text, sizeof text, "All images at %d x %d pixels. Features: %s (%s; %s). Seed %lld.",
              e->sets[DG_REAL].images.w, e->sets[DG_REAL].images.h, e->extractor,
              dg_page_text(json_object_get(e->report, "extractor"), "trained_on"),
              dg_page_text(json_object_get(e->report, "extractor"), "note"), (long long)e->options->seed);
