@@ -65,6 +65,31 @@ expect 78 evaluate "${sets[@]}" --synthetic synthetic --out never --gate bad.jso
 [ -e never ] && fail "a bad policy is found out only after measuring"
 expect 66 evaluate "${sets[@]}" --synthetic synthetic --gate nothing.json
 
+# What goes wrong moves the numbers that should move, and leaves the others. Gates say which.
+gates() { # gates NAME SYNTHETIC RULE...: all rules hold
+    local name=$1 images=$2
+    shift 2
+    (IFS=,; echo "{\"gates\": [$*]}") >"$name.json"
+    expect 0 evaluate "${sets[@]}" --synthetic "$images" --out "$name-report" --quiet --gate "$name.json"
+}
+gates plain synthetic '{"metric": "utility.trts.mean.accuracy", "min": 0.6}' '{"metric": "utility.tstr_over_trtr", "min": 0.85}' \
+    '{"metric": "balance.label_tv", "max": 0.05}' '{"metric": "fidelity.c2st_auc", "max": 0.6}' \
+    '{"metric": "fidelity.coverage.ceiling.synthetic_at_this_n", "min": 0.85}'
+# Every label wrong by one class: the images are as good as before, and good for nothing.
+mkdir shuffled && previous=$(basename "$(find synthetic -mindepth 1 -maxdepth 1 -type d | sort | tail -1)")
+for class in $(find synthetic -mindepth 1 -maxdepth 1 -type d | sort | sed 's/ /:/g'); do
+    class=${class//:/ }
+    cp -r "$class" "shuffled/$previous"
+    previous=$(basename "$class")
+done
+gates shuffled shuffled '{"metric": "utility.trts.mean.accuracy", "max": 0.3}' '{"metric": "utility.tstr_over_trtr", "max": 0.5}' \
+    '{"metric": "fidelity.c2st_auc", "max": 0.6}' '{"metric": "fidelity.coverage.ceiling.synthetic_at_this_n", "min": 0.85}'
+# Three classes left out.
+cp -r synthetic dropped && rm -r dropped/bag dropped/sneaker dropped/sandal
+gates dropped dropped '{"metric": "balance.label_tv", "min": 0.25}' '{"metric": "balance.effective_classes_synthetic", "max": 7.1}' \
+    '{"metric": "fidelity.recall", "max": 0.85}' '{"metric": "fidelity.c2st_auc", "min": 0.65}' \
+    '{"metric": "memorisation.pixels.identical", "max": 0}'
+
 # Without held-out images: what needs them says so.
 expect 0 evaluate --real real --synthetic synthetic --resolution 12 --out alone --quiet
 says alone/report.html "no --holdout was given"
@@ -99,5 +124,16 @@ says err "--unconditional"
 cp -r synthetic other && mv other/bag other/luggage
 expect 65 evaluate --real real --synthetic other --out u
 says err "has a class 'luggage' that the real images do not have"
+
+# Statistics for FID need Inception's weights, which have to be such.
+expect 2 evaluate ref real -o x.npz
+says err "--extractor is missing"
+expect 66 evaluate ref real --extractor nothing.safetensors -o x.npz
+expect 65 evaluate ref real --extractor "$source/tests/golden/unet_plain.safetensors" -o x.npz
+says err "Conv2d_1a_3x3.weight"
+expect 2 evaluate --real real --synthetic synthetic --reference x.npz
+says err "--extractor as well"
+expect 0 evaluate ref --help
+says out "mu, sigma"
 
 exit $((failures > 0))
