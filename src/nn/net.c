@@ -63,14 +63,17 @@ done:
     return status;
 }
 
-dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options, dg_net **out) {
+/* Takes the graph over, also on failure. */
+static dg_status create_from(dg_ctx *ctx, const dg_unet_config *config, dg_graph *graph, const dg_net_options *options,
+                             dg_net **out) {
     dg_status status = DG_OK;
     dg_net *net = NULL;
     DG_TRY(dg_alloc(ctx, &net, 1, sizeof *net, "the network"));
     net->ctx = ctx;
     net->config = *config;
     net->options = *options;
-    DG_TRY(dg_unet_build(ctx, config, options->h, options->w, &net->graph));
+    net->graph = graph;
+    graph = NULL;
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
     DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
@@ -85,8 +88,23 @@ dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_
     *out = net;
     net = NULL;
 done:
+    dg_graph_free(graph);
     dg_net_free(net);
     return status;
+}
+
+dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options, dg_net **out) {
+    dg_graph *graph = NULL;
+    const dg_status status = dg_unet_build(ctx, config, options->h, options->w, &graph);
+    return status == DG_OK ? create_from(ctx, config, graph, options, out) : status;
+}
+
+dg_status dg_net_create_classifier(dg_ctx *ctx, const dg_classifier_config *classifier, const dg_net_options *options,
+                                   dg_net **out) {
+    const dg_unet_config config = {.in_channels = classifier->channels, .norm_eps = 1e-5};
+    dg_graph *graph = NULL;
+    const dg_status status = dg_classifier_build(ctx, classifier, &graph);
+    return status == DG_OK ? create_from(ctx, &config, graph, options, out) : status;
 }
 
 void dg_net_free(dg_net *net) {
