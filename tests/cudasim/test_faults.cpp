@@ -1,6 +1,7 @@
 /* The simulator itself: faults planted in small kernels and in host code, each of which it has to see, and the same
  * things done right, about which it has to keep quiet. Every case runs in a process of its own, in every order. */
 #include "kernels/cuda/gpu.h"
+#include "kernels/cuda/gpu_wgmma.h"
 
 extern "C" {
 #include "support/test_main.h"
@@ -107,6 +108,33 @@ template <bool WAIT> __global__ void async_copy_kernel(const float *in, float *o
     out[threadIdx.x] = values[THREADS - 1 - threadIdx.x];
     cp_async_wait_group<0>();
 }
+/* Row m of a product is m throughout; a thread that finds its row passes its number on. Two warpgroups, a tile each. */
+enum product_fault { NO_FAULT, READ_EARLY, OVERWRITTEN, NOT_WAITED_FOR, ASTRAY };
+template <product_fault FAULT> __global__ void product_kernel(const float *in, float *out) {
+    DYN_SHARED(uint16_t, tiles);
+    uint16_t *a = tiles + threadIdx.x / 128 * 2 * 4096, *b = a + 4096; /* 64 rows of 64 */
+    const int lane = threadIdx.x & 31, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
+    float sums[8][4] = {};
+    for (int i = threadIdx.x % 128; i < 4096; i += 128) {
+        const bool first = (i % 64 / 8 ^ i / 64 % 8) == 0 && i % 8 == 0; /* k = 0, swizzled */
+        a[i] = first ? (uint16_t)(__float_as_uint((float)(i / 64)) >> 16) : 0;
+        b[i] = first ? 0x3f80 : 0;
+    }
+    async_proxy_fence();
+    __syncthreads();
+    wgmma_fence();
+    wgmma_m64k16<64, false, false>(sums, wgmma_matrix(a + (FAULT == ASTRAY ? 64 : 0), 0, 1024),
+                                   wgmma_matrix(b, 0, 1024));
+    wgmma_commit();
+    if (FAULT == READ_EARLY)
+        out[threadIdx.x] = sums[0][0] == (float)row ? in[threadIdx.x] : -1.0f;
+    if (FAULT == OVERWRITTEN)
+        a[row * 64 + row % 8 * 8] = 0;
+    if (FAULT != NOT_WAITED_FOR)
+        wgmma_wait<0>();
+    if (FAULT != READ_EARLY)
+        out[threadIdx.x] = sums[0][0] == (float)row ? in[threadIdx.x] : -1.0f;
+}
 __global__ void large_shared_kernel(float *out) {
     SHARED(float, values, [16384]);
     values[threadIdx.x] = 0.0f;
@@ -210,6 +238,12 @@ template <bool WAIT> void async_copy() {
     Buffers b;
     LAUNCH((async_copy_kernel<WAIT>), 1, THREADS, 0, b.stream, b.in, b.out);
     b.expect(THREADS - 1, -1);
+}
+template <product_fault FAULT> void product() {
+    Buffers b;
+    enum { SHARED_BYTES = 4 * 8192 };
+    LAUNCH((product_kernel<FAULT>), 1, THREADS, SHARED_BYTES, b.stream, b.in, b.out);
+    b.expect(0, 1);
 }
 /* One stream makes what the other reads. */
 template <bool WAIT> void two_streams() {
@@ -338,6 +372,11 @@ const Case cases[] = {
     {"a vote by a lane outside its mask", one_buffer<uncounted_lane_kernel>, "leaves it out", NULL},
     {"an asynchronous copy", async_copy<true>, NULL, NULL},
     {"an asynchronous copy that is not waited for", async_copy<false>, "", NULL},
+    {"a warpgroup's product", product<NO_FAULT>, NULL, NULL},
+    {"sums of a product that are read too early", product<READ_EARLY>, "", NULL},
+    {"a product whose operand is overwritten too early", product<OVERWRITTEN>, "", NULL},
+    {"a product that is not waited for", product<NOT_WAITED_FOR>, "a wgmma that it never waited for", NULL},
+    {"a product of rows that the swizzle does not start at", product<ASTRAY>, "does not start in a row", NULL},
     {"too much static shared memory", one_buffer<large_shared_kernel>, "more than 48 KiB", NULL},
     {"too much shared memory of both kinds", both_kinds_of_shared, "more than the 49152", NULL},
     {"a stream waits for another one's event", two_streams<true>, NULL, "lazy:1"},
