@@ -58,6 +58,7 @@ count_registers() {
 }
 
 failures=0
+kernels=0
 complain() {
     echo "check-sass.sh: $*" >&2
     failures=$((failures + 1))
@@ -65,6 +66,7 @@ complain() {
 printf '%-86s %9s %7s %12s %6s %6s %7s %9s\n' kernel registers shared instructions HMMA HGMMA LDGSTS "16 bytes"
 for object in "$objects"/*.cu.o; do
     while read -r name registers shared total hmma hgmma ldgsts wide local; do
+        kernels=$((kernels + 1))
         readable=$(c++filt -p "$name" | sed -E 's/\(anonymous namespace\)::|^void //g; s/\(dg_grad_mode\)/mode /; s/ >/>/g')
         printf '%-86.86s %9d %7d %12d %6d %6d %7d %9d\n' "$readable" "$registers" "$shared" "$total" "$hmma" "$hgmma" \
             "$ldgsts" "$wide"
@@ -87,4 +89,5 @@ for object in "$objects"/*.cu.o; do
         esac
     done < <(join <(count_registers "$object" | sort -k1,1 -u) <(count_instructions "$object" | sort -k1,1 -u))
 done
+[ "$kernels" -gt 0 ] || complain "there is no code for $architecture in $objects"
 exit $((failures > 0))

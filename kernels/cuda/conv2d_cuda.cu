@@ -172,13 +172,17 @@ static size_t element_bytes(const conv_plan *p) {
     return p->desc.precision == DG_PRECISION_BF16 ? 2 : 4;
 }
 
-/* Compute capability 9.0: what code for sm_90a runs on, and nothing else does. */
+/* Whether there is code for wgmma and a device that it runs on: compute capability 9.0, no older and no newer one. */
 static bool has_wgmma(void) {
+#if defined(DG_SM_90A) || defined(DG_CUDASIM)
     int device = 0, major = 0, minor = 0;
     return cudaGetDevice(&device) == cudaSuccess &&
            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
            cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 &&
            minor == 0;
+#else
+    return false;
+#endif
 }
 
 static void plan_free(dg_plan *plan) {
