@@ -188,7 +188,7 @@ typedef struct dg_clip_desc {
     X(accumulate, (dg_exec * exec, int64_t count, const float *src, float *dst))                                       \
     X(sum_squares, (dg_exec * exec, int64_t count, const float *x, double *sum))                                       \
     /* sum[i] = s_0 grads[i] + s_1 grads[stride + i] + ..., from the squared norms of whole gradients; an example      \
-     * whose norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                                         \
+     * whose norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                             \
     X(clip_examples, (dg_exec * exec, const dg_clip_desc *desc, const double *sqnorms, int64_t count,                  \
                       const float *grads, float *sum, double *left_out))                                               \
     /* *norm = grad_scale * sqrt(sums[0] + ... + sums[count-1]), added up in that order; desc->grad_scale = grad_scale \
