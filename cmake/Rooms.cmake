@@ -55,7 +55,7 @@ function(dg_add_library)
   endforeach()
   # A program links the shared library alone, which therefore knows its own libraries and shows only the public calls.
   target_link_libraries(libdiffgen_shared PRIVATE dnnl PkgConfig::jansson PkgConfig::sodium PkgConfig::sqlite3 PkgConfig::fftw3
-                        PkgConfig::libarchive
+                        PkgConfig::libarchive PkgConfig::lapacke PkgConfig::openblas
                         PNG::PNG ZLIB::ZLIB OpenMP::OpenMP_C Threads::Threads dg_cuda_libraries m)
   target_link_options(libdiffgen_shared PRIVATE ${DG_SANITIZE_FLAGS}
                       -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/diffgen.map)
@@ -74,7 +74,8 @@ function(dg_add_program)
   dg_configure_target(diffgen)
   dg_expose_headers(diffgen src/cli)
   target_link_libraries(diffgen PRIVATE diffgen_train diffgen_sample diffgen_inspect diffgen_bench diffgen_budget
-                        diffgen_accounting)
+                        diffgen_accounting diffgen_evaluate diffgen_audit
+                        diffgen_check)
 endfunction()
 
 # The presets of models/ as a header for one target.

@@ -8,6 +8,30 @@
 
 #include "kernels/ops.h"
 
+/* Whether a vendor's libraries (cuDNN, cuBLASLt) may compute passes of a convolution in place of the backend's own
+ * kernels. With them the value of an image is no longer independent of its batch (ops.h). */
+typedef enum dg_library_use {
+    DG_LIBRARIES_OFF,
+    DG_LIBRARIES_AUTO,  /* where they are faster, by a table of timings */
+    DG_LIBRARIES_ALWAYS /* wherever they can */
+} dg_library_use;
+
+typedef struct dg_library_info {
+    const char *name;  /* "cuDNN"; static storage */
+    char version[24];  /* "9.19.0"; "" if it is not to be had */
+    char why_not[232]; /* then a sentence, else "" */
+} dg_library_info;
+
+/* A pass of a convolution, ours and a library's. */
+enum { DG_CONV2D_FWD, DG_CONV2D_BWD_DATA, DG_CONV2D_BWD_PARAMS, DG_CONV2D_PASSES };
+typedef struct dg_library_timing {
+    const char *library; /* the fastest that has the pass; NULL: none has */
+    double own_ms;
+    double library_ms; /* 0: none that worked */
+    bool faster;       /* DG_LIBRARIES_AUTO takes it */
+    char note[200];    /* why there is no library_ms, or why it is not taken all the same; else "" */
+} dg_library_timing;
+
 typedef struct dg_backend {
     const char *name;            /* "cpu" */
     const char *instruction_set; /* "avx512", "avx2", "baseline" */
@@ -49,6 +73,16 @@ typedef struct dg_backend {
      * out *out; free with exec_free, which a zeroed exec may be given to */
     dg_status (*exec_create)(dg_ctx *ctx, size_t workspace_bytes, dg_exec *out);
     void (*exec_free)(dg_exec *exec);
+    /* Libraries for dg_conv2d_desc.libraries; NULL where there are none. They outlive the plans made with them.
+     * in    use: not DG_LIBRARIES_OFF
+     * err   DG_EDEVICE DG_LIBRARIES_ALWAYS and none of them is to be had: the text says why */
+    dg_status (*libraries_open)(dg_ctx *ctx, dg_library_use use, dg_libraries **out);
+    void (*libraries_close)(dg_libraries *libraries); /* NULL is legal */
+    /* Times the passes of a convolution, at a precision of DG_PRECISION_BF16, and notes the result for
+     * DG_LIBRARIES_AUTO. Takes memory for its operands meanwhile.
+     * err   DG_EDEVICE, DG_ENOMEM; that a library fails is none, but said in its note */
+    dg_status (*libraries_compare)(dg_libraries *libraries, const dg_conv2d_desc *desc,
+                                   dg_library_timing out[DG_CONV2D_PASSES]);
 } dg_backend;
 
 /* The CPU backend for this machine; DIFFGEN_ISA=avx512|avx2|baseline lowers the choice (for tests;
@@ -71,6 +105,9 @@ typedef struct dg_cuda_device {
 
 /* How many GPUs there are; if none, why, in a sentence. Never fails. */
 int dg_cuda_devices(char *why_none, size_t size);
+/* The libraries beside the CUDA backend, found or not; returns how many there are to speak of. Never fails. */
+enum { DG_CUDA_LIBRARIES = 2 };
+int dg_cuda_libraries(dg_library_info out[DG_CUDA_LIBRARIES]);
 /* err DG_EDEVICE */
 DG_MUST_CHECK dg_status dg_cuda_describe(dg_ctx *ctx, int index, dg_cuda_device *out);
 

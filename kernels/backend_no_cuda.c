@@ -8,6 +8,11 @@ int dg_cuda_devices(char *why_none, size_t size) {
     return 0;
 }
 
+int dg_cuda_libraries(dg_library_info out[DG_CUDA_LIBRARIES]) {
+    (void)out;
+    return 0;
+}
+
 dg_status dg_cuda_describe(dg_ctx *ctx, int index, dg_cuda_device *out) {
     (void)out;
     return dg_fail(ctx, DG_EDEVICE, "there is no GPU %d: this build of diffgen has no CUDA backend", index);

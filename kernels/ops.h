@@ -44,6 +44,8 @@ typedef struct dg_param_grad {
 /* Activations and products: all float; float with products in TF32 (10 bits of mantissa); bf16 with sums in float. */
 typedef enum dg_precision { DG_PRECISION_FP32, DG_PRECISION_TF32, DG_PRECISION_BF16 } dg_precision;
 
+typedef struct dg_libraries dg_libraries;
+
 /* 2-D cross-correlation, zero padding. Also every linear layer: a 1x1 kernel on {N,1,1,C} or on {N,H,W,C} tokens.
  *   y[n,oy,ox,o] = bias[o] + sum_{ky,kx,i} weight[o,i,ky,kx] * x[n, oy*stride+ky-pad_begin, ox*stride+kx-pad_begin, i]
  * kernel 1 or 3; out = (in + pad_begin + pad_end - kernel)/stride + 1. weight [out_c, in_c, k, k] float, as in PyTorch.
@@ -57,7 +59,8 @@ typedef struct dg_conv2d_desc {
     bool residual; /* y += residual, same shape as y */
     bool training; /* false: only fwd will be called */
     dg_precision precision;
-    int lanes; /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
+    int lanes;               /* execs that may run the plan at once: exec.lane is in 0..lanes-1; 0 means 1 */
+    dg_libraries *libraries; /* may run passes as well (dg_backend.libraries_open); NULL: own kernels alone */
 } dg_conv2d_desc;
 
 /* y = act( GN(x + shift) * (1 + scale) + offset ), per image and group over (c/groups)*h*w elements, biased variance,

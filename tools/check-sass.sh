@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Looks at the machine code of the CUDA kernels, which needs no GPU: tensor-core products and asynchronous copies in the
+# Looks at the machine code of the CUDA kernels, which needs no GPU: tensor-core products (a warpgroup's in the kernels
+# that are Hopper's) and asynchronous copies in the
 # matrix kernels, 16-byte accesses in those that wait for memory, and no kernel that spills registers. Prints a table of
 # registers and shared memory (docs/gpu.md holds one), fails if an expectation does not hold.
 #
-#   tools/check-sass.sh [BUILD-FOLDER [ARCHITECTURE]]      build/release, sm_90
+#   tools/check-sass.sh [BUILD-FOLDER [ARCHITECTURE]]      build/release, sm_90a
 #
 # cuobjdump comes with the CUDA toolkit or, if that lacks it, from PyPI into BUILD-FOLDER/sass-tools; exit 77 without one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/release}
-architecture=${2:-sm_90}
+architecture=${2:-sm_90a}
 objects=$build/kernels/CMakeFiles/diffgen_kernels_cuda.dir/cuda
 
 if [ ! -d "$objects" ]; then
@@ -32,13 +33,14 @@ count_instructions() {
     cuobjdump -arch "$architecture" -sass "$1" | awk '
         function flush() {
             if (name != "")
-                print name, total, hmma, ldgsts, wide, local
-            total = hmma = ldgsts = wide = local = 0
+                print name, total, hmma, hgmma, ldgsts, wide, local
+            total = hmma = hgmma = ldgsts = wide = local = 0
         }
         /Function :/ { flush(); name = $3 }
         /^[ \t]+\/\*[0-9a-f]+\*\// {
             total++
             if (/ HMMA/) hmma++
+            if (/ HGMMA/) hgmma++
             if (/ LDGSTS/) ldgsts++
             if (/ (LDG|STG)\.E[A-Z0-9.]*\.128| LDGSTS[A-Z0-9.]*\.128/) wide++
             if (/ (LDL|STL)/) local++
@@ -60,13 +62,18 @@ complain() {
     echo "check-sass.sh: $*" >&2
     failures=$((failures + 1))
 }
-printf '%-86s %9s %7s %12s %6s %7s %9s\n' kernel registers shared instructions HMMA LDGSTS "16 bytes"
+printf '%-86s %9s %7s %12s %6s %6s %7s %9s\n' kernel registers shared instructions HMMA HGMMA LDGSTS "16 bytes"
 for object in "$objects"/*.cu.o; do
-    while read -r name registers shared total hmma ldgsts wide local; do
+    while read -r name registers shared total hmma hgmma ldgsts wide local; do
         readable=$(c++filt -p "$name" | sed -E 's/\(anonymous namespace\)::|^void //g; s/\(dg_grad_mode\)/mode /; s/ >/>/g')
-        printf '%-86.86s %9d %7d %12d %6d %7d %9d\n' "$readable" "$registers" "$shared" "$total" "$hmma" "$ldgsts" "$wide"
+        printf '%-86.86s %9d %7d %12d %6d %6d %7d %9d\n' "$readable" "$registers" "$shared" "$total" "$hmma" "$hgmma" \
+            "$ldgsts" "$wide"
         [ "$local" = 0 ] || complain "$readable keeps registers in memory ($local accesses)"
         case $readable in
+        *_wgmma_kernel*)
+            [ "$architecture" != sm_90a ] || [ "$hgmma" -gt 0 ] || complain "$readable has no product of a warpgroup"
+            [ "$architecture" != sm_90a ] || [ "$ldgsts" -gt 0 ] || complain "$readable has no asynchronous copy"
+            ;;
         *'<conv_bf16'* | *'<conv_tf32'*)
             [ "$hmma" -gt 0 ] || complain "$readable has no tensor-core product"
             [ "$ldgsts" -gt 0 ] || complain "$readable has no asynchronous copy"

@@ -14,6 +14,7 @@ extern "C" {
     X(DG_EINVAL, 1, "invalid argument")                                                                                \
     X(DG_ENOMEM, 1, "out of memory")                                                                                   \
     X(DG_EUSAGE, 2, "usage error")                                                                                     \
+    X(DG_EGATE, 20, "a gate failed")                                                                                   \
     X(DG_EBUDGET, 21, "privacy budget exhausted")                                                                      \
     X(DG_EDATA, 65, "bad data")                                                                                        \
     X(DG_ENOINPUT, 66, "input not found")                                                                              \

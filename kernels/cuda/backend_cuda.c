@@ -4,7 +4,7 @@
  * The run time is linked statically and looks for the driver when first called: where there is none, the program runs
  * all the same and dg_backend_cuda says what is missing. The device is the calling thread's current one, which
  * dg_backend_cuda sets: a process drives one GPU from one thread. */
-#include "kernels/backend.h"
+#include "kernels/cuda/libraries.h"
 
 #include <cuda_runtime_api.h>
 
@@ -178,7 +178,8 @@ done:
         .event_create = cuda_event_create, .event_free = cuda_event_free, .event_record = cuda_event_record,           \
         .event_wait = cuda_event_wait, .record_begin = cuda_record_begin, .record_end = cuda_record_end,               \
         .replay = cuda_replay, .recording_free = cuda_recording_free, .exec_create = cuda_exec_create,                 \
-        .exec_free = cuda_exec_free,                                                                                   \
+        .exec_free = cuda_exec_free, .libraries_open = dg_cuda_libraries_open,                                         \
+        .libraries_close = dg_cuda_libraries_close, .libraries_compare = dg_cuda_libraries_compare,                    \
     }
 
 /* One for each architecture that is built for; the last stands for all later ones. */

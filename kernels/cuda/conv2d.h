@@ -1,10 +1,11 @@
 /* conv2d on the GPU: what its files share.
  *
  *   conv2d_cuda.cu          the plan, and packing the weights
- *   conv2d_gather_cuda.cu   forward and data gradient
- *   conv2d_params_cuda.cu   parameter gradients
+ *   conv2d_gather.h, conv2d_gather_cuda.cu, conv2d_gather_wgmma_cuda.cu     forward and data gradient
+ *   conv2d_params.h, conv2d_params_cuda.cu, conv2d_params_wgmma_cuda.cu     parameter gradients
  *   conv2d_vectors_cuda.cu  parameter gradients of linear layers on vectors
- *   conv2d_tile.h           what a block computes with: arithmetic, tiles in shared memory, fragments
+ *   conv2d_tile.h           what a block computes with: arithmetic, tiles in shared memory, fragments of mma
+ *   conv2d_wgmma.h          the same on Hopper, for BF16
  *
  * Forward and data gradient are one operation. Every output pixel of a grid gathers some pixels of the source, its
  * taps, and multiplies each with a matrix of its own:
@@ -24,6 +25,7 @@
 #ifndef DG_KERNELS_CUDA_CONV2D_H
 #define DG_KERNELS_CUDA_CONV2D_H
 
+#include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/cuda.h"
 
 enum { CONV_MAX_TAPS = 16, CONV_MAX_PHASES = 4 };
@@ -58,10 +60,19 @@ struct conv_plan {
     int64_t fwd_count; /* packed elements of the forward; those of the data gradient follow */
     int splits;        /* parts that the sum over pixels of a parameter gradient is cut into */
     int processors;    /* of the device */
+    bool wgmma;        /* BF16 on a device that has it: sm_90a */
+    /* The passes that cuDNN or cuBLASLt run, which every pass asks first; its weights follow ours. NULL: none. */
+    conv2d_library *library;
+    size_t own_packed_bytes;
 };
 
 static inline const conv_plan *conv_plan_of(const dg_plan *plan) {
     return reinterpret_cast<const conv_plan *>(plan);
+}
+
+/* Where the library's weights are. */
+static inline char *conv_library_packed(const conv_plan *plan, const void *packed) {
+    return static_cast<char *>(const_cast<void *>(packed)) + plan->own_packed_bytes;
 }
 
 static inline int64_t conv_round_up(int64_t count, int64_t to) {

@@ -166,12 +166,38 @@ static int64_t packed_count(const conv_plan *p, bool transposed) {
     return count;
 }
 
+enum { CONV_LIBRARY_ALIGNMENT = 64 };
+
 static size_t element_bytes(const conv_plan *p) {
     return p->desc.precision == DG_PRECISION_BF16 ? 2 : 4;
 }
 
+/* Compute capability 9.0: what code for sm_90a runs on, and nothing else does. */
+static bool has_wgmma(void) {
+    int device = 0, major = 0, minor = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 &&
+           minor == 0;
+}
+
 static void plan_free(dg_plan *plan) {
+    dg_conv2d_library_free(conv_plan_of(plan)->library);
     free(plan);
+}
+
+/* Lets the libraries take passes over. The plan is complete without them. */
+static dg_status plan_library(dg_ctx *ctx, conv_plan *p) {
+    const dg_status status = dg_conv2d_library_plan(ctx, &p->base, &p->desc, &p->library);
+    if (!p->library)
+        return status;
+    p->base.implementation = dg_conv2d_library_name(p->library);
+    p->own_packed_bytes = (size_t)conv_round_up((int64_t)p->base.packed_bytes, CONV_LIBRARY_ALIGNMENT);
+    p->base.packed_bytes = p->own_packed_bytes + dg_conv2d_library_packed_bytes(p->library);
+    const size_t workspace = dg_conv2d_library_workspace_bytes(p->library);
+    if (workspace > p->base.workspace_bytes)
+        p->base.workspace_bytes = workspace;
+    return status;
 }
 
 dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_plan **plan) {
@@ -189,6 +215,7 @@ dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_pla
     p->out_w = (int)out_size(desc, desc->w);
     if (cudaDeviceGetAttribute(&p->processors, cudaDevAttrMultiProcessorCount, 0) != cudaSuccess)
         p->processors = 1;
+    p->wgmma = desc->precision == DG_PRECISION_BF16 && has_wgmma();
     p->vectors = desc->h == 1 && desc->w == 1 && desc->kernel == 1;
     p->fwd_count = packed_count(p, false);
     p->base.packed_bytes = (size_t)p->fwd_count * element_bytes(p);
@@ -197,8 +224,12 @@ dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_pla
         p->base.workspace_bytes = dg_cuda_conv2d_params_plan(p);
     }
     p->base.implementation = names[desc->precision];
-    *plan = &p->base;
-    return DG_OK;
+    status = plan_library(exec->ctx, p);
+    if (status == DG_OK)
+        *plan = &p->base;
+    else
+        plan_free(&p->base);
+    return status;
 }
 
 /* ---- weights ---- */
@@ -239,5 +270,7 @@ dg_status DG_CUDA(conv2d_pack)(dg_exec *exec, const dg_plan *plan, const float *
         pack(exec, p, weight, static_cast<__nv_bfloat16 *>(packed));
     else
         pack(exec, p, weight, static_cast<float *>(packed));
+    if (p->library)
+        dg_conv2d_library_pack(exec, p->library, weight, conv_library_packed(p, packed));
     return dg_cuda_launched(exec, "conv2d_pack");
 }

@@ -5,233 +5,62 @@
  * chunks the source is copied asynchronously straight to the tile, else (image channels) element by element.
  * Moves at least from + to + weights; a source pixel is read once per tap and column of blocks, all but the first time
  * from the L2 cache: blocks that share pixels are neighbours in the grid. */
-#include "kernels/cuda/conv2d.h"
-#include "kernels/cuda/conv2d_tile.h"
+#include "kernels/cuda/conv2d_gather.h"
 
 namespace {
 
-/* What a block needs to find its pixels: the copies of a step by this thread. Thread i owns chunk i % 4 of rows i / 4,
- * i / 4 + 32, ...; a row of A is a pixel, a row of B a channel. */
-constexpr int ROWS_PER_PASS = CONV_THREADS / CONV_CHUNKS;
-
-/* Where a pixel of the grid looks. Sides are below 2^14 (conv2d_cuda.cu), so NOWHERE is outside for every tap. */
-struct source {
-    int image;  /* its first pixel */
-    short y, x; /* of the pixel under tap (0, 0) */
-};
-constexpr short NOWHERE = -(1 << 14);
-
-struct destination {
-    const float *bias; /* or NULL */
-    const void *add;   /* added to the result, may be `to`, or NULL */
-    void *to;
-    bool runs; /* channels divide into runs of 16 bytes, and all addresses are aligned to them */
-};
-
-__device__ __forceinline__ bool inside(const conv_gather &g, const source &s, const conv_tap &t) {
-    return (unsigned)(s.y + t.dy) < (unsigned)g.from_h && (unsigned)(s.x + t.dx) < (unsigned)g.from_w;
-}
-/* The pixel's first element under a tap inside. */
-__device__ __forceinline__ int64_t element_of(const conv_gather &g, const source &s, const conv_tap &t) {
-    return (int64_t)(s.image + (s.y + t.dy) * g.from_w + s.x + t.dx) * g.from_c;
-}
-
-template <class T, class TILE> struct loader {
-    static constexpr int PASSES = TILE::BM / ROWS_PER_PASS, CHUNK = conv_chunk<T>;
-    source pixel[PASSES];
-    int tap, c; /* of this thread's chunk of the next step */
-
-    __device__ __forceinline__ void begin(const conv_gather &g, const conv_phase &phase, int first) {
-        const int pixels = phase.grid_h * phase.grid_w;
-        c = (int)(threadIdx.x % CONV_CHUNKS) * CHUNK;
-        tap = 0;
-        wrap(g);
-#pragma unroll
-        for (int i = 0; i < PASSES; i++) {
-            const int m = first + (int)(threadIdx.x / CONV_CHUNKS) + i * ROWS_PER_PASS;
-            const int n = m / pixels, p = m % pixels;
-            pixel[i].image = n * g.from_h * g.from_w;
-            pixel[i].y = n < g.n ? (short)(p / phase.grid_w * g.step) : NOWHERE;
-            pixel[i].x = (short)(p % phase.grid_w * g.step);
-        }
-    }
-
-    __device__ __forceinline__ void wrap(const conv_gather &g) {
-        while (c >= g.from_c) {
-            c -= g.from_c;
-            tap++;
-        }
-    }
-
-    /* Whole chunks: one tap each, none or all of it inside. `from` stands in for addresses that are not read. */
-    __device__ __forceinline__ void load_chunks(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
-        const bool exists = tap < phase.taps;
-        const conv_tap t = g.tap[phase.first_tap + (exists ? tap : 0)];
-#pragma unroll
-        for (int i = 0; i < PASSES; i++) {
-            const source &s = pixel[i];
-            const bool read = exists && inside(g, s, t);
-            const T *p = read ? from + element_of(g, s, t) + c : from;
-            cp_async16(tile +
-                           conv_row_chunk<T>(threadIdx.x / CONV_CHUNKS + i * ROWS_PER_PASS, threadIdx.x % CONV_CHUNKS),
-                       p, read ? CONV_CHUNK_BYTES : 0);
-        }
-    }
-
-    /* Chunks that cross from one tap to the next. */
-    __device__ void load_elements(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
-        for (int i = 0; i < PASSES; i++) {
-            const source &s = pixel[i];
-            T *to = tile + conv_row_chunk<T>(threadIdx.x / CONV_CHUNKS + i * ROWS_PER_PASS, threadIdx.x % CONV_CHUNKS);
-            int at_tap = tap, at_c = c;
-            for (int e = 0; e < CHUNK; e++) {
-                float value = 0.0f;
-                if (at_tap < phase.taps) {
-                    const conv_tap t = g.tap[phase.first_tap + at_tap];
-                    if (inside(g, s, t))
-                        value = dg_load(from + element_of(g, s, t) + at_c);
-                }
-                dg_store(to + e, value);
-                if (++at_c == g.from_c)
-                    at_c = 0, at_tap++;
-            }
-        }
-    }
-
-    __device__ __forceinline__ void load(const conv_gather &g, const conv_phase &phase, const T *from, bool chunks,
-                                         T *tile) {
-        if (chunks)
-            load_chunks(g, phase, from, tile);
-        else
-            load_elements(g, phase, from, tile);
-        c += conv_step<T>;
-        wrap(g);
-    }
-};
-
-template <class T, class TILE>
-__device__ __forceinline__ void load_weights(const T *packed, int pitch, int channels, int first, int step, T *tile) {
-    const int k = step * conv_step<T> + (int)(threadIdx.x % CONV_CHUNKS) * conv_chunk<T>;
-#pragma unroll
-    for (int row = threadIdx.x / CONV_CHUNKS; row < TILE::BN; row += ROWS_PER_PASS) {
-        const bool read = first + row < channels && k < pitch;
-        cp_async16(tile + conv_row_chunk<T>(row, threadIdx.x % CONV_CHUNKS),
-                   read ? packed + (int64_t)(first + row) * pitch + k : packed, read ? CONV_CHUNK_BYTES : 0);
-    }
-}
-
-/* ---- results ---- */
-
-/* The first element of a pixel of the grid in the output. Where the grid is the output, pixels are counted alike. */
-__device__ __forceinline__ int64_t output_of(const conv_gather &g, const conv_phase &phase, int m) {
-    if (g.phases == 1 && g.to_step == 1)
-        return (int64_t)m * g.to_c;
-    const int pixels = phase.grid_h * phase.grid_w, image = m / pixels, p = m % pixels;
-    const int y = p / phase.grid_w * g.to_step + phase.to_y, x = p % phase.grid_w * g.to_step + phase.to_x;
-    return (((int64_t)image * g.to_h + y) * g.to_w + x) * g.to_c;
-}
-
-/* N channels of a pixel: their sums, bias, and what is to be added. */
-template <class T, int N>
-__device__ __forceinline__ void store_run(const destination &d, int64_t at, int c, const float *sums) {
-    float v[N], more[N];
-    dg_load_vec<N>(sums, v);
-    if (d.bias) {
-        dg_load_vec<N>(d.bias + c, more);
-#pragma unroll
-        for (int i = 0; i < N; i++)
-            v[i] += more[i];
-    }
-    if (d.add) {
-        dg_load_vec<N>(static_cast<const T *>(d.add) + at + c, more);
-#pragma unroll
-        for (int i = 0; i < N; i++)
-            v[i] += more[i];
-    }
-    dg_store_vec<N>(static_cast<T *>(d.to) + at + c, v);
-}
-
-/* A warp's sums, 16 rows at a time through shared memory, where each lane finds neighbouring channels of one pixel. */
-template <class T, class TILE, int N>
-__device__ __forceinline__ void store(const conv_gather &g, const conv_phase &phase, const destination &d, int first_m,
-                                      int first_n, const float (&acc)[TILE::MI][TILE::NI][4], float *stage) {
-    constexpr int PITCH = TILE::WN + 4, RUNS = TILE::WN / N;
-    const int lane = threadIdx.x & 31, pixels = g.n * phase.grid_h * phase.grid_w;
-    float *rows = stage + (threadIdx.x >> 5) * 16 * PITCH;
-#pragma unroll
-    for (int i = 0; i < TILE::MI; i++) {
-#pragma unroll
-        for (int j = 0; j < TILE::NI; j++) {
-            const float upper[2] = {acc[i][j][0], acc[i][j][1]}, lower[2] = {acc[i][j][2], acc[i][j][3]};
-            dg_store_vec<2>(rows + (lane >> 2) * PITCH + j * 8 + 2 * (lane & 3), upper);
-            dg_store_vec<2>(rows + ((lane >> 2) + 8) * PITCH + j * 8 + 2 * (lane & 3), lower);
-        }
-        __syncwarp();
-#pragma unroll 1
-        for (int k = lane; k < 16 * RUNS; k += 32) {
-            const int m = first_m + conv_warp_m<TILE>() + i * 16 + k / RUNS, c = k % RUNS * N;
-            const int n = first_n + conv_warp_n<TILE>() + c;
-            if (m < pixels && n < g.to_c)
-                store_run<T, N>(d, output_of(g, phase, m), n, rows + k / RUNS * PITCH + c);
-        }
-        __syncwarp();
-    }
-}
-
-/* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: CONV_STAGES slots of both tiles. */
+/* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: TILE::STAGES slots of both tiles. */
 template <class P, class TILE>
-__global__ void __launch_bounds__(CONV_THREADS, TILE::RESIDENT)
-    gather_kernel(conv_gather g, const typename P::element *from, const typename P::element *packed, destination d,
+__global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
+    gather_kernel(conv_gather g, const typename P::element *from, const typename P::element *packed, conv_destination d,
                   bool chunks) {
     typedef typename P::element T;
     DYN_SHARED(T, slots);
-    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * conv_step<T>;
+    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), STEP = TILE::template STEP<T>, A_COUNT = TILE::BM * STEP;
     const conv_phase phase = g.phase[blockIdx.z];
     const int columns = (g.to_c + TILE::BN - 1) / TILE::BN, pitch = conv_pitch(g, (int)blockIdx.z);
     const int first_m = (int)(blockIdx.x / columns) * TILE::BM;
     const int first_n = (int)(blockIdx.x % columns) * TILE::BN;
-    const int steps = (phase.taps * g.from_c + conv_step<T> - 1) / conv_step<T>;
+    const int steps = (phase.taps * g.from_c + STEP - 1) / STEP;
     if (first_m >= g.n * phase.grid_h * phase.grid_w) /* a smaller phase than the largest; the whole block */
         return;
-    loader<T, TILE> pixels;
+    conv_pixels<T, TILE> pixels;
     float acc[TILE::MI][TILE::NI][4] = {}, unused[TILE::MI][2] = {};
     pixels.begin(g, phase, first_m);
     packed += phase.weights;
     const auto fetch = [&](int step) {
-        T *slot = slots + step % CONV_STAGES * SLOT;
+        T *slot = slots + step % TILE::STAGES * SLOT;
         if (step < steps) {
             pixels.load(g, phase, from, chunks, slot);
-            load_weights<T, TILE>(packed, pitch, g.to_c, first_n, step, slot + A_COUNT);
+            conv_load_weights<T, TILE>(packed, pitch, g.to_c, first_n, step, slot + A_COUNT);
         }
         cp_async_commit_group();
     };
-    for (int step = 0; step < CONV_STAGES - 1; step++)
+    for (int step = 0; step < TILE::STAGES - 1; step++)
         fetch(step);
     for (int step = 0; step < steps; step++) {
-        const T *slot = slots + step % CONV_STAGES * SLOT;
-        cp_async_wait_group<CONV_STAGES - 2>();
+        const T *slot = slots + step % TILE::STAGES * SLOT;
+        cp_async_wait_group<TILE::STAGES - 2>();
         __syncthreads(); /* the step has arrived for all, and all have done with the slot that is filled next */
-        fetch(step + CONV_STAGES - 1);
+        fetch(step + TILE::STAGES - 1);
         conv_product<P, TILE, false>::step(slot, slot + A_COUNT, acc, unused, false);
     }
     cp_async_wait_group<0>();
     __syncthreads(); /* the slots become the stage */
     if (d.runs)
-        store<T, TILE, conv_chunk<T>>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
+        conv_store<T, TILE, conv_chunk<T>>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
     else
-        store<T, TILE, 1>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
+        conv_store<T, TILE, 1>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
 }
 
 template <class P, class TILE>
 void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const void *from, const void *packed,
-            destination d) {
+            const conv_destination &d) {
     typedef typename P::element T;
-    const uintptr_t addresses = (uintptr_t)d.to | (uintptr_t)d.add | (uintptr_t)d.bias;
-    d.runs = g.to_c % conv_chunk<T> == 0 && addresses % CONV_CHUNK_BYTES == 0;
     const bool chunks = g.from_c % conv_chunk<T> == 0 && (uintptr_t)from % CONV_CHUNK_BYTES == 0;
     const int64_t blocks = conv_blocks(pixels, TILE::BM) * conv_blocks(g.to_c, TILE::BN);
     dg_cuda_allow_shared(gather_kernel<P, TILE>, TILE::SHARED_BYTES);
-    LAUNCH((gather_kernel<P, TILE>), dim3((unsigned)blocks, 1, (unsigned)g.phases), CONV_THREADS, TILE::SHARED_BYTES,
+    LAUNCH((gather_kernel<P, TILE>), dim3((unsigned)blocks, 1, (unsigned)g.phases), TILE::THREADS, TILE::SHARED_BYTES,
            dg_cuda_stream(exec), g, (const T *)from, (const T *)packed, d, chunks);
 }
 
@@ -239,12 +68,8 @@ void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const voi
  * for few channels. Results do not depend on the choice. */
 template <class P>
 void launch_best(const dg_exec *exec, const conv_plan *p, const conv_gather &g, const void *from, const void *packed,
-                 const destination &d) {
-    int64_t pixels = 0;
-    for (int i = 0; i < g.phases; i++) {
-        const int64_t own = (int64_t)g.n * g.phase[i].grid_h * g.phase[i].grid_w;
-        pixels = own > pixels ? own : pixels;
-    }
+                 const conv_destination &d) {
+    const int64_t pixels = conv_most_pixels(g);
     const auto fills = [&](int bm, int bn) {
         return g.to_c > bn / 2 && conv_blocks(pixels, bm) * conv_blocks(g.to_c, bn) * g.phases >= p->processors;
     };
@@ -261,17 +86,21 @@ void launch_best(const dg_exec *exec, const conv_plan *p, const conv_gather &g, 
 /* Every launch of the forward or of the data gradient. */
 template <class P>
 void run(const dg_exec *exec, const conv_plan *p, bool transposed, const void *from, const void *packed,
-         const destination &d) {
-    const typename P::element *matrices = (const typename P::element *)packed + (transposed ? p->fwd_count : 0);
+         conv_destination d) {
+    typedef typename P::element T;
+    const uintptr_t addresses = (uintptr_t)d.to | (uintptr_t)d.add | (uintptr_t)d.bias;
+    const T *matrices = (const T *)packed + (transposed ? p->fwd_count : 0);
     conv_gather g;
     for (int i = 0; dg_cuda_conv2d_gather(p, transposed, i, &g); i++) {
-        launch_best<P>(exec, p, g, from, matrices, d);
+        d.runs = g.to_c % conv_chunk<T> == 0 && addresses % CONV_CHUNK_BYTES == 0;
+        if (!dg_cuda_conv2d_gather_wgmma(exec, p, &g, from, matrices, &d))
+            launch_best<P>(exec, p, g, from, matrices, d);
         matrices += dg_cuda_conv2d_packed_count(&g);
     }
 }
 
 void run_at_precision(const dg_exec *exec, const conv_plan *p, bool transposed, const void *from, const void *packed,
-                      const destination &d) {
+                      const conv_destination &d) {
     if (p->desc.precision == DG_PRECISION_BF16)
         run<conv_bf16>(exec, p, transposed, from, packed, d);
     else if (p->desc.precision == DG_PRECISION_TF32)
@@ -285,14 +114,17 @@ void run_at_precision(const dg_exec *exec, const conv_plan *p, bool transposed, 
 dg_status DG_CUDA(conv2d_fwd)(dg_exec *exec, const dg_plan *plan, const dg_tensor *x, const void *packed,
                               const float *bias, const dg_tensor *residual, const dg_tensor *y) {
     const conv_plan *p = conv_plan_of(plan);
-    const destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data, false};
-    run_at_precision(exec, p, false, x->data, packed, d);
+    const conv_destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data, false};
+    if (!dg_conv2d_library_fwd(exec, p->library, x, conv_library_packed(p, packed), bias, residual, y))
+        run_at_precision(exec, p, false, x->data, packed, d);
     return dg_cuda_launched(exec, "conv2d_fwd");
 }
 
 dg_status DG_CUDA(conv2d_bwd_data)(dg_exec *exec, const dg_plan *plan, const dg_tensor *dy, const void *packed,
                                    const dg_tensor *dx, bool accumulate) {
-    const destination d = {NULL, accumulate ? dx->data : NULL, dx->data, false};
-    run_at_precision(exec, conv_plan_of(plan), true, dy->data, packed, d);
+    const conv_plan *p = conv_plan_of(plan);
+    const conv_destination d = {NULL, accumulate ? dx->data : NULL, dx->data, false};
+    if (!dg_conv2d_library_bwd_data(exec, p->library, dy, conv_library_packed(p, packed), dx, accumulate))
+        run_at_precision(exec, p, true, dy->data, packed, d);
     return dg_cuda_launched(exec, "conv2d_bwd_data");
 }

@@ -1,38 +1,20 @@
-/* conv2d: parameter gradients, as the product of conv2d.h seen from the weights:
- *     dW[o][tap, c] = sum over the pixels of a phase's grid of dy[pixel, o] * x[pixel under tap, c]
- * M = output channels, N = taps * in_c, K = pixels. A step of K never crosses an image, so that a block knows whose
- * gradient it is adding up. The sum over pixels is cut into `splits`; each writes its part, as float, to the workspace
- * in the packed layout, and a second kernel adds the parts in order and puts them where PyTorch has its weights.
+/* conv2d: parameter gradients, the product of conv2d_params.h in tiles of conv2d_tile.h. A
+ * step of K never crosses an image, so that a block knows whose gradient it is adding up.
  *
  * Moves x and dy once per tile of the other operand, mostly from the L2 cache, and splits * weights floats twice. */
-#include "kernels/cuda/conv2d.h"
-#include "kernels/cuda/conv2d_tile.h"
+#include "kernels/cuda/conv2d_params.h"
 
 namespace {
 
 enum { THREADS = 256, STEPS_PER_SPLIT = 4, BLOCKS_PER_PROCESSOR = 2 };
 
-struct params_job {
-    conv_gather g;
-    int grid_h, grid_w; /* of every phase */
-    /* How many rows and columns of the grid on the next k-step is, and the next pass over the tile of dy and of x. */
-    int step_rows, step_columns, pass_rows[2], pass_columns[2];
-    int steps;  /* of an image */
-    int splits; /* images, for the squared norms */
-    bool bias;
-    const float *example_weight; /* or NULL */
-    float *parts;                /* [splits][packed weights, then [phases][out_c] of the bias] */
-    int64_t part_count, bias_first;
-    double *squares; /* [images][tiles] */
-};
-
 /* A pixel of the grid, and how far the next pass and the next step are from it. */
 struct cursor {
     int y, x;
 
-    __device__ __forceinline__ void advance(const params_job &job, int rows, int columns) {
-        y += rows;
-        x += columns;
+    __device__ __forceinline__ void advance(const params_job &job, const conv_stride &by) {
+        y += by.rows;
+        x += by.columns;
         if (x >= job.grid_w) {
             x -= job.grid_w;
             y++;
@@ -42,8 +24,8 @@ struct cursor {
 
 /* One operand's copies of a step by this thread: chunk i % CHUNKS of rows i / CHUNKS, + ROWS, ... of a tile that has a
  * pixel a row. The chunk, and with it the channels, are the same in all steps. */
-template <class T, int WIDTH, int OPERAND> struct pixel_rows {
-    static constexpr int CHUNKS = WIDTH / conv_chunk<T>, ROWS = CONV_THREADS / CHUNKS, K = conv_step<T>;
+template <class T, class TILE, int WIDTH, int OPERAND> struct pixel_rows {
+    static constexpr int CHUNKS = WIDTH / conv_chunk<T>, ROWS = TILE::THREADS / CHUNKS, K = TILE::template STEP<T>;
     static constexpr int PASSES = (K + ROWS - 1) / ROWS;
     cursor at; /* this thread's first row of the next step */
 
@@ -65,14 +47,14 @@ template <class T, int WIDTH, int OPERAND> struct pixel_rows {
         for (int i = 0; i < PASSES; i++) {
             if (K % ROWS == 0 || row() + i * ROWS < K)
                 copy(conv_column_chunk<T, WIDTH>(row() + i * ROWS, chunk()), p, p.y < job.grid_h);
-            p.advance(job, job.pass_rows[OPERAND], job.pass_columns[OPERAND]);
+            p.advance(job, job.pass[OPERAND]);
         }
-        at.advance(job, job.step_rows, job.step_columns);
+        at.advance(job, job.step);
     }
 };
 
 /* dy: pixels of the phase, channels from first_m on. */
-template <class T, class TILE> struct dy_rows : pixel_rows<T, TILE::BM, 0> {
+template <class T, class TILE> struct dy_rows : pixel_rows<T, TILE, TILE::BM, 0> {
     int m, to_y, to_x;
 
     __device__ __forceinline__ void open(const conv_phase &phase, int first_m) {
@@ -96,7 +78,7 @@ template <class T, class TILE> struct dy_rows : pixel_rows<T, TILE::BM, 0> {
 };
 
 /* x: the pixels under one tap (with whole chunks), channels of the tap. */
-template <class T, class TILE> struct x_rows : pixel_rows<T, TILE::BN, 1> {
+template <class T, class TILE> struct x_rows : pixel_rows<T, TILE, TILE::BN, 1> {
     int first, taps; /* column of the tile's first element of this thread; first of the phase's taps and their number */
     int first_tap;
 
@@ -162,27 +144,15 @@ template <class TILE> struct accumulators {
 };
 
 template <class TILE>
-__device__ __forceinline__ void write_part(const params_job &job, const accumulators<TILE> &a, int split, int first_m,
-                                           int first_n, bool bias) {
-    const conv_phase phase = job.g.phase[blockIdx.z];
-    const int lane = threadIdx.x & 31, pitch = conv_pitch(job.g, (int)blockIdx.z);
-    const int n = first_n + conv_warp_n<TILE>() + 2 * (lane & 3);
-    float *part = job.parts + split * job.part_count;
-    float *bias_part = part + job.bias_first + (int)blockIdx.z * job.g.to_c;
+__device__ __forceinline__ void write_bias_part(const params_job &job, const accumulators<TILE> &a, int split,
+                                                int first_m) {
+    float *part = job.parts + split * job.part_count + job.bias_first + (int)blockIdx.z * job.g.to_c;
+    const int lane = threadIdx.x & 31;
 #pragma unroll
     for (int i = 0; i < 2 * TILE::MI; i++) {
-        const int m = first_m + conv_warp_m<TILE>() + i * 8 + (lane >> 2);
-        if (m >= job.g.to_c)
-            continue;
-        float *row = part + phase.weights + (int64_t)m * pitch;
-#pragma unroll
-        for (int j = 0; j < TILE::NI; j++) {
-            const float pair[2] = {a.acc[i / 2][j][i % 2 * 2], a.acc[i / 2][j][i % 2 * 2 + 1]};
-            if (n + j * 8 < pitch)
-                dg_store_vec(row + n + j * 8, pair);
-        }
-        if (bias && conv_warp_n<TILE>() == 0 && (lane & 3) == 0)
-            bias_part[m] = a.sums[i / 2][i % 2];
+        const int m = first_m + TILE::row(i / 2) + i % 2 * 8 + (lane >> 2);
+        if (m < job.g.to_c && TILE::column() == 0 && (lane & 3) == 0)
+            part[m] = a.sums[i / 2][i % 2];
     }
 }
 
@@ -199,7 +169,7 @@ __device__ __forceinline__ void write_squares(const params_job &job, const accum
             sum += v * v;
         }
         const double row = (double)a.sums[i / 2][i % 2];
-        if (bias && conv_warp_n<TILE>() == 0 && (threadIdx.x & 3) == 0)
+        if (bias && TILE::column() == 0 && (threadIdx.x & 3) == 0)
             sum += row * row;
     }
     sum = dg_block_sum(sum);
@@ -210,12 +180,12 @@ __device__ __forceinline__ void write_squares(const params_job &job, const accum
 /* Grid x: tiles of weights within splits of the pixels; z: the phase. The blocks of the first column of tiles have the
  * bias as well. MODE: weights need two sets of sums, of the image and of all; squared norms have an image per split. */
 template <class P, class TILE, dg_grad_mode MODE>
-__global__ void __launch_bounds__(CONV_THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : TILE::RESIDENT)
+__global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : TILE::RESIDENT)
     params_kernel(params_job job, const typename P::element *x, const typename P::element *dy, bool x_chunks,
                   bool dy_chunks) {
     typedef typename P::element T;
     DYN_SHARED(T, slots);
-    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * conv_step<T>;
+    constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * TILE::template STEP<T>;
     const conv_phase phase = job.g.phase[blockIdx.z];
     const int columns = (phase.taps * job.g.from_c + TILE::BN - 1) / TILE::BN;
     const int tiles = gridDim.x / job.splits, tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
@@ -233,7 +203,7 @@ __global__ void __launch_bounds__(CONV_THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : T
     a.seek(job, fetch_step);
     b.seek(job, fetch_step);
     const auto fetch = [&](int step) {
-        T *slot = slots + step % CONV_STAGES * SLOT;
+        T *slot = slots + step % TILE::STAGES * SLOT;
         if (step < steps) {
             a.load(job, dy, fetch_image, dy_chunks, slot);
             if (x_chunks)
@@ -251,13 +221,13 @@ __global__ void __launch_bounds__(CONV_THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : T
     own.clear();
     if (MODE == DG_GRAD_WEIGHTED)
         total.clear();
-    for (int step = 0; step < CONV_STAGES - 1; step++)
+    for (int step = 0; step < TILE::STAGES - 1; step++)
         fetch(step);
     for (int step = 0; step < steps; step++) {
-        const T *slot = slots + step % CONV_STAGES * SLOT;
-        cp_async_wait_group<CONV_STAGES - 2>();
+        const T *slot = slots + step % TILE::STAGES * SLOT;
+        cp_async_wait_group<TILE::STAGES - 2>();
         __syncthreads(); /* the step has arrived for all, and all have done with the slot that is filled next */
-        fetch(step + CONV_STAGES - 1);
+        fetch(step + TILE::STAGES - 1);
         conv_product<P, TILE, true>::step(slot, slot + A_COUNT, own.acc, own.sums, bias);
         if (++step_of_image == job.steps || step == steps - 1) {
             if (MODE == DG_GRAD_WEIGHTED) {
@@ -268,39 +238,14 @@ __global__ void __launch_bounds__(CONV_THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : T
         }
     }
     cp_async_wait_group<0>();
-    if (MODE == DG_GRAD_SQNORMS)
+    const accumulators<TILE> &result = MODE == DG_GRAD_WEIGHTED ? total : own;
+    if (MODE == DG_GRAD_SQNORMS) {
         write_squares<TILE>(job, own, split, bias);
-    else
-        write_part<TILE>(job, MODE == DG_GRAD_WEIGHTED ? total : own, split, first_m, first_n, bias);
-}
-
-/* ---- adding up the parts ---- */
-
-/* Thread = one weight in PyTorch's order, or one bias after them, of the example that the grid's row is: the sum over
- * its splits, phases and the taps that the weight is part of, always in this order. */
-__global__ void __launch_bounds__(THREADS)
-    add_parts_kernel(params_job job, int64_t example_stride, bool accumulate, float *dweight, float *dbias) {
-    const conv_gather &g = job.g;
-    const int kk = g.kernel * g.kernel;
-    const int64_t weights = (int64_t)g.to_c * g.from_c * kk;
-    const int64_t e = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (e >= weights + (job.bias ? g.to_c : 0))
         return;
-    const int k = (int)(e % kk), c = (int)(e / kk % g.from_c), o = (int)(e / kk / g.from_c);
-    const int splits = job.splits / (int)gridDim.y, first = (int)blockIdx.y * splits;
-    float sum = 0.0f;
-    for (int phase = 0; phase < g.phases; phase++) {
-        const conv_phase &f = g.phase[phase];
-        const float *row = job.parts + f.weights + (int64_t)o * conv_pitch(g, phase) + c;
-        if (e >= weights)
-            row = job.parts + job.bias_first + phase * g.to_c + (e - weights);
-        for (int tap = 0; tap < (e < weights ? f.taps : 1); tap++)
-            if (e >= weights || g.tap[f.first_tap + tap].sum >> k & 1)
-                for (int split = first; split < first + splits; split++)
-                    sum += row[split * job.part_count + tap * g.from_c];
     }
-    float *to = (e < weights ? dweight + e : dbias + (e - weights)) + blockIdx.y * example_stride;
-    *to = accumulate ? *to + sum : sum;
+    conv_write_part<TILE>(job, result.acc, split, first_m, first_n);
+    if (bias)
+        write_bias_part<TILE>(job, result, split, first_m);
 }
 
 /* Warp = one image: lanes take every 32nd tile. */
@@ -315,10 +260,6 @@ __global__ void __launch_bounds__(THREADS) add_squares_kernel(params_job job, in
 }
 
 /* ---- launching ---- */
-
-template <class TILE> int64_t tiles_of(const conv_gather &g) {
-    return conv_blocks(g.to_c, TILE::BM) * conv_blocks((int64_t)g.phase[0].taps * g.from_c, TILE::BN);
-}
 
 int64_t part_count(const conv_gather &g) {
     return conv_round_up(dg_cuda_conv2d_packed_count(&g) + (int64_t)g.phases * g.to_c, 4);
@@ -345,51 +286,49 @@ params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *
 template <class P, class TILE, dg_grad_mode MODE>
 void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) {
     typedef typename P::element T;
-    const int rows[2] = {pixel_rows<T, TILE::BM, 0>::ROWS, pixel_rows<T, TILE::BN, 1>::ROWS};
-    job.step_rows = conv_step<T> / job.grid_w, job.step_columns = conv_step<T> % job.grid_w;
-    for (int i = 0; i < 2; i++)
-        job.pass_rows[i] = rows[i] / job.grid_w, job.pass_columns[i] = rows[i] % job.grid_w;
+    job.step = conv_stride_of(job, TILE::template STEP<T>);
+    job.pass[0] = conv_stride_of(job, dy_rows<T, TILE>::ROWS);
+    job.pass[1] = conv_stride_of(job, x_rows<T, TILE>::ROWS);
     const auto whole = [](int channels, const void *data) {
         return channels % conv_chunk<T> == 0 && (uintptr_t)data % CONV_CHUNK_BYTES == 0;
     };
     dg_cuda_allow_shared(params_kernel<P, TILE, MODE>, TILE::SHARED_BYTES);
-    LAUNCH((params_kernel<P, TILE, MODE>), dim3((unsigned)(tiles_of<TILE>(job.g) * job.splits), 1, job.g.phases),
-           CONV_THREADS, TILE::SHARED_BYTES, dg_cuda_stream(exec), job, (const T *)x, (const T *)dy,
-           whole(job.g.from_c, x), whole(job.g.to_c, dy));
+    LAUNCH((params_kernel<P, TILE, MODE>),
+           dim3((unsigned)(conv_params_tiles<TILE>(job.g) * job.splits), 1, job.g.phases), TILE::THREADS,
+           TILE::SHARED_BYTES, dg_cuda_stream(exec), job, (const T *)x, (const T *)dy, whole(job.g.from_c, x),
+           whole(job.g.to_c, dy));
 }
 
 template <class P, class TILE>
 void run_squares(const dg_exec *exec, const params_job &job, const void *x, const void *dy, double *sqnorms) {
     launch<P, TILE, DG_GRAD_SQNORMS>(exec, job, x, dy);
     LAUNCH(add_squares_kernel, dg_cuda_blocks(job.g.n, THREADS / 32), THREADS, 0, dg_cuda_stream(exec), job,
-           (int)tiles_of<TILE>(job.g), sqnorms);
+           (int)conv_params_tiles<TILE>(job.g), sqnorms);
 }
 
 /* The gradients of `examples` examples of `copies` images each, from the given images on. Their number divides that of
  * the splits, so that a split never has images of two of them. */
 template <class P, class TILE, dg_grad_mode MODE>
-void run_examples(const dg_exec *exec, params_job job, const dg_param_grad *mode, int examples, int copies,
-                  const void *x, const void *dy, float *dweight, float *dbias) {
-    const int64_t count =
-        (int64_t)job.g.to_c * job.g.from_c * job.g.kernel * job.g.kernel + (job.bias ? job.g.to_c : 0);
+void run_examples(const dg_exec *exec, const conv_plan *p, params_job job, const dg_param_grad *mode, int examples,
+                  int copies, const void *x, const void *dy, float *dweight, float *dbias) {
     job.g.n = examples * copies;
     job.splits = job.splits / examples * examples;
-    launch<P, TILE, MODE>(exec, job, x, dy);
-    LAUNCH(add_parts_kernel, dim3(dg_cuda_blocks(count, THREADS, INT32_MAX), (unsigned)examples), THREADS, 0,
-           dg_cuda_stream(exec), job, mode->example_stride, mode->accumulate, dweight, dbias);
+    if (MODE != DG_GRAD_SUM || !dg_cuda_conv2d_params_wgmma(exec, p, &job, examples, x, dy))
+        launch<P, TILE, MODE>(exec, job, x, dy);
+    dg_cuda_conv2d_add_parts(exec, &job, mode, examples, dweight, dbias);
 }
 
 /* As many examples at once as there are splits, whose parts the workspace holds. */
 template <class P, class TILE>
-void run_each(const dg_exec *exec, const params_job &job, const dg_param_grad *mode, const void *x, const void *dy,
-              float *dweight, float *dbias) {
+void run_each(const dg_exec *exec, const conv_plan *p, const params_job &job, const dg_param_grad *mode, const void *x,
+              const void *dy, float *dweight, float *dbias) {
     typedef typename P::element T;
     const conv_gather &g = job.g;
     const int copies = (int)mode->copies, all = g.n / copies, most = all < job.splits ? all : job.splits;
     const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * g.to_c;
     for (int first = 0; first < all; first += most) {
         const int64_t image = (int64_t)first * copies, to = first * mode->example_stride;
-        run_examples<P, TILE, DG_GRAD_SUM>(exec, job, mode, all - first < most ? all - first : most, copies,
+        run_examples<P, TILE, DG_GRAD_SUM>(exec, p, job, mode, all - first < most ? all - first : most, copies,
                                            (const T *)x + image * in, (const T *)dy + image * out, dweight + to,
                                            job.bias ? dbias + to : (float *)NULL);
     }
@@ -401,16 +340,16 @@ void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, con
          float *dweight, float *dbias) {
     typedef conv_tile<WIDE ? 128 : 64, WIDE ? 128 : 64, 2> tile;
     typedef conv_tile<WIDE ? 128 : 64, 64, 2> example_tile; /* sums of one image need registers of their own */
-    const params_job job = job_of(exec, p, mode, conv_step<typename P::element>);
+    const params_job job = job_of(exec, p, mode, tile::template STEP<typename P::element>);
     switch (mode->mode) {
     case DG_GRAD_SUM:
-        run_examples<P, tile, DG_GRAD_SUM>(exec, job, mode, 1, job.g.n, x, dy, dweight, dbias);
+        run_examples<P, tile, DG_GRAD_SUM>(exec, p, job, mode, 1, job.g.n, x, dy, dweight, dbias);
         break;
     case DG_GRAD_WEIGHTED:
-        run_examples<P, example_tile, DG_GRAD_WEIGHTED>(exec, job, mode, 1, job.g.n, x, dy, dweight, dbias);
+        run_examples<P, example_tile, DG_GRAD_WEIGHTED>(exec, p, job, mode, 1, job.g.n, x, dy, dweight, dbias);
         break;
     case DG_GRAD_EXAMPLES:
-        run_each<P, tile>(exec, job, mode, x, dy, dweight, dbias);
+        run_each<P, tile>(exec, p, job, mode, x, dy, dweight, dbias);
         break;
     case DG_GRAD_SQNORMS:
         run_squares<P, example_tile>(exec, job, x, dy, mode->sqnorms);
@@ -431,16 +370,20 @@ size_t dg_cuda_conv2d_params_plan(conv_plan *p) {
     if (p->vectors)
         return 0;
     (void)dg_cuda_conv2d_gather(p, false, 0, &g);
-    const int k = p->desc.precision == DG_PRECISION_BF16 ? conv_step<__nv_bfloat16> : conv_step<float>;
+    typedef conv_tile<64, 64, 2> narrow;
+    const int k = p->desc.precision == DG_PRECISION_BF16 ? narrow::STEP<__nv_bfloat16> : narrow::STEP<float>;
     const int64_t steps = g.n * conv_blocks((int64_t)g.phase[0].grid_h * g.phase[0].grid_w, k);
     const int64_t tiles =
-        g.phases * (is_wide(p) ? tiles_of<conv_tile<128, 128, 2>>(g) : tiles_of<conv_tile<64, 64, 2>>(g));
+        g.phases * (is_wide(p) ? conv_params_tiles<conv_tile<128, 128, 2>>(g) : conv_params_tiles<narrow>(g));
     const int64_t wanted = conv_blocks((int64_t)BLOCKS_PER_PROCESSOR * p->processors, tiles);
     const int64_t most = conv_blocks(steps, STEPS_PER_SPLIT);
     p->splits = (int)(wanted < most ? wanted : most);
+    if (p->wgmma)
+        p->splits =
+            (int)dg_cuda_conv2d_params_wgmma_splits(p, &g, (int64_t)g.n * g.phase[0].grid_h * g.phase[0].grid_w);
     const int64_t parts = p->splits * part_count(g);
     dg_cuda_conv2d_gather_whole(p, &g);
-    const int64_t squares = g.n * tiles_of<conv_tile<64, 64, 2>>(g);
+    const int64_t squares = g.n * conv_params_tiles<narrow>(g);
     const size_t bytes = (size_t)parts * sizeof(float), square_bytes = (size_t)squares * sizeof(double);
     return bytes > square_bytes ? bytes : square_bytes;
 }
@@ -451,6 +394,8 @@ dg_status DG_CUDA(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const d
     if (exec->workspace_bytes < p->base.workspace_bytes)
         return dg_fail(exec->ctx, DG_EINVAL, "conv2d_bwd_params: a workspace of %zu bytes is too small, it takes %zu",
                        exec->workspace_bytes, p->base.workspace_bytes);
+    if (dg_conv2d_library_bwd_params(exec, p->library, mode, x, dy, dweight, dbias))
+        return dg_cuda_launched(exec, "conv2d_bwd_params");
     if (p->vectors)
         dg_cuda_conv2d_vectors_bwd_params(exec, p, mode, x, dy, dweight, dbias);
     else if (p->desc.precision == DG_PRECISION_FP32)

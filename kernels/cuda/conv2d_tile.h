@@ -2,7 +2,7 @@
  *
  * A block owns BM x BN outputs and goes along k in steps. A step's tiles come by cp.async into one of STAGES slots, so
  * that STAGES - 1 steps are under way while one is multiplied. Tiles are made of 16-byte chunks, in one of two layouts:
- *   rows     [m or n][k], a row is the step's k (64 bytes, 4 chunks): operands whose k is contiguous in memory
+ *   rows     [m or n][k], a row is the step's k: operands whose k is contiguous in memory
  *   columns  [k][m or n], a row is one k: operands whose m or n is contiguous
  * A chunk's place in its row is XORed with bits of the row (conv_swizzle), so that the 8 rows that ldmatrix reads at
  * once, and the 4 k that TF32 reads from columns, lie in different banks without padding.
@@ -16,27 +16,10 @@
 
 #include "kernels/cuda/cuda.h"
 
-enum { CONV_STAGES = 4, CONV_CHUNKS = 4, CONV_THREADS = 128, CONV_WARPS = CONV_THREADS / 32, CONV_CHUNK_BYTES = 16 };
+enum { CONV_CHUNK_BYTES = 16 };
 
-/* What a block of 4 warps computes, WARPS_M of them along m. */
-template <int BLOCK_M, int BLOCK_N, int WARPS_ALONG_M> struct conv_tile {
-    static constexpr int BM = BLOCK_M, BN = BLOCK_N;
-    static constexpr int WARPS_M = WARPS_ALONG_M, WARPS_N = CONV_WARPS / WARPS_M;
-    static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N; /* of a warp */
-    static constexpr int MI = WM / 16, NI = WN / 8;            /* pieces of 16x8 per warp */
-    static constexpr int SLOT_BYTES = (BM + BN) * CONV_CHUNKS * CONV_CHUNK_BYTES;
-    static constexpr int SHARED_BYTES = CONV_STAGES * SLOT_BYTES;
-    static constexpr int RESIDENT = BM * BN > 64 * 64 ? 2 : 3; /* blocks per multiprocessor that registers must allow */
-    static_assert(WM % 16 == 0 && WN % 16 == 0, "a warp multiplies pieces of 16x16");
-};
-
-/* Where a warp's part of the tile begins. */
-template <class TILE> static __device__ __forceinline__ int conv_warp_m() {
-    return (int)(threadIdx.x >> 5) % TILE::WARPS_M * TILE::WM;
-}
-template <class TILE> static __device__ __forceinline__ int conv_warp_n() {
-    return (int)(threadIdx.x >> 5) / TILE::WARPS_M * TILE::WN;
-}
+/* Elements of a chunk: 8 in BF16, 4 in float. */
+template <class T> static constexpr int conv_chunk = CONV_CHUNK_BYTES / (int)sizeof(T);
 
 struct conv_bf16 {
     typedef __nv_bfloat16 element;
@@ -67,10 +50,6 @@ struct conv_fp32 {
     static constexpr bool MMA = false;
 };
 
-/* Elements of a chunk and k of a step: 8 and 32 in BF16, 4 and 16 in float. */
-template <class T> static constexpr int conv_chunk = CONV_CHUNK_BYTES / (int)sizeof(T);
-template <class T> static constexpr int conv_step = CONV_CHUNKS *conv_chunk<T>;
-
 /* What a chunk's number is XORed with in rows of CHUNKS chunks. PAIRS: for reads of two neighbouring chunks of 4 rows
  * instead of one chunk of 8. */
 template <int CHUNKS, bool PAIRS> static __device__ __forceinline__ int conv_swizzle(int row) {
@@ -79,8 +58,8 @@ template <int CHUNKS, bool PAIRS> static __device__ __forceinline__ int conv_swi
 }
 
 /* Where chunk `chunk` of row `row` lies in a tile of the rows layout. */
-template <class T> static __device__ __forceinline__ int conv_row_chunk(int row, int chunk) {
-    return (row * CONV_CHUNKS + (chunk ^ conv_swizzle<CONV_CHUNKS, false>(row))) * conv_chunk<T>;
+template <class T, int CHUNKS> static __device__ __forceinline__ int conv_row_chunk(int row, int chunk) {
+    return (row * CHUNKS + (chunk ^ conv_swizzle<CHUNKS, false>(row))) * conv_chunk<T>;
 }
 /* The same for the columns layout of a tile of WIDTH. */
 template <class T, int WIDTH> static __device__ __forceinline__ int conv_column_chunk(int row, int chunk) {
@@ -91,6 +70,32 @@ template <class T, int WIDTH> static __device__ __forceinline__ int conv_column(
     return conv_column_chunk<T, WIDTH>(row, column / conv_chunk<T>) + column % conv_chunk<T>;
 }
 
+/* What a block of 4 warps computes by mma, WARPS_M of them along m. (Tiles of wgmma: conv2d_wgmma.h.) */
+template <int BLOCK_M, int BLOCK_N, int WARPS_ALONG_M> struct conv_tile {
+    static constexpr int BM = BLOCK_M, BN = BLOCK_N, THREADS = 128, STAGES = 4;
+    static constexpr int CHUNKS = 4; /* of a row, which is a step's k */
+    template <class T> static constexpr int STEP = CHUNKS *conv_chunk<T>;
+    static constexpr int WARPS_M = WARPS_ALONG_M, WARPS_N = THREADS / 32 / WARPS_M;
+    static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N; /* of a warp */
+    static constexpr int MI = WM / 16, NI = WN / 8;            /* pieces of 16x8 per warp */
+    static constexpr int SLOT_BYTES = (BM + BN) * CHUNKS * CONV_CHUNK_BYTES;
+    static constexpr int SHARED_BYTES = STAGES * SLOT_BYTES;
+    static constexpr int RESIDENT = BM * BN > 64 * 64 ? 2 : 3; /* blocks per multiprocessor that registers must allow */
+    static_assert(WM % 16 == 0 && WN % 16 == 0, "a warp multiplies pieces of 16x16");
+
+    /* Where this warp's piece i begins, and its columns. */
+    static __device__ __forceinline__ int row(int i) {
+        return (int)(threadIdx.x >> 5) % WARPS_M * WM + i * 16;
+    }
+    static __device__ __forceinline__ int column() {
+        return (int)(threadIdx.x >> 5) / WARPS_M * WN;
+    }
+    /* Where a chunk lies in a tile of the columns layout. */
+    template <class T, int WIDTH> static __device__ __forceinline__ int column_place(int k, int chunk) {
+        return conv_column_chunk<T, WIDTH>(k, chunk);
+    }
+};
+
 /* Fragments of one of the two halves of a step. piece: the first m or n. */
 template <class A, bool COLUMNS, int WIDTH> struct conv_fragments {
     typedef typename A::element T;
@@ -100,7 +105,7 @@ template <class A, bool COLUMNS, int WIDTH> struct conv_fragments {
     static __device__ __forceinline__ void load_a(const T *tile, int piece, int half, uint32_t (&a)[4]) {
         const int lane = threadIdx.x & 31;
         if (!COLUMNS) {
-            ldmatrix_x4<false>(a, tile + conv_row_chunk<T>(piece + (lane & 15), half * 2 + (lane >> 4)));
+            ldmatrix_x4<false>(a, tile + conv_row_chunk<T, 4>(piece + (lane & 15), half * 2 + (lane >> 4)));
         } else if (!TF32) {
             const int k = half * 16 + (lane & 7) + (lane >> 4) * 8;
             ldmatrix_x4<true>(a, tile + conv_column_chunk<T, WIDTH>(k, piece / 8 + (lane >> 3 & 1)));
@@ -119,7 +124,7 @@ template <class A, bool COLUMNS, int WIDTH> struct conv_fragments {
         uint32_t r[4];
         if (!COLUMNS) {
             const int n = piece + (lane & 7) + (lane >> 4) * 8;
-            ldmatrix_x4<false>(r, tile + conv_row_chunk<T>(n, half * 2 + (lane >> 3 & 1)));
+            ldmatrix_x4<false>(r, tile + conv_row_chunk<T, 4>(n, half * 2 + (lane >> 3 & 1)));
         } else if (!TF32) {
             ldmatrix_x4<true>(r, tile + conv_column_chunk<T, WIDTH>(half * 16 + (lane & 15), piece / 8 + (lane >> 4)));
         } else {
@@ -156,14 +161,14 @@ template <class P, class TILE, bool COLUMNS, bool MMA = P::MMA> struct conv_prod
     typedef typename P::element T;
     static __device__ __forceinline__ void step(const T *a_tile, const T *b_tile, float (&acc)[TILE::MI][TILE::NI][4],
                                                 float (&sums)[TILE::MI][2], bool wanted) {
-        const int m = conv_warp_m<TILE>(), n = conv_warp_n<TILE>();
+        const int n = TILE::column();
         const uint32_t ones[2] = {P::one(), P::one()};
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             uint32_t a[TILE::MI][4];
 #pragma unroll
             for (int i = 0; i < TILE::MI; i++) {
-                conv_fragments<P, COLUMNS, TILE::BM>::load_a(a_tile, m + i * 16, half, a[i]);
+                conv_fragments<P, COLUMNS, TILE::BM>::load_a(a_tile, TILE::row(i), half, a[i]);
                 if (wanted) {
                     float row[4] = {sums[i][0], 0.0f, sums[i][1], 0.0f};
                     P::multiply(row, a[i], ones);
@@ -187,15 +192,15 @@ template <class P, class TILE, bool COLUMNS, bool MMA = P::MMA> struct conv_prod
 /* The same places of the result, with every product and sum in float. */
 template <class P, class TILE, bool COLUMNS> struct conv_product<P, TILE, COLUMNS, false> {
     template <int WIDTH> static __device__ __forceinline__ float at(const float *tile, int row, int k) {
-        return COLUMNS ? tile[conv_column<float, WIDTH>(k, row)] : tile[conv_row_chunk<float>(row, k / 4) + k % 4];
+        return COLUMNS ? tile[conv_column<float, WIDTH>(k, row)] : tile[conv_row_chunk<float, 4>(row, k / 4) + k % 4];
     }
     static __device__ __forceinline__ void step(const float *a_tile, const float *b_tile,
                                                 float (&acc)[TILE::MI][TILE::NI][4], float (&sums)[TILE::MI][2],
                                                 bool wanted) {
         const int lane = threadIdx.x & 31;
-        const int m = conv_warp_m<TILE>() + (lane >> 2), n = conv_warp_n<TILE>() + 2 * (lane & 3);
+        const int m = TILE::row(0) + (lane >> 2), n = TILE::column() + 2 * (lane & 3);
 #pragma unroll 4
-        for (int k = 0; k < conv_step<float>; k++) {
+        for (int k = 0; k < TILE::template STEP<float>; k++) {
             float a[TILE::MI][2];
 #pragma unroll
             for (int i = 0; i < 2 * TILE::MI; i++)

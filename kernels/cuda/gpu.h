@@ -16,9 +16,9 @@
     (kernel)<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__)
 /* Static shared memory, at a kernel's top level: SHARED(float, tile, [32][33]); */
 #define SHARED(T, name, dims) __shared__ T name dims
-/* The launch's dynamic shared memory, 16-byte aligned; once per kernel. */
+/* The launch's dynamic shared memory, aligned to 1024 bytes (what wgmma's swizzle repeats after); once per kernel. */
 #define DYN_SHARED(T, name)                                                                                            \
-    extern __shared__ __align__(16) unsigned char dg_dynamic_shared[];                                                 \
+    extern __shared__ __align__(1024) unsigned char dg_dynamic_shared[];                                               \
     T *name = reinterpret_cast<T *>(dg_dynamic_shared)
 #else
 #include "cudasim.h"

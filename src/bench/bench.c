@@ -67,7 +67,7 @@ static json_t *model_section(dg_bench *b) {
 
 static dg_status measure(dg_bench *b, json_t **result) {
     dg_status status = DG_OK;
-    json_t *train = NULL, *sample = NULL, *recompute = NULL, *dp = NULL, *ops = json_array();
+    json_t *train = NULL, *sample = NULL, *recompute = NULL, *dp = NULL, *conv2d = NULL, *ops = json_array();
     DG_TRY(dg_bench_peak_create(b));
     DG_TRY(dg_bench_train(b, &train, ops));
     DG_TRY(dg_bench_sample(b, &sample, ops));
@@ -75,10 +75,12 @@ static dg_status measure(dg_bench *b, json_t **result) {
         DG_TRY(dg_bench_recompute(b, &recompute));
     if (b->options->dp)
         DG_TRY(dg_bench_dp(b, &dp));
+    if (dg_bench_wants_conv2d(b))
+        DG_TRY(dg_bench_conv2d(b, &conv2d));
     json_t *device = json_pack("{s:s, s:s, s:i, s:f}", "name", b->backend->name, "instruction_set",
                                b->backend->instruction_set, "threads", b->lanes, "peak_gflops", b->peak_gflops);
     *result = json_pack("{s:o, s:o, s:O, s:O, s:O*, s:O*, s:O}", "device", device, "model", model_section(b), "train",
-                        train, "sample", sample, "recompute", recompute, "dp", dp, "ops", ops);
+                        train, "sample", sample, "recompute", recompute, "dp", dp, "ops", ops, "conv2d", conv2d);
     if (!*result)
         status = dg_fail(b->ctx, DG_ENOMEM, "no memory for the benchmark's result");
 done:
@@ -86,6 +88,7 @@ done:
     json_decref(sample);
     json_decref(recompute);
     json_decref(dp);
+    json_decref(conv2d);
     json_decref(ops);
     return status;
 }
@@ -106,6 +109,8 @@ dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **re
     DG_TRY(dg_compute_open(ctx, options->device, options->precision, (int)options->threads, &compute));
     b.backend = compute.backend;
     b.precision = compute.precision;
+    DG_TRY(dg_compute_use_libraries(ctx, options->libraries, &compute));
+    b.libraries = compute.libraries;
     b.lanes = compute.lanes;
     DG_TRY(dg_noise_schedule_create(ctx, &b.scheduler, &b.schedule));
     DG_TRY(measure(&b, result));

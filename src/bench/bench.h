@@ -25,7 +25,13 @@
  *   sample.steps: the steps per image that images_per_second assumes.
  *   recompute: with options->recompute only, as train then is; the ratios are to the ordinary step.
  *   dp: with options->dp only; a pass is one image through the network and back, the ratios are to the ordinary step.
- * err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG, DG_EDATA, DG_EDEVICE, DG_ENOMEM, DG_EINTERRUPTED */
+ *   conv2d: with options->op "conv2d" on a GPU only:
+ *    {"batch", "libraries": [{"name", ...}], "forward", "data_gradient", "parameter_gradient":
+ *     [{"shape", "calls", "ours_ms", "library", "library_ms", "ratio", "auto", "note"}],
+ *     "step": [{"pass", "ours_ms", "auto_ms"}]}
+ *    in bf16, whatever the precision; slowest first; ms of one call; ratio: ours to the library's; auto: what
+ * --libraries auto takes; step: sums over the calls of a training step. err   DG_EUSAGE, DG_ENOINPUT, DG_ECONFIG,
+ * DG_EDATA, DG_EDEVICE, DG_ENOMEM, DG_EINTERRUPTED */
 DG_MUST_CHECK dg_status dg_bench_run(dg_ctx *ctx, const dg_bench_options *options, json_t **result);
 
 #endif

@@ -4,9 +4,9 @@
 #include "privacy/gaussian_noise.h"
 #include "train/plan.h"
 
-/* A private step is a large one, since its noise is added once: thousands of passes in a real run. PASSES are enough to
- * make the noise what it is beside them. */
-enum { KINDS = 3, COPIES = 16, PASSES = 512 };
+/* A private step is a large one, since its noise is added once: thousands of passes in a real run. So many are enough
+ * to make the noise what it is beside them, on the CPU and on a device. */
+enum { KINDS = 3, COPIES = 16, HOST_PASSES = 512, DEVICE_PASSES = 4096 };
 static const int64_t copies_of[KINDS] = {0, 1, COPIES};
 
 /* Every step draws the same noise: nothing is released here, and it costs what other noise does. */
@@ -18,10 +18,12 @@ static dg_status add_noise(void *random, int64_t step, int64_t first, int64_t co
 
 static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random *random, dg_bench_contender *one) {
     dg_status status = DG_OK;
-    one->images = copies ? PASSES / copies : PASSES;
+    const int64_t passes = b->backend->host_memory ? HOST_PASSES : DEVICE_PASSES;
+    one->images = copies ? passes / copies : passes;
     one->grad_scale = copies ? 1.0 / (double)one->images : 1;
     const dg_stepper_options options = {.backend = b->backend,
                                         .precision = b->precision,
+                                        .libraries = b->libraries,
                                         .h = b->h,
                                         .w = b->w,
                                         .batch = one->images,

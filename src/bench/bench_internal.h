@@ -13,6 +13,7 @@ typedef struct dg_bench {
     const dg_bench_options *options;
     const dg_backend *backend;
     dg_precision precision;
+    dg_library_use libraries;
     char *name;
     dg_unet_config config;
     dg_scheduler_config scheduler;
@@ -38,6 +39,9 @@ double dg_bench_phase_gflops(dg_bench *bench);
 DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
 DG_MUST_CHECK dg_status dg_bench_recompute(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_dp(dg_bench *bench, json_t **section);
+/* Whether --op asks for convolutions, on a backend that has libraries to compare with. */
+bool dg_bench_wants_conv2d(const dg_bench *bench);
+DG_MUST_CHECK dg_status dg_bench_conv2d(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);
 
 /* What the model is trained to predict. */

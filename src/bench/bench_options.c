@@ -18,7 +18,8 @@ static const dg_option options[] = {
      DG_OPT_STRING(S, op),
      .metavar = "TEXT",
      .group = what,
-     .help = "List only ops whose name holds this text, such as conv2d; the whole step is measured all the same."},
+     .help = "List only ops whose name holds this text, such as conv2d; the whole step is measured all the same. "
+             "conv2d on a GPU: also compare every convolution with cuDNN's and cuBLASLt's."},
     {.name = "resolution",
      .aliases = "image-size",
      DG_OPT_COUNT(S, resolution),
@@ -69,6 +70,13 @@ static const dg_option options[] = {
      .group = machine,
      .help = "Numbers to compute with; weights are kept in fp32. auto: bf16 on a GPU, fp32 on the CPU, which has no "
              "other."},
+    {.name = "libraries",
+     DG_OPT_CHOICE(S, libraries),
+     .fallback = "off",
+     .choices = "off|auto|always",
+     .group = machine,
+     .help = "Whether cuDNN and cuBLASLt may compute convolutions and linear layers on a GPU, as in train and sample. "
+             "--op conv2d compares them with ours in any case."},
     {.name = "threads",
      DG_OPT_COUNT(S, threads),
      .fallback = "auto",

@@ -13,6 +13,7 @@ typedef struct dg_bench_options {
     double seconds;     /* to measure each part for */
     dg_device_choice device;
     dg_precision_choice precision;
+    dg_library_use libraries;
     int64_t threads; /* 0 = auto */
     bool recompute;
     bool dp;

@@ -58,8 +58,12 @@ dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
     DG_TRY(dg_alloc(b->ctx, &weights, (size_t)params.total, sizeof *weights, "the model's weights"));
     dg_params_init(&params, 1, weights);
     DG_TRY(dg_sampler_create(b->ctx, &quick, &b->scheduler, &b->schedule, &sampler));
-    const dg_generator_options options = {
-        .backend = b->backend, .h = b->h, .w = b->w, .lanes = b->lanes, .precision = b->precision};
+    const dg_generator_options options = {.backend = b->backend,
+                                          .h = b->h,
+                                          .w = b->w,
+                                          .lanes = b->lanes,
+                                          .precision = b->precision,
+                                          .libraries = b->libraries};
     DG_TRY(dg_generator_create(b->ctx, &b->config, &options, &generator));
     DG_TRY(dg_generator_allocate(generator));
     DG_TRY(dg_generator_load_weights(b->ctx, generator, weights, params.total, &device_weights));

@@ -170,6 +170,7 @@ dg_stepper_options dg_bench_stepper_options(const dg_bench *b, bool recompute) {
     const int64_t micro = dg_train_auto_micro_batch(b->backend, b->batch, 0), pieces = (b->batch + micro - 1) / micro;
     return (dg_stepper_options){.backend = b->backend,
                                 .precision = b->precision,
+                                .libraries = b->libraries,
                                 .h = b->h,
                                 .w = b->w,
                                 .batch = b->batch,

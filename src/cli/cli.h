@@ -38,6 +38,10 @@ int dg_cmd_info(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_bench(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_devices(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_evaluate_ref(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_audit(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_inspect(dg_cli *cli, int argc, char *const *argv);
+int dg_cmd_evaluate(dg_cli *cli, int argc, char *const *argv);
 int dg_cmd_accountant(dg_cli *cli, int argc, char *const *argv);
 /* Hidden: `diffgen man [COMMAND]` prints a page for the installation. */
 int dg_cmd_man(dg_cli *cli, int argc, char *const *argv);

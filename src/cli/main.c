@@ -2,8 +2,11 @@
 #include "cli/cli.h"
 
 #include "accounting/accounting.h"
+#include "audit/audit.h"
 #include "bench/bench_options.h"
 #include "budget/budget.h"
+#include "check/check.h"
+#include "evaluate/evaluate.h"
 #include "inspect/inspect.h"
 #include "sample/sample_options.h"
 #include "train/train_options.h"
@@ -14,6 +17,10 @@
 const dg_command dg_commands[] = {
     {"train", &dg_train_option_table, dg_cmd_train, true},
     {"sample", &dg_sample_option_table, dg_cmd_sample, true},
+    {"inspect", &dg_check_option_table, dg_cmd_inspect, false},
+    {"evaluate", &dg_evaluate_option_table, dg_cmd_evaluate, false},
+    {"evaluate-ref", &dg_reference_option_table, dg_cmd_evaluate_ref, false},
+    {"audit", &dg_audit_option_table, dg_cmd_audit, false},
     {"info", &dg_info_option_table, dg_cmd_info, false},
     {"bench", &dg_bench_option_table, dg_cmd_bench, false},
     {"accountant", &dg_accounting_option_table, dg_cmd_accountant, false},
@@ -28,7 +35,7 @@ static void print_usage(FILE *to) {
           "images from it.\n\nCommands:\n",
           to);
     for (const dg_command *c = dg_commands; c->name; c++)
-        fprintf(to, "  %-10s %s\n", c->name, c->table->summary);
+        fprintf(to, "  %-12s %s\n", c->name, c->table->summary);
     fputs("\n`diffgen COMMAND --help` lists a command's options; `diffgen --version` prints the version.\n", to);
 }
 

@@ -255,7 +255,7 @@ done:
 
 dg_status dg_comm_agree_with(dg_comm *comm, dg_status mine, const void *data, size_t bytes, void *all) {
     dg_status status = DG_OK;
-    if (!comm && bytes)
+    if (!comm && bytes && all)
         memmove(all, data, bytes);
     if (!comm || comm->broken)
         return mine != DG_OK || !comm ? mine : DG_ERUNTIME;
@@ -271,7 +271,7 @@ dg_status dg_comm_agree_with(dg_comm *comm, dg_status mine, const void *data, si
         memcpy(&theirs, comm->statuses + i * slot, sizeof theirs);
         if (theirs != DG_OK)
             return adopt_failure(comm, (int)i, (dg_status)theirs);
-        if (bytes)
+        if (bytes && all)
             memcpy((char *)all + i * bytes, comm->statuses + i * slot + sizeof theirs, bytes);
     }
 done:

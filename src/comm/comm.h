@@ -46,7 +46,8 @@ DG_MUST_CHECK dg_status dg_comm_send_to_lead(dg_comm *comm, int from, void *data
 /* How every rank fares: the failure of the lowest rank that failed becomes the failure of all, with its text in every
  * rank's context. A rank that failed must come here too, or the others would wait for it.
  * in    mine: this rank's status, with its text in ctx; what a broken comm gave is given back
- *       data, all (may be NULL with bytes 0): as dg_comm_gather, in the same exchange */
+ *       data, all (may be NULL with bytes 0): as dg_comm_gather, in the same exchange; `all` may be NULL also on a rank
+ *       that failed */
 DG_MUST_CHECK dg_status dg_comm_agree_with(dg_comm *comm, dg_status mine, const void *data, size_t bytes, void *all);
 DG_MUST_CHECK dg_status dg_comm_agree(dg_comm *comm, dg_status mine);
 

@@ -19,12 +19,13 @@ typedef enum dg_purpose {                         /* what the numbers are for: s
                               3,                /* training timestep and label dropout; image = global sample number */
                           DG_PURPOSE_NOISE = 4, /* training noise epsilon */
                           DG_PURPOSE_FLIP = 5,  /* augmentation */
-                          DG_PURPOSE_DROPOUT = 6,  /* step = layer */
-                          DG_PURPOSE_SAMPLE = 7,   /* initial noise x_T of a sampling run; image = image index */
-                          DG_PURPOSE_SAMPLER = 8,  /* noise drawn by a stochastic sampler; step = inference step */
-                          DG_PURPOSE_HOLDOUT = 9,  /* timesteps and noise of the validation loss */
-                          DG_PURPOSE_WARM_UP = 10, /* variations of central images; image = number of the variation */
-                          DG_PURPOSE_CANARY = 11,  /* the weights that canaries point along */
+                          DG_PURPOSE_DROPOUT = 6,   /* step = layer */
+                          DG_PURPOSE_SAMPLE = 7,    /* initial noise x_T of a sampling run; image = image index */
+                          DG_PURPOSE_SAMPLER = 8,   /* noise drawn by a stochastic sampler; step = inference step */
+                          DG_PURPOSE_HOLDOUT = 9,   /* timesteps and noise of the validation loss */
+                          DG_PURPOSE_WARM_UP = 10,  /* variations of central images; image = number of the variation */
+                          DG_PURPOSE_CANARY = 11,   /* the weights that canaries point along */
+                          DG_PURPOSE_EVALUATE = 12, /* an evaluation's shuffles and noise; step = what for */
 } dg_purpose;
 
 /* One stream: everything but the element. */

@@ -23,6 +23,7 @@ dg_status dg_generator_create(dg_ctx *ctx, const dg_unet_config *config, const d
                                 .w = options->w,
                                 .lanes = options->lanes,
                                 .precision = options->precision,
+                                .libraries = options->libraries,
                                 .extra_workspace_bytes =
                                     backend->ops->sampler_step_workspace_bytes(generator->image_elements)};
     DG_TRY(dg_net_create(ctx, config, &net, &generator->net));

@@ -19,6 +19,7 @@ typedef struct dg_generator_options {
     int lanes;
     int threads; /* that take finished images where one lane draws them all; else each lane does */
     dg_precision precision;
+    dg_library_use libraries; /* as in dg_net_options: then the value of an image depends on its neighbours' number */
 } dg_generator_options;
 
 /* out *out; err as dg_net_create */

@@ -30,7 +30,8 @@ extern const dg_option_table dg_devices_option_table;
 /* What the backends find here. out *result new reference:
  *   {"auto_device": "cpu"|"cuda", "auto_precision", "devices": [{"device": "cpu", "instruction_set", "threads",
  *    "free_bytes"}, {"device": "cuda", "name", "compute_capability", "multiprocessors", "memory_bytes", "free_bytes",
- *    "usable", "why_not"}], "why_no_gpu": null or a sentence}
+ *    "usable", "why_not"}], "libraries": [{"name", "version": null or a text, "why_not": null or a sentence}],
+ *    "why_no_gpu": null or a sentence}
  * err   DG_EDEVICE, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_devices_list(dg_ctx *ctx, json_t **result);
 

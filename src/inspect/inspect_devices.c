@@ -17,7 +17,8 @@ const dg_option_table dg_devices_option_table = {
     .summary = "say what this machine can compute on, and what would be used",
     .usage = "[options]",
     .details =
-        "Lists the CPU and every GPU, says which of them --device auto takes, and if there is no GPU to be had, why.",
+        "Lists the CPU and every GPU, says which of them --device auto takes, and if there is no GPU to be had, why. "
+        "Then the libraries that --libraries may take for convolutions on a GPU, and if one is not there, why.",
     .examples = "before the first run on a new server\tdiffgen devices\n",
     .options = options,
     .count = sizeof options / sizeof *options,
@@ -52,8 +53,9 @@ dg_status dg_devices_list(dg_ctx *ctx, json_t **result) {
         json_array_append_new(devices, describe_gpu(&gpu));
     }
     DG_TRY(dg_compute_open(ctx, DG_DEVICE_AUTO, DG_PRECISION_CHOICE_AUTO, 0, &compute));
-    *result = json_pack("{s:s, s:s, s:O, s:s?}", "auto_device", compute.backend->name, "auto_precision",
-                        dg_precision_name(compute.precision), "devices", devices, "why_no_gpu", gpus ? NULL : why_none);
+    *result = json_pack("{s:s, s:s, s:O, s:o, s:s?}", "auto_device", compute.backend->name, "auto_precision",
+                        dg_precision_name(compute.precision), "devices", devices, "libraries", dg_compute_libraries(),
+                        "why_no_gpu", gpus ? NULL : why_none);
     if (!*result)
         status = dg_fail(ctx, DG_ENOMEM, "no memory for the list of devices");
 done:

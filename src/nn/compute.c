@@ -10,6 +10,30 @@ const char *dg_precision_name(dg_precision precision) {
 }
 
 /* The GPU of a rank. Where each rank is shown one GPU, as Slurm can do it, it is number 0 for all of them. */
+json_t *dg_compute_libraries(void) {
+    dg_library_info info[DG_CUDA_LIBRARIES];
+    json_t *libraries = json_array();
+    const int count = dg_cuda_libraries(info);
+    for (int i = 0; i < count; i++)
+        json_array_append_new(libraries, json_pack("{s:s, s:s?, s:s?}", "name", info[i].name, "version",
+                                                   *info[i].version ? info[i].version : NULL, "why_not",
+                                                   *info[i].why_not ? info[i].why_not : NULL));
+    return libraries;
+}
+
+dg_status dg_compute_use_libraries(dg_ctx *ctx, dg_library_use use, dg_compute *compute) {
+    const bool has = compute->backend->libraries_open != NULL, bf16 = compute->precision == DG_PRECISION_BF16;
+    if (use == DG_LIBRARIES_ALWAYS && !has)
+        return dg_fail(ctx, DG_EDEVICE, "--libraries always: cuDNN and cuBLASLt compute on a GPU, not on the %s",
+                       compute->backend->name);
+    if (use == DG_LIBRARIES_ALWAYS && !bf16)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--libraries always needs --precision bf16, not %s: the libraries' %s is not ours",
+                       dg_precision_name(compute->precision), dg_precision_name(compute->precision));
+    compute->libraries = has && bf16 ? use : DG_LIBRARIES_OFF;
+    return DG_OK;
+}
+
 static dg_status open_gpu(dg_ctx *ctx, const dg_comm *comm, const dg_backend **out) {
     char why[160];
     const int gpus = dg_cuda_devices(why, sizeof why), rank = dg_comm_local_rank(comm);

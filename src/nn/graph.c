@@ -11,6 +11,22 @@ void dg_graph_free(dg_graph *graph) {
     free(graph);
 }
 
+dg_conv2d_desc dg_graph_conv2d(const dg_graph *graph, const dg_node *node, int64_t n) {
+    const dg_value *x = &graph->values[node->x];
+    return (dg_conv2d_desc){.n = n,
+                            .h = x->h,
+                            .w = x->w,
+                            .in_c = x->c,
+                            .out_c = graph->values[node->y].c,
+                            .kernel = node->kernel,
+                            .stride = node->stride,
+                            .pad_begin = node->pad_begin,
+                            .pad_end = node->pad_end,
+                            .bias = node->bias >= 0,
+                            .upsample = node->upsample,
+                            .residual = node->x2 >= 0};
+}
+
 int64_t dg_graph_flops(const dg_graph *graph) {
     int64_t flops = 0;
     for (int i = 0; i < graph->node_count; i++) {

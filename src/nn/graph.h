@@ -63,6 +63,8 @@ typedef struct dg_graph {
  * ref   Ho et al. 2020; diffusers UNet2DModel */
 DG_MUST_CHECK dg_status dg_unet_build(dg_ctx *ctx, const dg_unet_config *config, int64_t h, int64_t w, dg_graph **out);
 void dg_graph_free(dg_graph *graph);
+/* The shape of a conv2d node's op at n images a pass; what else the description says is the caller's. */
+dg_conv2d_desc dg_graph_conv2d(const dg_graph *graph, const dg_node *node, int64_t n);
 
 /* Floating-point operations (2 per multiply-add) of the matrix products and convolutions of one image's forward pass.
  */

@@ -22,22 +22,12 @@ dg_attention_desc dg_net_attention_desc(const dg_net *net, const dg_node *node) 
 }
 
 static dg_conv2d_desc conv2d_desc(const dg_net *net, const dg_node *node) {
-    const dg_value *x = &net->graph->values[node->x];
-    return (dg_conv2d_desc){.n = net->options.n,
-                            .h = x->h,
-                            .w = x->w,
-                            .in_c = x->c,
-                            .out_c = net->graph->values[node->y].c,
-                            .kernel = node->kernel,
-                            .stride = node->stride,
-                            .pad_begin = node->pad_begin,
-                            .pad_end = node->pad_end,
-                            .bias = node->bias >= 0,
-                            .upsample = node->upsample,
-                            .residual = node->x2 >= 0,
-                            .training = net->options.training,
-                            .precision = net->options.precision,
-                            .lanes = net->options.lanes};
+    dg_conv2d_desc desc = dg_graph_conv2d(net->graph, node, net->options.n);
+    desc.training = net->options.training;
+    desc.precision = net->options.precision;
+    desc.lanes = net->options.lanes;
+    desc.libraries = net->libraries;
+    return desc;
 }
 
 static size_t larger(size_t a, size_t b) {
@@ -73,17 +63,22 @@ done:
     return status;
 }
 
-dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options, dg_net **out) {
+/* Takes the graph over, also on failure. */
+static dg_status create_from(dg_ctx *ctx, const dg_unet_config *config, dg_graph *graph, const dg_net_options *options,
+                             dg_net **out) {
     dg_status status = DG_OK;
     dg_net *net = NULL;
     DG_TRY(dg_alloc(ctx, &net, 1, sizeof *net, "the network"));
     net->ctx = ctx;
     net->config = *config;
     net->options = *options;
-    DG_TRY(dg_unet_build(ctx, config, options->h, options->w, &net->graph));
+    net->graph = graph;
+    graph = NULL;
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
     DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
+    if (options->libraries != DG_LIBRARIES_OFF)
+        DG_TRY(options->backend->libraries_open(ctx, options->libraries, &net->libraries));
     DG_TRY(plan_ops(net));
     dg_net_memory *memory = &net->memory;
     memory->input_bytes = (size_t)options->n * (sizeof(dg_random) + sizeof(float) + sizeof(int32_t));
@@ -93,8 +88,23 @@ dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_
     *out = net;
     net = NULL;
 done:
+    dg_graph_free(graph);
     dg_net_free(net);
     return status;
+}
+
+dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options, dg_net **out) {
+    dg_graph *graph = NULL;
+    const dg_status status = dg_unet_build(ctx, config, options->h, options->w, &graph);
+    return status == DG_OK ? create_from(ctx, config, graph, options, out) : status;
+}
+
+dg_status dg_net_create_classifier(dg_ctx *ctx, const dg_classifier_config *classifier, const dg_net_options *options,
+                                   dg_net **out) {
+    const dg_unet_config config = {.in_channels = classifier->channels, .norm_eps = 1e-5};
+    dg_graph *graph = NULL;
+    const dg_status status = dg_classifier_build(ctx, classifier, &graph);
+    return status == DG_OK ? create_from(ctx, &config, graph, options, out) : status;
 }
 
 void dg_net_free(dg_net *net) {
@@ -108,6 +118,8 @@ void dg_net_free(dg_net *net) {
     }
     for (int i = 0; net->nodes && i < net->graph->node_count; i++)
         dg_plan_free(net->nodes[i].plan);
+    if (net->libraries)
+        backend->libraries_close(net->libraries);
     backend->free(net->packed);
     free(net->lanes);
     free(net->nodes);

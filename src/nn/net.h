@@ -10,7 +10,7 @@
 #define DG_NN_NET_H
 
 #include "kernels/backend.h"
-#include "nn/graph.h"
+#include "nn/classifier_build.h"
 
 typedef struct dg_net dg_net;
 
@@ -22,6 +22,7 @@ typedef struct dg_net_options {
                         the same bits in less memory and more time */
     int lanes;
     dg_precision precision;       /* DG_PRECISION_FP32 unless the backend has the others */
+    dg_library_use libraries;     /* as dg_compute_use_libraries has it */
     size_t extra_workspace_bytes; /* for ops the caller runs on the lanes itself */
 } dg_net_options;
 
@@ -36,6 +37,10 @@ typedef struct dg_net_memory {
 /* out *out; err DG_ECONFIG impossible size, DG_EDEVICE an op the backend cannot do at this shape, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_net_create(dg_ctx *ctx, const dg_unet_config *config, const dg_net_options *options,
                                       dg_net **out);
+/* The same for a classifier: io->x is the image in [-1,1], io->y its logits; timesteps and labels are not read.
+ * in    options->h and w are the classifier's */
+DG_MUST_CHECK dg_status dg_net_create_classifier(dg_ctx *ctx, const dg_classifier_config *classifier,
+                                                 const dg_net_options *options, dg_net **out);
 void dg_net_free(dg_net *net);
 dg_net_memory dg_net_memory_plan(const dg_net *net);
 const dg_graph *dg_net_graph(const dg_net *net);

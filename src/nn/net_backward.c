@@ -104,9 +104,9 @@ static dg_status node_backward(const pass *p, int i) {
         return ops->act_bwd_data(exec, node->act, &x, &dy, &dx, state->accumulate[0]);
     }
     case DG_NODE_DROPOUT:
-        if (!net->lanes[p->lane].dropout)
-            return pass_through(p, node->x, 1, &dy, false);
-        return ops->dropout(exec, node->factor, (uint32_t)i, net->lanes[p->lane].io.random, &dy, &dx);
+        return net->lanes[p->lane].dropout
+                   ? ops->dropout(exec, node->factor, (uint32_t)i, net->lanes[p->lane].io.random, &dy, &dx)
+                   : DG_OK; /* dx is dy */
     case DG_NODE_UPSAMPLE:
         return ops->upsample_bwd_data(exec, &dy, &dx, state->accumulate[0]);
     case DG_NODE_AVG_POOL:

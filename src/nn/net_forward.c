@@ -40,7 +40,7 @@ dg_status dg_net_node_forward(dg_net *net, int lane, int i, const int *slots, co
     case DG_NODE_DROPOUT:
         return net->lanes[lane].dropout
                    ? ops->dropout(exec, node->factor, (uint32_t)i, net->lanes[lane].io.random, &x, &y)
-                   : ops->axpby(exec, 1, &x, 0, 0, &y);
+                   : DG_OK; /* y is x */
     case DG_NODE_UPSAMPLE:
         return ops->upsample_fwd(exec, &x, &y);
     case DG_NODE_AVG_POOL:

@@ -45,6 +45,7 @@ struct dg_net {
     dg_unet_config config;
     dg_net_options options;
     dg_graph *graph;
+    dg_libraries *libraries; /* of the plans in nodes; NULL: off */
     dg_node_state *nodes;
     dg_slot *slots;
     int slot_count;

@@ -1,8 +1,9 @@
 /* What the backward pass calls, in order: the nodes' backwards, last node first. A net that recomputes has thrown away
  * what lies inside its blocks by then: right before a backward that reads such a value, the forwards that lead to it
  * from values that were kept are called again (Chen et al. 2016, "Training deep nets with sublinear memory cost", with
- * the graph's blocks for segments). They see the same inputs and the same weights, so they give the same bits; and what
- * no backward reads, such as a block's last convolution, is not computed a second time. */
+ * the graph's blocks for segments). On a device every net does so with what skip connections were copied to. They see
+ * the same inputs and the same weights, so they give the same bits; and what no backward reads, such as a block's last
+ * convolution, is not computed a second time. */
 #include "nn/net_internal.h"
 
 bool dg_net_backward_reads(const dg_node *node, int which) {
@@ -28,12 +29,22 @@ static int append(dg_net *net, int node, bool again) {
     return net->graph->node_count + net->backward_count;
 }
 
+/* Copies of values that are kept anyway, and their norms: on a device they take an eighth of the memory, and computing
+ * them again a few hundredths of the time. */
+static bool is_always_again(const dg_net *net, const dg_node *node) {
+    const int from = node->kind == DG_NODE_GROUP_NORM ? net->graph->values[node->x].producer : -1;
+    const bool copies = node->kind == DG_NODE_CONCAT || (from >= 0 && net->graph->nodes[from].kind == DG_NODE_CONCAT);
+    return copies && !net->options.backend->host_memory;
+}
+
 /* Sees to it that the calls from here on find the value. */
 static void need(dg_net *net, int value) {
     const dg_value *v = value < 0 ? NULL : &net->graph->values[value];
-    if (!v || v->keep || v->producer < 0 || !net->options.recompute || net->nodes[v->producer].again_step >= 0)
+    if (!v || v->producer < 0 || net->nodes[v->producer].again_step >= 0)
         return;
     const dg_node *node = &net->graph->nodes[v->producer];
+    if (!is_always_again(net, node) && (v->keep || !net->options.recompute))
+        return;
     need(net, node->x);
     need(net, node->x2);
     need(net, node->x3);

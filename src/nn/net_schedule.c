@@ -5,7 +5,8 @@
  * in training is often a backward step; one that the backward computes again lives twice, in a buffer each time. A
  * gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
  * The gradient of a fused residual equals the gradient of the sum: where nothing has been added to it yet, it is the
- * same buffer, whose life is prolonged instead of copying it. */
+ * same buffer, whose life is prolonged instead of copying it. Dropout works in place: nobody else reads its
+ * input, so input and output are one buffer, and so are their gradients. */
 #include "nn/net_internal.h"
 
 #include <stdlib.h>
@@ -30,11 +31,20 @@ static void keep_until(dg_net *net, int slot, int step) {
         net->slots[slot].last = step;
 }
 
+static bool is_in_place(const dg_node *node) {
+    return node->kind == DG_NODE_DROPOUT;
+}
+
 static void add_values(dg_net *net) {
     const dg_graph *graph = net->graph;
     for (int v = 0; v < graph->value_count; v++) {
         const int producer = graph->values[v].producer, first = forward_step(producer);
         const int again = producer < 0 ? -1 : net->nodes[producer].again_step;
+        if (producer >= 0 && is_in_place(&graph->nodes[producer])) { /* its input has been laid down before */
+            net->value_slot[v] = net->value_slot[graph->nodes[producer].x];
+            net->backward_slot[v] = net->backward_slot[graph->nodes[producer].x];
+            continue;
+        }
         net->value_slot[v] = add_slot(net, value_bytes(net, v), first, first);
         net->backward_slot[v] = again < 0 ? net->value_slot[v] : add_slot(net, value_bytes(net, v), again, again);
     }
@@ -113,6 +123,8 @@ static void schedule_gradients(dg_net *net) {
             state->accumulate[k] = *slot >= 0;
             if (*slot < 0 && is_fused_residual(node, k)) {
                 state->residual_aliased = true;
+                *slot = dy;
+            } else if (is_in_place(node)) {
                 *slot = dy;
             } else if (*slot < 0) {
                 *slot = add_slot(net, value_bytes(net, inputs[k]), step, step);

@@ -81,7 +81,8 @@ dg_status dg_sample_model_open(dg_ctx *ctx, const char *path, dg_sample_weights 
                                           .w = model->w,
                                           .lanes = model->compute.lanes,
                                           .threads = compute->threads,
-                                          .precision = compute->precision};
+                                          .precision = compute->precision,
+                                          .libraries = compute->libraries};
     DG_TRY(dg_generator_create(ctx, &model->folder.config, &options, &model->generator));
 done:
     return status;

@@ -65,6 +65,12 @@ done:
 
 /* ---- the folder ---- */
 
+/* Named where they may show in the bytes; NULL: not. */
+static const char *libraries_name(const dg_sampling *s) {
+    static const char *const names[] = {NULL, "auto", "always"};
+    return names[s->model.compute.libraries];
+}
+
 /* What was said of noise levels: absent where nothing was. */
 static json_t *sigmas(const dg_sample_options *o) {
     const struct {
@@ -97,11 +103,12 @@ static json_t *job_options(const dg_sampling *s) {
     for (int64_t i = 0; i < s->num_parts; i++)
         json_array_append_new(classes, json_pack("{s:I, s:I}", "class", (json_int_t)s->parts[i].class_index, "images",
                                                  (json_int_t)s->parts[i].images));
-    return json_pack("{s:o, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:i, s:b, s:s, s:s}", "classes", classes, "first_image",
-                     (json_int_t)(o->seeds.set ? o->seeds.first : 0), "seed", (json_int_t)o->seed, "sampler",
-                     s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta", o->eta, "sigmas",
-                     sigmas(o), "guidance", o->guidance, "bits", s->bits, "metadata", o->metadata, "weights",
-                     o->weights == DG_SAMPLE_WEIGHTS_RAW ? "raw" : "ema", "noise_sha256", noise_hash);
+    return json_pack("{s:o, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:i, s:b, s:s, s:s, s:s*}", "classes", classes,
+                     "first_image", (json_int_t)(o->seeds.set ? o->seeds.first : 0), "seed", (json_int_t)o->seed,
+                     "sampler", s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta", o->eta,
+                     "sigmas", sigmas(o), "guidance", o->guidance, "bits", s->bits, "metadata", o->metadata, "weights",
+                     o->weights == DG_SAMPLE_WEIGHTS_RAW ? "raw" : "ema", "noise_sha256", noise_hash, "libraries",
+                     libraries_name(s));
 }
 
 static dg_status open_output(dg_sampling *s) {
@@ -156,11 +163,11 @@ static const char *class_name(const dg_sampling *s, const dg_planned_image *imag
 static dg_status describe(const dg_sampling *s, const dg_planned_image *image, char **provenance, dg_str *parameters) {
     const dg_sample_options *o = s->options;
     const char *name = class_name(s, image);
-    json_t *json =
-        json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:o*, s:f}", "version", DIFFGEN_VERSION, "model_sha256",
-                  s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image", (json_int_t)image->number,
-                  "sampler", s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta", o->eta,
-                  "sigmas", sigmas(o), "guidance", o->guidance);
+    json_t *json = json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:s*}", "version", DIFFGEN_VERSION,
+                             "model_sha256", s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image",
+                             (json_int_t)image->number, "sampler", s->sampler_name, "steps",
+                             (json_int_t)s->sampler.num_inference_steps, "eta", o->eta, "sigmas", sigmas(o), "guidance",
+                             o->guidance, "libraries", libraries_name(s));
     *provenance = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(json);
     dg_str_printf(parameters,
@@ -267,6 +274,7 @@ static dg_status open_model(dg_sampling *s) {
     const dg_sampler_options sampler = dg_sample_sampler(o);
     dg_compute compute;
     DG_TRY(dg_compute_open_rank(s->ctx, s->comm, o->device, o->precision, (int)o->threads, &compute));
+    DG_TRY(dg_compute_use_libraries(s->ctx, o->libraries, &compute));
     DG_TRY(dg_sample_model_open(s->ctx, o->model, o->weights, &compute, o->batch, &s->model));
     s->sampler_name = dg_sampler_name(o->sampler);
     s->bits = o->bits == DG_SAMPLE_BITS_AUTO ? s->model.folder.image_bits : o->bits == DG_SAMPLE_BITS_16 ? 16 : 8;

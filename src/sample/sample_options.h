@@ -39,6 +39,7 @@ struct dg_sample_options {
     int64_t batch; /* 0 = auto */
     dg_device_choice device;
     dg_precision_choice precision;
+    dg_library_use libraries;
     int64_t threads; /* 0 = auto */
     /* this call */
     bool json;

@@ -173,6 +173,7 @@ dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_option
     plan->comm = comm;
     DG_TRY(dg_options_check(ctx, &dg_train_option_table, options));
     DG_TRY(dg_compute_open_rank(ctx, comm, options->device, options->precision, (int)options->threads, &plan->compute));
+    DG_TRY(dg_compute_use_libraries(ctx, options->libraries, &plan->compute));
     DG_TRY(choose_run_path(ctx, plan));
     DG_TRY(open_images(ctx, plan));
     DG_TRY(count_classes(ctx, plan));
@@ -229,6 +230,7 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     plan->lanes = items < 1 ? 1 : items < plan->compute.lanes ? (int)items : plan->compute.lanes;
     const dg_stepper_options options = {.backend = plan->compute.backend,
                                         .precision = plan->compute.precision,
+                                        .libraries = plan->compute.libraries,
                                         .h = plan->size,
                                         .w = plan->size,
                                         .batch = o->dp ? private->capacity : plan->batch,
@@ -291,7 +293,8 @@ static dg_status create_planned(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
                                           .w = plan->size,
                                           .lanes = plan->lanes,
                                           .threads = plan->compute.threads,
-                                          .precision = plan->compute.precision};
+                                          .precision = plan->compute.precision,
+                                          .libraries = plan->compute.libraries};
     if (dg_comm_leads(plan->comm))
         DG_TRY(dg_generator_create(ctx, &plan->preset.unet, &options, &out->generator));
 done:

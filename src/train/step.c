@@ -28,6 +28,8 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
                                 .training = true,
                                 .recompute = options->recompute,
                                 .precision = options->precision,
+                                /* Examples must not show in each other's gradients, not even by a rounding. */
+                                .libraries = options->privacy.copies ? DG_LIBRARIES_OFF : options->libraries,
                                 .lanes = options->lanes};
     DG_TRY(dg_net_create(ctx, config, &net, &stepper->net));
     DG_TRY(dg_grad_sum_create(ctx, options->comm, options->backend, stepper->net, options->lanes,
@@ -62,7 +64,8 @@ void dg_stepper_free(dg_stepper *stepper) {
     backend->free(stepper->state);
     free(stepper->host_state);
     free(stepper->grid_sums);
-    backend->free_shared(stepper->host_sum);
+    backend->event_free(stepper->noise_taken);
+    backend->free_shared(stepper->host_noise);
     free(stepper->lanes);
     for (int i = 0; i < DG_STEPPER_PENDING; i++) {
         free(stepper->results[i].losses);

@@ -41,7 +41,8 @@ typedef struct dg_stepper_options {
     bool recompute; /* as in dg_net_options: the same bits */
     int threads;    /* of the host, for the noise of private steps; 0: lanes */
     dg_precision precision;
-    int pixel_bits; /* 8 or 16 */
+    dg_library_use libraries; /* as in dg_net_options; off for private steps, whatever it says */
+    int pixel_bits;           /* 8 or 16 */
     bool ema;
     dg_training_config training;
     dg_step_privacy privacy;

@@ -63,7 +63,8 @@ struct dg_stepper {
     dg_grad_sum *grad;
     dg_share share;
     float *state;       /* weights, m, v, ema */
-    float *host_sum;    /* where private steps add noise; NULL: where the sum is */
+    float *host_noise;  /* where private steps draw noise that a device adds; NULL: it is added where the sum is */
+    void *noise_taken;  /* event: the device has done so */
     int64_t *grid_sums; /* NULL: none; else see step_grid.c */
     float *host_state;  /* the copy that pull and push deal in; NULL where it is the state itself */
     dg_step_lane *lanes;

@@ -6,6 +6,7 @@
 #include "train/step_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 void dg_stepper_lay_out(dg_stepper *s) {
     const int64_t copies = s->options.privacy.copies;
@@ -95,10 +96,14 @@ done:
 
 /* ---- noise ---- */
 
+/* Where the sum lies on a device, the host draws the noise while the device still computes, each number rounded to
+ * float by itself, and the device adds it as it comes over the bus. */
+
 typedef struct noise_job {
     const dg_stepper *stepper;
     int64_t step;
     float *sum;
+    bool alone; /* the noise by itself, not added to anything */
 } noise_job;
 
 /* Only parameters get noise: what lies between them must stay zero. */
@@ -106,18 +111,23 @@ static dg_status add_to_param(void *user, int lane, int64_t item) {
     const noise_job *job = user;
     const dg_step_privacy *privacy = &job->stepper->options.privacy;
     const dg_param *param = &dg_net_graph(job->stepper->net)->params.list[item];
+    float *to = job->sum + param->offset;
     (void)lane;
-    return privacy->add_noise(privacy->user, job->step, param->offset, param->count, job->sum + param->offset);
+    if (job->alone)
+        memset(to, 0, (size_t)param->count * sizeof *to);
+    return privacy->add_noise(privacy->user, job->step, param->offset, param->count, to);
 }
 
 dg_status dg_stepper_allocate_noise(dg_stepper *s) {
     dg_status status = DG_OK;
     const dg_backend *backend = s->options.backend;
+    const size_t bytes = (size_t)s->optimiser.total * sizeof(float);
     void *memory;
     if (backend->host_memory)
         return DG_OK;
-    DG_TRY(backend->alloc_shared(s->ctx, (size_t)s->optimiser.total * sizeof(float), "the noisy sum", &memory));
-    s->host_sum = memory;
+    DG_TRY(backend->alloc_shared(s->ctx, bytes, "a step's noise", &memory));
+    s->host_noise = memset(memory, 0, bytes);
+    DG_TRY(backend->event_create(s->ctx, &s->noise_taken));
 done:
     return status;
 }
@@ -125,19 +135,18 @@ done:
 dg_status dg_stepper_add_noise(dg_stepper *s, int64_t step, float *grad) {
     dg_status status = DG_OK;
     const dg_backend *backend = s->options.backend;
-    const size_t bytes = (size_t)s->optimiser.total * sizeof *grad;
     dg_exec *exec = dg_net_lane(s->net, 0)->exec;
-    noise_job noise = {.stepper = s, .step = step, .sum = grad};
+    noise_job noise = {
+        .stepper = s, .step = step, .sum = s->host_noise ? s->host_noise : grad, .alone = s->host_noise != NULL};
     const dg_lanes_job job = {.work = add_to_param, .user = &noise};
-    if (!backend->host_memory) {
-        DG_TRY(backend->download(exec, s->host_sum, grad, bytes));
-        DG_TRY(backend->synchronise(exec));
-        noise.sum = s->host_sum;
-    }
+    if (noise.alone)
+        DG_TRY(backend->event_wait(s->ctx, s->noise_taken));
     DG_TRY(dg_lanes_run(s->options.threads ? s->options.threads : s->options.lanes, dg_net_graph(s->net)->params.count,
                         &job));
-    if (!backend->host_memory)
-        DG_TRY(backend->upload(exec, grad, s->host_sum, bytes));
+    if (noise.alone) {
+        DG_TRY(backend->ops->accumulate(exec, s->optimiser.total, s->host_noise, grad));
+        DG_TRY(backend->event_record(exec, s->noise_taken));
+    }
 done:
     return status;
 }

@@ -505,6 +505,15 @@ static const dg_option options[] = {
      .group = machine,
      .help = "Numbers to compute with; weights are kept in fp32. auto: bf16 on a GPU, fp32 on the CPU, which has no "
              "other."},
+    {.name = "libraries",
+     DG_OPT_CHOICE(S, libraries),
+     .fallback = "off",
+     .choices = "off|auto|always",
+     .group = machine,
+     .help =
+         "Whether cuDNN and cuBLASLt may compute convolutions and linear layers on a GPU, in bf16. auto: where they "
+         "are faster than our kernels there, which is timed once and kept; always: wherever they can. "
+         "With either, results depend on the GPU, the libraries' versions and the micro-batch; --dp does without."},
     {.name = "threads",
      DG_OPT_COUNT(S, threads),
      .flags = DG_OPTION_MUTABLE,

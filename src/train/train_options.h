@@ -111,6 +111,7 @@ struct dg_train_options {
     /* machine */
     dg_device_choice device;
     dg_precision_choice precision;
+    dg_library_use libraries;
     int64_t threads; /* 0 = auto */
     bool recompute;
     /* this call */

@@ -11,6 +11,11 @@ static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
         return dg_fail(ctx, DG_EUSAGE, "--dp bounds every image's gradient; --max-grad-norm off leaves it without one");
     if (o->holdout > 0)
         return dg_fail(ctx, DG_EUSAGE, "--holdout: a validation loss has no noise, so --dp does without; leave it out");
+    if (o->libraries != DG_LIBRARIES_OFF)
+        return dg_fail(
+            ctx, DG_EUSAGE,
+            "--libraries: one image more or less may change how a library rounds all others of its batch, and "
+            "--dp counts on that it does not; leave it out");
     if (o->central_images == 0 && (o->central_noise > 0 || o->central_rate > 0 || o->central_steps > 0))
         return dg_fail(ctx, DG_EUSAGE,
                        "--central-noise, --central-rate and --central-steps mean nothing without --central-images");

@@ -20,9 +20,12 @@ static const struct {
     const char *name;
     dg_precision precision;
     double tolerance;
-} variants[] = {
-    {"fp32", DG_PRECISION_FP32, 1e-4}, {"tf32", DG_PRECISION_TF32, 1e-2}, {"bf16", DG_PRECISION_BF16, 6e-2}};
-enum { VARIANTS = 3 };
+    dg_library_use libraries;
+} variants[] = {{"fp32", DG_PRECISION_FP32, 1e-4, DG_LIBRARIES_OFF},
+                {"tf32", DG_PRECISION_TF32, 1e-2, DG_LIBRARIES_OFF},
+                {"bf16", DG_PRECISION_BF16, 6e-2, DG_LIBRARIES_OFF},
+                {"bf16, libraries", DG_PRECISION_BF16, 6e-2, DG_LIBRARIES_ALWAYS}};
+enum { VARIANTS = 4 };
 
 typedef struct fixture {
     dg_ctx *ctx;
@@ -34,6 +37,7 @@ typedef struct fixture {
     uint8_t flip[BATCH];
     int64_t copies; /* of private steps; 0: ordinary ones */
     bool recompute;
+    dg_library_use libraries; /* of the CUDA backend */
 } fixture;
 
 static void open_fixture(fixture *f) {
@@ -60,6 +64,22 @@ static void open_fixture(fixture *f) {
         f->labels[i] = i % CLASSES;
         f->flip[i] = i % 2;
     }
+}
+
+static dg_library_use libraries_of(const fixture *f, const dg_backend *backend) {
+    return backend == f->cuda ? f->libraries : DG_LIBRARIES_OFF;
+}
+
+/* For a variant; false: there are no libraries here, which is no failure. */
+static bool open_variant(fixture *f, int variant) {
+    dg_libraries *libraries = NULL;
+    open_fixture(f);
+    f->libraries = variants[variant].libraries;
+    if (f->libraries == DG_LIBRARIES_OFF)
+        return true;
+    const bool found = f->cuda->libraries_open(f->ctx, f->libraries, &libraries) == DG_OK;
+    f->cuda->libraries_close(libraries);
+    return found;
 }
 
 static void close_fixture(fixture *f) {
@@ -115,6 +135,7 @@ static dg_stepper *make_stepper(fixture *f, const dg_backend *backend, dg_precis
         .lanes = 1,
         .recompute = f->recompute,
         .precision = precision,
+        .libraries = libraries_of(f, backend),
         .pixel_bits = 8,
         .ema = true,
         .training = {.prediction = DG_PREDICT_V,
@@ -193,7 +214,10 @@ static void expect_same(const outcome *got, const outcome *want) {
 
 START_TEST(test_training) {
     fixture f;
-    open_fixture(&f);
+    if (!open_variant(&f, _i)) {
+        close_fixture(&f);
+        return;
+    }
     const char *name = variants[_i].name;
     const double tolerance = variants[_i].tolerance;
     outcome want = train(&f, f.cpu, DG_PRECISION_FP32, 0), got = train(&f, f.cuda, variants[_i].precision, 0);
@@ -218,7 +242,10 @@ END_TEST
 /* Private steps: several examples a pass, and one example whose copies take several. */
 START_TEST(test_private_training) {
     fixture f;
-    open_fixture(&f);
+    if (!open_variant(&f, _i)) {
+        close_fixture(&f);
+        return;
+    }
     f.copies = _i ? 2 : 2 * MICRO_BATCH;
     const char *name = variants[_i].name;
     const double tolerance = variants[_i].tolerance;
@@ -250,7 +277,8 @@ static examples per_example(fixture *f, const dg_backend *backend, dg_precision 
                                     .training = true,
                                     .recompute = f->recompute,
                                     .lanes = 1,
-                                    .precision = precision};
+                                    .precision = precision,
+                                    .libraries = libraries_of(f, backend)};
     dg_net *net = NULL;
     void *weights, *grad, *shared;
     float *host;
@@ -304,7 +332,10 @@ static examples per_example(fixture *f, const dg_backend *backend, dg_precision 
 
 START_TEST(test_per_example) {
     fixture f;
-    open_fixture(&f);
+    if (!open_variant(&f, _i)) {
+        close_fixture(&f);
+        return;
+    }
     examples want = per_example(&f, f.cpu, DG_PRECISION_FP32);
     examples got = per_example(&f, f.cuda, variants[_i].precision);
     for (int i = 0; i < MICRO_BATCH; i++)
@@ -330,8 +361,13 @@ static dg_status keep(void *user, int thread, int64_t index, const void *image) 
 }
 
 static float *sample(fixture *f, const dg_backend *backend, dg_precision precision, int64_t count) {
-    const dg_generator_options options = {
-        .backend = backend, .h = SIZE, .w = SIZE, .lanes = 1, .threads = 2, .precision = precision};
+    const dg_generator_options options = {.backend = backend,
+                                          .h = SIZE,
+                                          .w = SIZE,
+                                          .lanes = 1,
+                                          .threads = 2,
+                                          .precision = precision,
+                                          .libraries = libraries_of(f, backend)};
     dg_generate_image images[IMAGES];
     dg_generator *generator = NULL;
     dg_sampler sampler = {0};
@@ -362,7 +398,10 @@ static float *sample(fixture *f, const dg_backend *backend, dg_precision precisi
 /* Three chunks in the simulator: run, recorded, replayed. */
 START_TEST(test_sampling) {
     fixture f;
-    open_fixture(&f);
+    if (!open_variant(&f, _i)) {
+        close_fixture(&f);
+        return;
+    }
     const dg_precision precision = variants[_i].precision;
     float *want = sample(&f, f.cpu, DG_PRECISION_FP32, IMAGES), *got = sample(&f, f.cuda, precision, IMAGES);
     expect_near(variants[_i].name, "the images", got, want, IMAGES * ELEMENTS, variants[_i].tolerance);

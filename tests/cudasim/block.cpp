@@ -194,6 +194,8 @@ static void thread_ends(Thread &thread) {
     b.exited++;
     if (!thread.copies.empty())
         fail("a thread ends with a cp.async that it never waited for");
+    if (!thread.products.empty())
+        fail("a thread ends with a wgmma that it never waited for");
     if (b.waiting > 0 && b.waiting == b.count - b.exited)
         release_barrier();
 }
@@ -291,7 +293,7 @@ static void prepare_threads(const Launch &launch) {
         t.linear = i;
         t.state = State::unstarted;
         t.file = nullptr;
-        t.copy_group = 0;
+        t.copy_group = t.product_group = 0;
         b.start_order[i] = options().order == Order::descending ? b.count - 1 - i : i;
     }
     for (int i = b.count - 1; i > 0 && options().order == Order::random; i--)

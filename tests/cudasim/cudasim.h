@@ -68,6 +68,15 @@ void copy_async(void *shared, const void *global, int bytes, int valid);
 void copy_async_commit();
 void copy_async_wait(int groups_left);
 
+/* A matrix of gpu_wgmma.h. */
+struct WgmmaOperand {
+    const char *start;
+    int leading, stride;
+};
+void wgmma(int n, bool a_mn, bool b_mn, float *d, WgmmaOperand a, WgmmaOperand b, const char *file, int line);
+void wgmma_commit();
+void wgmma_wait(int groups_left);
+
 template <class T> void check_argument_of(const T &value, const char *kernel, int argument) {
     if constexpr (std::is_pointer_v<T>)
         check_argument((const void *)value, kernel, argument);

@@ -42,6 +42,13 @@ static Options read_options() {
     else if (*streams && !is(streams, "eager", &unused))
         fail("CUDASIM_STREAMS is '%s'; it must be eager or lazy:SEED", streams);
     o.guard = *environment("CUDASIM_GUARD") == '1';
+    const char *libraries = environment("CUDASIM_LIBRARIES");
+    const bool both = !*libraries || strcmp(libraries, "both") == 0;
+    o.cudnn = both || strcmp(libraries, "cudnn") == 0;
+    o.cublaslt = both || strcmp(libraries, "cublaslt") == 0;
+    if (!o.cudnn && !o.cublaslt && strcmp(libraries, "none") != 0)
+        fail("CUDASIM_LIBRARIES is '%s'; it must be both, cudnn, cublaslt or none", libraries);
+    o.libraries_fail = *environment("CUDASIM_LIBRARIES_FAIL") == '1';
     return o;
 }
 

@@ -3,11 +3,14 @@
  *   fiber.cpp     a CUDA thread's stack and the switch between two of them
  *   block.cpp     the threads of a block: who runs next, __syncthreads, divergence
  *   warp.cpp      meetings of a warp's lanes (shuffles, votes, matrix products), cp.async
+ *   wgmma.cpp     products of a warpgroup
  *   shared.cpp    shared memory, fresh and poisoned for every block
  *   memory.cpp    the device's memory: allocation map, copies, what the host must not touch
  *   stream.cpp    streams, events, capture and graphs, launches
  *   device.cpp    device properties, errors, attributes
  *   options.cpp   what the environment asks for
+ *   libraries.cpp cuDNN and cuBLASLt for who looks for them: dlopen and dlsym
+ *   libraries/    those two: convolutions of the one's graph API, matrix products of the other
  *
  * One host thread drives it; there are no locks. */
 #ifndef CUDASIM_SIM_H
@@ -16,6 +19,7 @@
 #include "cudasim.h"
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #ifdef CUDASIM_ASAN
@@ -35,6 +39,9 @@ struct Options {
     bool guard;    /* CUDASIM_GUARD=1: the host may not touch device memory (AddressSanitizer builds) */
     uint64_t seed; /* of order */
     uint64_t lazy_seed;
+    /* CUDASIM_LIBRARIES=both|cudnn|cublaslt|none: which of them there are */
+    bool cudnn, cublaslt;
+    bool libraries_fail; /* CUDASIM_LIBRARIES_FAIL=1: whatever they are told to run, they refuse */
 };
 const Options &options();
 
@@ -69,6 +76,14 @@ struct PendingCopy {
     int bytes, valid, group;
 };
 
+struct PendingProduct {
+    int n;
+    bool a_mn, b_mn;
+    float *d;
+    WgmmaOperand a, b;
+    int group;
+};
+
 enum class State : uint8_t { unstarted, ready, running, at_barrier, at_meeting, done };
 
 struct Thread {
@@ -79,8 +94,9 @@ struct Thread {
     int predicate;    /* of __syncthreads_count and its like */
     const char *file; /* where it waits */
     int line;
-    int copy_group;
-    std::vector<PendingCopy> copies; /* cp.async that nobody has waited for */
+    int copy_group, product_group;
+    std::vector<PendingCopy> copies;      /* cp.async that nobody has waited for */
+    std::vector<PendingProduct> products; /* wgmma, likewise */
 };
 
 Thread &current_thread();
@@ -111,11 +127,26 @@ struct DeviceScope {
     ~DeviceScope();
 };
 size_t allocated_bytes();
+/* Whether `bytes` from `pointer` lie in one allocation that the device sees. */
+cudaError_t check_device_range(const void *pointer, size_t bytes);
 
 /* ---- stream.cpp ---- */
 
+using Work = std::function<void()>;
+/* Runs it in the stream's turn, or captures it. */
+cudaError_t submit(cudaStream_t stream, Work work);
 void run_all_streams();
 bool capturing();
+
+/* ---- libraries.cpp ---- */
+
+struct Symbol {
+    const char *name;
+    void *address;
+};
+extern const Symbol cudnn_symbols[], cublaslt_symbols[]; /* end with a name of NULL */
+float bf16_at(const void *array, size_t index);
+void put_bf16(void *array, size_t index, float value);
 
 /* ---- device.cpp ---- */
 

@@ -12,9 +12,7 @@
 
 namespace cudasim {
 
-using Work = std::function<void()>;
 cudaError_t check_copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
-cudaError_t check_device_range(const void *pointer, size_t bytes);
 bool is_pageable(const void *pointer);
 
 } // namespace cudasim
@@ -69,6 +67,19 @@ void reach(CUevent_st *event, uint64_t record) {
     }
 }
 
+cudaError_t not_while_capturing() {
+    return capturing() ? failed(cudaErrorStreamCaptureUnsupported, "a wait while a stream is captured") : cudaSuccess;
+}
+
+void copy(void *to, const void *from, size_t bytes) {
+    DeviceScope scope;
+    memmove(to, from, bytes);
+}
+
+} // namespace
+
+namespace cudasim {
+
 cudaError_t submit(cudaStream_t stream, Work work) {
     if (!stream) {
         if (capturing())
@@ -84,19 +95,6 @@ cudaError_t submit(cudaStream_t stream, Work work) {
     }
     return cudaSuccess;
 }
-
-cudaError_t not_while_capturing() {
-    return capturing() ? failed(cudaErrorStreamCaptureUnsupported, "a wait while a stream is captured") : cudaSuccess;
-}
-
-void copy(void *to, const void *from, size_t bytes) {
-    DeviceScope scope;
-    memmove(to, from, bytes);
-}
-
-} // namespace
-
-namespace cudasim {
 
 bool capturing() {
     for (const CUstream_st *s : streams)

@@ -1,6 +1,7 @@
 /* The instructions of gpu_warp.h and the collectives of a warp against plain loops. In the simulator this tests the
  * simulator; built by nvcc it holds the same expectations, the layout of fragments above all, against a GPU. */
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/gpu_wgmma.h"
 
 extern "C" {
 #include "support/test_main.h"
@@ -276,11 +277,92 @@ END_TEST
 
 } // namespace
 
+/* ---- products of a warpgroup ---- */
+
+enum { GROUP_M = 64, GROUP_K = 64, GROUP_MOST_N = 256, ROW_C = 64 /* bf16 of 128 bytes */ };
+
+/* Fills a tile of rows of 128 bytes, swizzled: element (mn, k) of an operand, in either layout of gpu_wgmma.h. */
+template <bool MN> __device__ void fill_tile(uint16_t *tile, const uint16_t *from, int count) {
+    for (int i = threadIdx.x; i < count * GROUP_K; i += blockDim.x) {
+        const int mn = i / GROUP_K, k = i % GROUP_K;
+        const int row = MN ? mn / ROW_C * GROUP_K + k : mn, along = MN ? mn % ROW_C : k;
+        tile[row * ROW_C + (along / 8 ^ row % 8) * 8 + along % 8] = from[i];
+    }
+}
+
+/* One warpgroup: d [64][N] = 2 A B, A [64][64 k], B [N][64 k]; the second time with another group still under way. */
+template <int N, bool MN>
+__global__ void __launch_bounds__(128) warpgroup_kernel(const uint16_t *a, const uint16_t *b, float *d) {
+#if DG_HAS_WGMMA
+    DYN_SHARED(uint16_t, tiles);
+    uint16_t *b_tile = tiles + GROUP_M * GROUP_K;
+    float acc[N / 8][4] = {};
+    fill_tile<MN>(tiles, a, GROUP_M);
+    fill_tile<MN>(b_tile, b, N);
+    async_proxy_fence();
+    __syncthreads();
+    const wgmma_operand at = wgmma_matrix(tiles, 8192, 1024), bt = wgmma_matrix(b_tile, 8192, 1024);
+    for (int twice = 0; twice < 2; twice++) {
+        wgmma_fence();
+        for (int k = 0; k < GROUP_K / 16; k++)
+            wgmma_m64k16<N, MN, MN>(acc, wgmma_at(at, k * (MN ? 2048 : 32)), wgmma_at(bt, k * (MN ? 2048 : 32)));
+        wgmma_commit();
+    }
+    wgmma_wait<1>();
+    wgmma_wait<0>();
+    const int lane = threadIdx.x & 31, row = threadIdx.x / 32 * 16 + lane / 4;
+    for (int j = 0; j < N / 8; j++)
+        for (int i = 0; i < 4; i++)
+            d[(row + i / 2 * 8) * N + j * 8 + lane % 4 * 2 + i % 2] = acc[j][i];
+#endif
+}
+
+bool has_warpgroups(void) {
+    int major = 0, minor = 0;
+    ck_assert_int_eq(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), cudaSuccess);
+    ck_assert_int_eq(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), cudaSuccess);
+    return major == 9 && minor == 0;
+}
+
+template <int N, bool MN> void check_warpgroup(void) {
+    const int shared = (GROUP_M + N) * GROUP_K * 2;
+    uint16_t *a = (uint16_t *)shared_memory(GROUP_M * GROUP_K * 2), *b = (uint16_t *)shared_memory(N * GROUP_K * 2);
+    float *d = (float *)shared_memory(GROUP_M * N * 4);
+    for (int i = 0; i < GROUP_M * GROUP_K; i++)
+        a[i] = bf16_bits(bf16_value(number(i)));
+    for (int i = 0; i < N * GROUP_K; i++)
+        b[i] = bf16_bits(bf16_value(number(90000 + i)));
+    const cudaStream_t stream = new_stream();
+    dg_cuda_allow_shared(warpgroup_kernel<N, MN>, shared);
+    LAUNCH((warpgroup_kernel<N, MN>), 1, 128, shared, stream, a, b, d);
+    finish(stream);
+    for (int m = 0; m < GROUP_M; m++)
+        for (int n = 0; n < N; n++) {
+            double want = 0.0;
+            for (int k = 0; k < GROUP_K; k++)
+                want += 2.0 * (double)bits_float((uint32_t)a[m * GROUP_K + k] << 16) *
+                        (double)bits_float((uint32_t)b[n * GROUP_K + k] << 16);
+            ck_assert_msg(fabs((double)d[m * N + n] - want) < 1e-4, "N = %d, MN-major %d: (%d, %d) is %g, not %g", N,
+                          MN, m, n, (double)d[m * N + n], want);
+        }
+    cudaFreeHost(a), cudaFreeHost(b), cudaFreeHost(d);
+}
+
+START_TEST(test_warpgroup_product) {
+    void (*const checks[])(void) = {check_warpgroup<64, false>,  check_warpgroup<64, true>,
+                                    check_warpgroup<128, false>, check_warpgroup<128, true>,
+                                    check_warpgroup<256, false>, check_warpgroup<256, true>};
+    if (has_warpgroups())
+        checks[_i]();
+}
+END_TEST
+
 extern "C" Suite *dg_test_suite(void) {
     Suite *suite = suite_create("warp");
     TCase *tests = tcase_create("warp");
     tcase_add_loop_test(tests, test_product, 0, 2);
     tcase_add_loop_test(tests, test_matrix_load, 0, 2);
+    tcase_add_loop_test(tests, test_warpgroup_product, 0, 6);
     tcase_add_test(tests, test_copies);
     tcase_add_test(tests, test_conversions);
     tcase_add_test(tests, test_collectives);

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/support.sh"
 
 # Help and version go to stdout, and nothing to stderr.
-for arguments in --help -h help "help train" "train --help" "sample -h" "info --help" "bench --help" "budget --help" --version; do
+for arguments in --help -h help "help train" "train --help" "sample -h" "info --help" "bench --help" "budget --help" "evaluate --help" "audit --help" "inspect --help" --version; do
     # shellcheck disable=SC2086
     expect 0 $arguments
     is_empty err

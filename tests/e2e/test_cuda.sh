@@ -11,7 +11,17 @@ says err "--device cuda"
 expect 0 devices
 says out "auto device     cpu"
 
+# Libraries that compute on a GPU alone are refused on the CPU, and ignored by a choice that may find nothing.
+train_on_cpu=(train --images "$source/samples/fashion" --preset tiny --device cpu --dry-run --out none)
+expect 69 "${train_on_cpu[@]}" --libraries always
+says err "--libraries always"
+expect 0 "${train_on_cpu[@]}" --libraries auto
+expect 2 "${train_on_cpu[@]}" --libraries sometimes
+expect 2 "${train_on_cpu[@]}" --libraries auto --dp --epsilon 8
+says err "--dp counts on"
+
 unset CUDA_VISIBLE_DEVICES
+export XDG_CACHE_HOME=$PWD/cache
 expect 0 devices
 if ! grep -q "auto device *cuda" out; then
     [ "$failures" = 0 ] || exit 1
@@ -77,6 +87,31 @@ for image in by-cpu/coat/*.png; do
     cmp -s <(tail -c +1 "$image") "by-cuda/coat/$(basename "$image")" || different=$((${different:-0} + 1))
 done
 echo "images that differ from the CPU's in any bit: ${different:-0} of 5"
+
+# With cuDNN and cuBLASLt, if they are there: near the CPU, kept by a run, in another folder than images without them.
+if "$program" devices --json | grep -q '"version": *"'; then
+    expect 2 "${train[@]}" --device cuda --precision fp32 --libraries always --out refused
+    says err "--precision bf16"
+    expect 0 "${train[@]}" --device cuda --libraries always --out libraries
+    close libraries cpu 5e-2
+    grep -q '"libraries": *"always"' libraries/config.json || fail "the run does not say that libraries computed it"
+    expect 78 "${train[@]}" --device cuda --out libraries
+    says err "libraries"
+    expect 0 "${train[@]}" --device cuda --libraries auto --steps 1 --out by-table
+    ls cache/diffgen/libraries-*.json >/dev/null || fail "no table of timings was kept"
+    expect 0 "${sample[@]}" --device cuda --libraries always --out by-libraries
+    grep -q '"libraries": *"always"' by-libraries/manifest.json || fail "the manifest does not name the libraries"
+    expect 73 "${sample[@]}" --device cuda --out by-libraries
+    says err "another job"
+fi
+
+if "$program" devices | grep -q simulated; then
+    export CUDASIM_LIBRARIES=none
+    expect 69 "${train[@]}" --device cuda --libraries always --out none
+    says err "neither is to be had"
+    expect 0 "${train[@]}" --device cuda --libraries auto --dry-run --out none
+    unset CUDASIM_LIBRARIES
+fi
 
 # The simulator would measure a convolution peak for hours.
 "$program" devices | grep -q simulated ||

@@ -7,9 +7,10 @@
  *
  * Every test is built for the CPU backend (one variant per instruction set) and, with DG_TEST_CUDA, for the CUDA one
  * (one variant per precision), where it runs on a GPU or in the simulator. Buffers lie in memory that host and device
- * share. Tests deal in floats: where the variant's activations are BF16, dg_op_tensor gives the op a BF16 copy, and
- * DG_OP brings the floats up to date. Buffers are freed with the environment; a check ends with their guard zones
- * verified. */
+ * share. A test that defines DG_OP_LIBRARIES has a variant more, in which convolutions are cuDNN's and cuBLASLt's
+ * wherever they can (env->libraries; left out where neither is found). Tests deal in floats: where the variant's
+ * activations are BF16, dg_op_tensor gives the op a BF16 copy, and DG_OP brings the floats up to date. Buffers are
+ * freed with the environment; a check ends with their guard zones verified. */
 #ifndef DG_TESTS_OPS_OP_TESTING_H
 #define DG_TESTS_OPS_OP_TESTING_H
 
@@ -58,7 +59,8 @@ typedef struct dg_op_env {
     const dg_backend *backend;
     const char *variant;
     dg_precision precision;
-    dg_exec exec; /* its workspace is set by dg_op_workspace */
+    dg_libraries *libraries; /* or NULL */
+    dg_exec exec;            /* its workspace is set by dg_op_workspace */
     struct {
         void *base;
         size_t bytes;
@@ -275,6 +277,13 @@ static inline int dg_op_variants(dg_ctx *ctx, dg_op_env *out) {
         out[i] = (dg_op_env){.precision = (dg_precision)i, .variant = names[i]};
         DG_CK(ctx, dg_backend_cuda(ctx, 0, &out[i].backend));
     }
+#ifdef DG_OP_LIBRARIES
+    out[3] = out[2];
+    out[3].variant = "cuda bf16, libraries";
+    if (out[3].backend->libraries_open(ctx, DG_LIBRARIES_ALWAYS, &out[3].libraries) == DG_OK)
+        return 4;
+    dg_ctx_clear_error(ctx);
+#endif
     return 3;
 }
 #else
@@ -304,6 +313,8 @@ static inline void dg_op_on_every_variant(void (*check)(dg_op_env *env, const vo
         dg_op_release(env);
         env->exec.workspace = own;
         env->backend->exec_free(&env->exec);
+        if (env->libraries)
+            env->backend->libraries_close(env->libraries);
     }
     dg_ctx_free(ctx);
 }

@@ -5,19 +5,21 @@ CPU, bf16 (PyTorch: autocast) with --device cuda.
     tools/bench/compare.sh [--preset tiny] [--batch 64] [--threads 2] [--device cuda] ...
 
 Needs torch and diffusers in a virtual environment of your own, and a built diffgen; nothing else of diffgen needs
-Python. Rounds of diffgen and of each PyTorch variant alternate, each in a process of its own, so that a machine that
-slows down slows everyone; the table shows the median round.
+Python. Each PyTorch variant has a process of its own, which gets ready (torch.compile takes minutes) and then waits for
+its turn; all get ready at once. Then rounds of diffgen and of each variant alternate, so that a machine that slows down
+slows everyone; the table shows the median round. Several presets, with a batch each, are measured one after the other.
 
 A training step is what diffusers' train_unconditional.py does: draw noise and timesteps, add the noise, forward, mean
 squared error, backward, clip the gradient norm, AdamW, learning rate, EMA. Images lie ready in memory. Sampling is DDIM
 in a plain loop. PyTorch's variants: eager as a user writes it; eager with channels-last memory and the fused optimiser,
 whichever is faster; torch.compile with both of these on a GPU, and elsewhere on request (--variants
-eager,channels_last,compile), its compile time not counted.
+eager,channels_last,compile).
 """
 
 import argparse
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -116,18 +118,27 @@ class TorchSide:
         self.synchronise()
         return count / (time.perf_counter() - start)
 
-    def measure(self):
+    def warm_up(self):
         self.model.train()
         for _ in range(3):
             loss = self.train_step()
         assert self.torch.isfinite(loss)
-        train = self.timed(self.train_step, self.args.seconds, 3) * self.args.batch
+        self.train_bytes = self.torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
         self.model.eval()
         with self.torch.inference_mode():
             self.sample(2)
+
+    def measure(self):
+        self.model.train()
+        self.train_step()
+        train = self.timed(self.train_step, self.args.seconds, 3) * self.args.batch
+        self.model.eval()
+        with self.torch.inference_mode():
+            self.sample(1)
             short = min(self.args.sample_steps, 10)  # every step costs the same; a whole run can take minutes
             per_second = self.timed(lambda: self.sample(short), self.args.seconds, 1)
-        return {"train": train, "sample": per_second * self.args.batch * short / self.args.sample_steps}
+        return {"train": train, "sample": per_second * self.args.batch * short / self.args.sample_steps,
+                "train_bytes": self.train_bytes}
 
 
 def run_json(command):
@@ -141,23 +152,52 @@ def run_json(command):
         return json.loads(lines.splitlines()[-1])
 
 
+def network_arguments(args):
+    arguments = ["--preset", args.preset, "--batch", str(args.batch), "--threads", str(args.threads), "--seconds",
+                 str(args.seconds), "--device", args.device]
+    return arguments + (["--resolution", str(args.resolution)] if args.resolution else [])
+
+
 def run_diffgen(args):
-    command = [args.diffgen, "bench", "--preset", args.preset, "--batch", str(args.batch),
-               "--threads", str(args.threads), "--seconds", str(args.seconds), "--device", args.device, "--json"]
-    if args.resolution:
-        command += ["--resolution", str(args.resolution)]
-    result = run_json(command)
+    result = run_json([args.diffgen, "bench", *network_arguments(args), "--json"])
     return {"train": result["train"]["images_per_second"], "sample": result["sample"]["images_per_second"],
-            "steps": result["sample"]["steps"]}
+            "steps": result["sample"]["steps"], "train_bytes": result["train"]["planned_bytes"]}
 
 
-def run_worker(args, variant, steps):
-    command = [sys.executable, __file__, "--worker", variant, "--preset", args.preset, "--batch", str(args.batch),
-               "--threads", str(args.threads), "--seconds", str(args.seconds), "--sample-steps", str(steps),
-               "--device", args.device]
-    if args.resolution:
-        command += ["--resolution", str(args.resolution)]
-    return run_json(command)
+class Worker:
+    """A PyTorch variant in a process of its own: says a line when it is ready, and for every line a round's result."""
+
+    def __init__(self, args, variant):
+        self.process = subprocess.Popen([sys.executable, __file__, "--worker", variant, *network_arguments(args),
+                                         "--sample-steps", str(args.sample_steps)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def line(self, until=None):
+        """The next line, or an error once the process has ended or `until` has passed."""
+        left = None if until is None else max(0.0, until - time.monotonic())
+        if not select.select([self.process.stdout], [], [], left)[0]:
+            raise RuntimeError("was not ready in time")
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"ended with exit code {self.process.wait()}")
+        return line
+
+    def measure(self):
+        self.process.stdin.write("measure\n")
+        self.process.stdin.flush()
+        return json.loads(self.line())
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def serve(args):
+    side = TorchSide(args, **VARIANTS[args.worker])
+    side.warm_up()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(side.measure()), flush=True)
 
 
 def cpu_name():
@@ -167,9 +207,18 @@ def cpu_name():
     return "unknown CPU"
 
 
+def report_memory(rounds, others):
+    """A training step's memory: what diffgen plans, which is all it allocates, and what PyTorch's tensors take at most."""
+    bytes_of = {name: rounds[name][0]["train_bytes"] for name in ["diffgen", *others]}
+    if all(bytes_of.values()):
+        least = min(bytes_of[name] for name in others)
+        print("memory of a training step, MiB: "
+              + ", ".join(f"{name} {count / 2**20:.0f}" for name, count in bytes_of.items())
+              + f"; diffgen {bytes_of['diffgen'] / least:.2f} x the least")
+
+
 def report(args, rounds, steps):
     """Prints the table; the median of the rounds decides, the best round shows how noisy the machine was."""
-    rounds = {name: results for name, results in rounds.items() if results}
     median, best = ({name: {what: pick(r[what] for r in results) for what in ("train", "sample")}
                      for name, results in rounds.items()} for pick in (statistics.median, max))
     ours = median.get("diffgen")
@@ -188,49 +237,85 @@ def report(args, rounds, steps):
         for label, value in (("median", median), ("best round", best)):
             train, sample = (value["diffgen"][w] / max(value[n][w] for n in others) for w in ("train", "sample"))
             print(f"diffgen against the fastest variant, {label}: training {train:.2f} x, sampling {sample:.2f} x")
+        report_memory(rounds, others)
     return median
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--diffgen", default=str(ROOT / "build/release/diffgen"), help="program, or 'none'")
-    parser.add_argument("--preset", default="tiny", help="name or file of a preset")
-    parser.add_argument("--resolution", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seconds", type=float, default=6, help="to measure each part of each round for")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sample-steps", type=int, default=50, help="with --diffgen none; else what diffgen says")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--variants", help="of eager,channels_last,compile; on a GPU all, else the first two")
-    parser.add_argument("--json", metavar="FILE", help="write all rounds here")
-    parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    if args.worker:
-        print(json.dumps(TorchSide(args, **VARIANTS[args.worker]).measure()))
-        return
-    default_variants = "eager,channels_last,compile" if args.device == "cuda" else "eager,channels_last"
-    variants = (args.variants or default_variants).split(",")
-    rounds = {name: [] for name in (["diffgen"] if args.diffgen != "none" else []) + variants}
+def one_preset(args, preset, batch):
+    return argparse.Namespace(**{**vars(args), "preset": preset, "batch": batch})
+
+
+def compare(args, workers):
+    """The rounds of one preset. workers: those that are ready, by variant."""
+    rounds = {name: [] for name in (["diffgen"] if args.diffgen != "none" else []) + list(workers)}
     steps = args.sample_steps
     for number in range(args.rounds):
         if "diffgen" in rounds:
             rounds["diffgen"].append(run_diffgen(args))
             steps = rounds["diffgen"][-1]["steps"]
-        for variant in list(variants):
-            try:
-                rounds[variant].append(run_worker(args, variant, steps))
-            except RuntimeError as error:
-                print(f"PyTorch {variant} left out: {error}", file=sys.stderr)
-                variants.remove(variant)
+        for variant, worker in workers.items():
+            rounds[variant].append(worker.measure())
         done = ", ".join(f"{n} {r[-1]['train']:.1f}" for n, r in rounds.items() if r)
         print(f"round {number + 1} of {args.rounds}, training images/s: {done}", file=sys.stderr)
-    if not any(rounds.values()):
-        sys.exit("nothing could be measured")
-    median = report(args, rounds, steps)
+    return rounds, steps
+
+
+def get_ready(workers, until):
+    """Waits for them; those that fail are left out, and said to be."""
+    for key, worker in list(workers.items()):
+        try:
+            worker.line(until)
+        except RuntimeError as error:
+            print(f"{key[0]}: PyTorch {key[1]} is left out: it {error}", file=sys.stderr)
+            workers.pop(key).stop()
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--diffgen", default=str(ROOT / "build/release/diffgen"), help="program, or 'none'")
+    parser.add_argument("--preset", default="tiny", help="names or files of presets, with commas")
+    parser.add_argument("--resolution", type=int, default=0)
+    parser.add_argument("--batch", default="64", help="one, or one for each preset, with commas")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seconds", type=float, default=6, help="to measure each part of each round for")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sample-steps", type=int, default=50, help="that sampling speed is told for")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--variants", help="of eager,channels_last,compile; on a GPU all, else the first two")
+    parser.add_argument("--ready-within", type=float, metavar="SECONDS", help="leave out variants that take longer")
+    parser.add_argument("--start-when", metavar="FILE", help="get ready, but measure only once this file exists")
+    parser.add_argument("--json", metavar="FILE", help="write all rounds here")
+    parser.add_argument("--worker", choices=VARIANTS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    if args.worker:
+        serve(one_preset(args, args.preset, int(args.batch)))
+        return
+    presets, batches = args.preset.split(","), [int(batch) for batch in args.batch.split(",")]
+    batches *= len(presets) if len(batches) == 1 else 1
+    variants = (args.variants or ("eager,channels_last,compile" if args.device == "cuda" else "eager,channels_last"))
+    cases = [one_preset(args, preset, batch) for preset, batch in zip(presets, batches, strict=True)]
+    workers = {(case.preset, variant): Worker(case, variant) for case in cases for variant in variants.split(",")}
+    results = {}
+    try:
+        get_ready(workers, args.ready_within and time.monotonic() + args.ready_within)
+        while args.start_when and not os.path.exists(args.start_when):
+            time.sleep(0.2)
+        for case in cases:
+            own = {variant: worker for (preset, variant), worker in workers.items() if preset == case.preset}
+            rounds, steps = compare(case, own)
+            results[case.preset] = {"rounds": rounds, "median": report(case, rounds, steps)}
+            for worker in own.values():
+                worker.stop()
+    finally:
+        for worker in workers.values():
+            worker.stop()
     if args.json:
-        Path(args.json).write_text(json.dumps({"arguments": vars(args), "rounds": rounds, "median": median}, indent=1))
+        Path(args.json).write_text(json.dumps({"arguments": vars(args), "results": results}, indent=1))
 
 
 if __name__ == "__main__":

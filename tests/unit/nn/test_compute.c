@@ -51,12 +51,30 @@ START_TEST(auto_takes_a_gpu_where_there_is_one) {
 }
 END_TEST
 
+START_TEST(libraries_are_for_bf16_on_a_gpu) {
+    DG_CK(ctx, dg_compute_open(ctx, DG_DEVICE_CPU, DG_PRECISION_CHOICE_AUTO, 1, &compute));
+    ck_assert_int_eq(compute.libraries, DG_LIBRARIES_OFF);
+    DG_CK(ctx, dg_compute_use_libraries(ctx, DG_LIBRARIES_AUTO, &compute));
+    ck_assert_int_eq(compute.libraries, DG_LIBRARIES_OFF);
+    ck_assert_int_eq(dg_compute_use_libraries(ctx, DG_LIBRARIES_ALWAYS, &compute), DG_EDEVICE);
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "--libraries always"));
+    json_t *libraries = dg_compute_libraries();
+    size_t i = 0;
+    json_t *library = NULL;
+    json_array_foreach(libraries, i, library) /* found, or a reason */
+        ck_assert(json_is_null(json_object_get(library, "version")) !=
+                  json_is_null(json_object_get(library, "why_not")));
+    json_decref(libraries);
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("compute");
     TCase *tcase = tcase_create("compute");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, the_cpu_computes_in_fp32_on_threads);
     tcase_add_test(tcase, auto_takes_a_gpu_where_there_is_one);
+    tcase_add_test(tcase, libraries_are_for_bf16_on_a_gpu);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -1,0 +1,294 @@
+/* dg_audit: the images, the attacks, the numbers. */
+#include "audit/audit.h"
+
+#include "audit/attack.h"
+#include "audit/audit_page.h"
+#include "core/fs.h"
+#include "metrics/draw.h"
+#include "metrics/roc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MIN_IMAGES = 20, SIDES = 2 };
+
+static const char *const option_names[SIDES] = {"--members", "--non-members"};
+
+typedef struct audit {
+    dg_ctx *ctx;
+    const dg_audit_options *options;
+    const dg_audit_events *events;
+    dg_sample_model model, reference;
+    dg_dataset *datasets[SIDES];
+    dg_image_set sets[SIDES];
+    dg_attack_image *images; /* members first */
+    int64_t members, count;
+    double *scores[DG_ATTACKS], *reference_loss;
+    int64_t done, total; /* images, over all models */
+} audit;
+
+/* ---- images ---- */
+
+static dg_status open_images(audit *a, int side) {
+    dg_status status = DG_OK;
+    dg_dataset_options options = dg_dataset_options_default();
+    options.path = side ? a->options->non_members : a->options->members;
+    options.resolution = (int)a->model.w;
+    options.channels = (int)a->model.folder.config.in_channels;
+    options.label_column = a->options->label_column;
+    options.unconditional = a->options->unconditional || a->model.folder.num_classes == 0;
+    options.threads = a->model.compute.threads;
+    DG_TRY(dg_dataset_open(a->ctx, &options, &a->datasets[side]));
+    DG_TRY(dg_image_set_load(a->ctx, a->datasets[side], a->model.compute.threads, &a->sets[side]));
+    if (a->sets[side].n < MIN_IMAGES)
+        DG_TRY(dg_fail(a->ctx, DG_EDATA, "%s %s: %lld images, at least %d are needed", option_names[side], options.path,
+                       (long long)a->sets[side].n, MIN_IMAGES));
+done:
+    return status;
+}
+
+/* The model's row for a label of the data set. */
+static dg_status model_label(const audit *a, int side, int32_t label, int32_t *out) {
+    const dg_model_folder *f = &a->model.folder;
+    *out = 0;
+    if (f->num_classes == 0)
+        return DG_OK;
+    if (a->options->unconditional) {
+        if (f->config.null_class < 0)
+            return dg_fail(a->ctx, DG_EUSAGE, "--unconditional: the model was not trained without labels as well");
+        *out = (int32_t)f->config.null_class;
+        return DG_OK;
+    }
+    const char *name = dg_dataset_class_name(a->datasets[side], label);
+    for (int64_t c = 0; c < f->num_classes; c++)
+        if (strcmp(f->class_names[c], name) == 0) {
+            *out = (int32_t)c;
+            return DG_OK;
+        }
+    return dg_fail(a->ctx, DG_EDATA, "%s: the model has no class '%s' (it has '%s', ...)", option_names[side], name,
+                   f->class_names[0]);
+}
+
+/* The first so many of a shuffle of each set. */
+static dg_status choose_images(audit *a) {
+    dg_status status = DG_OK;
+    int64_t *order = NULL;
+    DG_TRY(dg_alloc(a->ctx, &a->images, (size_t)(a->sets[0].n + a->sets[1].n), sizeof *a->images, "images to attack"));
+    for (int side = 0; side < SIDES; side++) {
+        const dg_image_set *set = &a->sets[side];
+        const int64_t n = set->n < a->options->images ? set->n : a->options->images;
+        DG_TRY(dg_alloc(a->ctx, &order, (size_t)set->n, sizeof *order, "images to attack"));
+        dg_draw_shuffle((uint64_t)a->options->seed, DG_DRAW_SUBSET, (uint64_t)side, set->n, order);
+        for (int64_t i = 0; i < n; i++) {
+            dg_attack_image *image = &a->images[a->count++];
+            *image = (dg_attack_image){.set = set, .image = order[i]};
+            DG_TRY(model_label(a, side, set->labels[order[i]], &image->label));
+        }
+        if (side == 0)
+            a->members = n;
+        free(order);
+        order = NULL;
+    }
+done:
+    free(order);
+    return status;
+}
+
+/* ---- models ---- */
+
+static dg_status open_models(audit *a) {
+    dg_status status = DG_OK;
+    dg_compute compute;
+    DG_TRY(dg_compute_open(a->ctx, a->options->device, DG_PRECISION_CHOICE_FP32, (int)a->options->threads, &compute));
+    DG_TRY(dg_sample_model_open(a->ctx, a->options->model, DG_SAMPLE_WEIGHTS_EMA, &compute, 0, &a->model));
+    if (!a->options->reference_model)
+        return DG_OK;
+    DG_TRY(
+        dg_sample_model_open(a->ctx, a->options->reference_model, DG_SAMPLE_WEIGHTS_EMA, &compute, 0, &a->reference));
+    if (a->reference.h != a->model.h || a->reference.w != a->model.w ||
+        a->reference.folder.config.in_channels != a->model.folder.config.in_channels ||
+        a->reference.folder.num_classes != a->model.folder.num_classes)
+        DG_TRY(dg_fail(a->ctx, DG_EDATA,
+                       "--reference-model %s makes other images or classes than --model: it must be of the same kind, "
+                       "trained on other images",
+                       a->options->reference_model));
+done:
+    return status;
+}
+
+static void on_block(void *user, int64_t images) {
+    const audit *a = user;
+    if (a->events && a->events->on_progress)
+        a->events->on_progress(a->events->user, a->done + images, a->total);
+}
+
+static dg_status attack(audit *a) {
+    dg_status status = DG_OK;
+    dg_attack_options options = {
+        .noises = a->options->noises, .seed = (uint64_t)a->options->seed, .progress = on_block, .user = a};
+    double *reference[DG_ATTACKS] = {NULL};
+    for (int k = 0; k < DG_ATTACKS; k++)
+        DG_TRY(dg_alloc(a->ctx, &a->scores[k], (size_t)a->count, sizeof(double), "scores"));
+    DG_TRY(dg_alloc(a->ctx, &a->reference_loss, (size_t)a->count, sizeof(double), "scores"));
+    a->total = a->count * (a->options->reference_model ? 2 : 1);
+    DG_TRY(dg_attack_run(a->ctx, &a->model, a->images, a->count, &options, a->scores));
+    if (a->options->reference_model) {
+        a->done = a->count;
+        options.loss_only = true;
+        reference[DG_ATTACK_LOSS] = a->reference_loss;
+        DG_TRY(dg_attack_run(a->ctx, &a->reference, a->images, a->count, &options, reference));
+    }
+done:
+    return status;
+}
+
+/* ---- numbers ---- */
+
+static json_t *interval(dg_interval i) {
+    return json_pack("[f, f]", i.low, i.high);
+}
+
+static json_t *tpr_json(const dg_roc *roc, double fpr) {
+    const dg_tpr t = dg_roc_tpr_at(roc, fpr);
+    return json_pack("{s:f, s:f, s:o, s:I, s:I}", "fpr", fpr, "tpr", t.tpr, "tpr_95", interval(t.tpr_95),
+                     "true_positives", (json_int_t)t.hits, "false_positives", (json_int_t)t.misses);
+}
+
+/* Points for a plot: all that lie apart on logarithmic axes. */
+static void add_curve(const dg_roc *roc, json_t *to) {
+    json_t *fpr = json_array(), *tpr = json_array();
+    double x = 0, y = 0;
+    for (int64_t i = 0; i < roc->count; i++) {
+        const dg_roc_point p = roc->points[i];
+        if (p.fpr <= 0 && i + 1 < roc->count && roc->points[i + 1].fpr <= 0)
+            continue;
+        if (i + 1 < roc->count && x > 0 && p.fpr < 1.01 * x && p.tpr < 1.01 * y)
+            continue;
+        x = p.fpr;
+        y = p.tpr;
+        json_array_append_new(fpr, json_real(x));
+        json_array_append_new(tpr, json_real(y));
+    }
+    json_object_set_new(to, "fpr", fpr);
+    json_object_set_new(to, "tpr", tpr);
+}
+
+static dg_status add_attack(const audit *a, const char *name, const char *title, const char *variant,
+                            const double *scores, json_t *list) {
+    dg_status status = DG_OK;
+    dg_roc roc = {0};
+    json_t *entry;
+    DG_TRY(dg_roc_create(a->ctx, scores, a->members, scores + a->members, a->count - a->members, &roc));
+    entry = json_pack("{s:s, s:s, s:s, s:f, s:o, s:f, s:[o, o], s:I, s:I, s:b}", "attack", name, "title", title,
+                      "variant", variant, "auc", roc.auc, "auc_95", interval(roc.auc_95), "best_balanced_accuracy",
+                      roc.best_balanced, "tpr_at_fpr", tpr_json(&roc, 0.01), tpr_json(&roc, 0.001), "members",
+                      (json_int_t)roc.positives, "non_members", (json_int_t)roc.negatives, "dp_covered", 0);
+    if (!entry)
+        DG_TRY(dg_fail(a->ctx, DG_ENOMEM, "no memory for the report"));
+    add_curve(&roc, entry);
+    json_array_append_new(list, entry);
+done:
+    dg_roc_free(&roc);
+    return status;
+}
+
+static dg_status add_reference(const audit *a, json_t *list) {
+    double *ratio = NULL;
+    dg_status status = dg_alloc(a->ctx, &ratio, (size_t)a->count, sizeof *ratio, "scores");
+    if (status != DG_OK)
+        return status;
+    for (int64_t i = 0; i < a->count; i++)
+        ratio[i] = a->scores[DG_ATTACK_LOSS][i] - a->reference_loss[i];
+    status = add_attack(a, "reference_ratio", "Loss against a reference model",
+                        "log-likelihood ratio by losses with one reference model (RMIA's ratio; its rank among a "
+                        "population does not change the curve)",
+                        ratio, list);
+    free(ratio);
+    return status;
+}
+
+static dg_status make_report(const audit *a, json_t **out) {
+    static const char *const titles[DG_ATTACKS][2] = {
+        {"loss", "Loss threshold"}, {"secmi", "SecMI"}, {"pia", "PIA"}, {"sima", "SimA"}};
+    dg_status status = DG_OK;
+    char loss[96];
+    snprintf(loss, sizeof loss, "denoising loss at t=100 of 1000, mean of %lld common noises",
+             (long long)a->options->noises);
+    const char *const variants[DG_ATTACKS] = {loss, "SecMI_stat, DDIM steps of 10 to t=100, squared distance",
+                                              "p=4, t=200", "clean image, p=4, t=100"};
+    json_t *report =
+        json_pack("{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:o}", "kind", "audit", "version", DIFFGEN_VERSION,
+                  "dp_covered", 0, "model_sha256", a->model.sha256, "members", (json_int_t)a->members, "non_members",
+                  (json_int_t)(a->count - a->members), "noises", (json_int_t)a->options->noises, "seed",
+                  (json_int_t)a->options->seed, "attacks", json_array());
+    if (!report)
+        DG_TRY(dg_fail(a->ctx, DG_ENOMEM, "no memory for the report"));
+    json_t *list = json_object_get(report, "attacks");
+    for (int k = 0; k < DG_ATTACKS; k++)
+        DG_TRY(add_attack(a, titles[k][0], titles[k][1], variants[k], a->scores[k], list));
+    if (a->options->reference_model) {
+        json_object_set_new(report, "reference_model_sha256", json_string(a->reference.sha256));
+        DG_TRY(add_reference(a, list));
+    }
+    *out = json_incref(report);
+done:
+    json_decref(report);
+    return status;
+}
+
+/* ---- the job ---- */
+
+static void free_audit(audit *a) {
+    for (int side = 0; side < SIDES; side++) {
+        dg_image_set_free(&a->sets[side]);
+        dg_dataset_free(a->datasets[side]);
+    }
+    for (int k = 0; k < DG_ATTACKS; k++)
+        free(a->scores[k]);
+    free(a->reference_loss);
+    free(a->images);
+    dg_sample_model_close(&a->model);
+    dg_sample_model_close(&a->reference);
+}
+
+static dg_status write_files(dg_ctx *ctx, const char *folder, dg_audit_result *result) {
+    dg_status status = DG_OK;
+    char *svg_path = dg_fs_join(folder, "roc.svg");
+    result->json_path = dg_fs_join(folder, "audit.json");
+    result->html_path = dg_fs_join(folder, "audit.html");
+    if (!svg_path || !result->json_path || !result->html_path)
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for a path"));
+    DG_TRY(dg_audit_write_page(ctx, result->report, result->html_path, svg_path));
+    DG_TRY(dg_json_save(ctx, result->json_path, result->report));
+done:
+    free(svg_path);
+    return status;
+}
+
+dg_status dg_audit(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
+                   dg_audit_result *result) {
+    dg_status status = DG_OK;
+    const char *folder = options->out ? options->out : "audit";
+    audit a = {.ctx = ctx, .options = options, .events = events};
+    *result = (dg_audit_result){0};
+    DG_TRY(dg_options_check(ctx, &dg_audit_option_table, options));
+    DG_TRY(open_models(&a));
+    for (int side = 0; side < SIDES; side++)
+        DG_TRY(open_images(&a, side));
+    DG_TRY(choose_images(&a));
+    DG_TRY(dg_fs_mkdirs(ctx, folder));
+    DG_TRY(attack(&a));
+    DG_TRY(make_report(&a, &result->report));
+    DG_TRY(write_files(ctx, folder, result));
+done:
+    free_audit(&a);
+    return status;
+}
+
+void dg_audit_result_free(dg_audit_result *result) {
+    json_decref(result->report);
+    free(result->json_path);
+    free(result->html_path);
+    *result = (dg_audit_result){0};
+}

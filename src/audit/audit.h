@@ -1,0 +1,38 @@
+/* Membership inference on a model: can somebody who has it tell the images it was trained on from others?
+ * Order: dg_options_init/parse on dg_audit_option_table -> dg_audit -> dg_audit_result_free. */
+#ifndef DG_AUDIT_AUDIT_H
+#define DG_AUDIT_AUDIT_H
+
+#include "core/options.h"
+#include "nn/compute.h"
+
+typedef struct dg_audit_options {
+    char *model, *reference_model, *members, *non_members, *out, *label_column;
+    bool unconditional;
+    int64_t images; /* of each kind, at most */
+    int64_t noises;
+    int64_t seed, threads;
+    dg_device_choice device;
+    bool json, quiet;
+} dg_audit_options;
+
+extern const dg_option_table dg_audit_option_table;
+
+typedef struct dg_audit_events {
+    void *user;
+    void (*on_progress)(void *user, int64_t done, int64_t total); /* images; on the calling thread */
+} dg_audit_events;
+
+typedef struct dg_audit_result {
+    json_t *report; /* what audit.json holds */
+    char *json_path, *html_path;
+} dg_audit_result;
+
+/* Attacks the model, and writes <out>/audit.json, audit.html and roc.svg.
+ * err   DG_ENOINPUT, DG_EDATA (a class that the model does not know, too few images), DG_EDEVICE, DG_ECREATE, DG_EIO,
+ *       DG_EINTERRUPTED, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_audit(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
+                                 dg_audit_result *result);
+void dg_audit_result_free(dg_audit_result *result);
+
+#endif

@@ -1,0 +1,107 @@
+/* dg_evaluate: the parts one after the other, then the files. */
+#include "evaluate/evaluation.h"
+
+#include "core/fs.h"
+#include "nn/lanes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void free_evaluation(dg_evaluation *e) {
+    for (int side = 0; side < DG_SIDES; side++) {
+        dg_evaluation_set *s = &e->sets[side];
+        dg_image_set_free(&s->images);
+        dg_dataset_free(s->dataset);
+        free(s->features);
+        free(s->group);
+    }
+    for (int32_t g = 0; g < e->groups; g++)
+        free(e->group_names[g]);
+    free(e->group_names);
+    free(e->class_names);
+    free(e->recalled);
+    free(e->covered);
+    free(e->tstr);
+    free(e->suspicious);
+    free(e->nearest);
+    json_decref(e->report);
+}
+
+static dg_status measure(dg_evaluation *e) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_evaluation_load(e));
+    DG_TRY(dg_evaluation_extract(e));
+    DG_TRY(dg_evaluation_fidelity(e));
+    DG_TRY(dg_evaluation_memorisation(e));
+    DG_TRY(dg_evaluation_utility(e));
+    DG_TRY(dg_evaluation_balance(e));
+done:
+    return status;
+}
+
+static dg_status write_pairs(const dg_evaluation *e, const char *folder) {
+    dg_status status = DG_OK;
+    dg_str png = {0};
+    bool drawn;
+    char *path = dg_fs_join(folder, "pairs.png");
+    if (!path)
+        DG_TRY(dg_fail(e->ctx, DG_ENOMEM, "no memory for a path"));
+    DG_TRY(dg_evaluation_draw_pairs(e, &png, &drawn));
+    if (drawn)
+        DG_TRY(dg_fs_write_atomic(e->ctx, path, png.data, png.length));
+done:
+    dg_str_free(&png);
+    free(path);
+    return status;
+}
+
+static dg_status write_files(dg_evaluation *e, const char *folder, dg_evaluate_result *result) {
+    dg_status status = DG_OK;
+    result->json_path = dg_fs_join(folder, "report.json");
+    result->html_path = dg_fs_join(folder, "report.html");
+    if (!result->json_path || !result->html_path)
+        DG_TRY(dg_fail(e->ctx, DG_ENOMEM, "no memory for a path"));
+    DG_TRY(write_pairs(e, folder));
+    DG_TRY(dg_evaluation_write_page(e, result->html_path));
+    DG_TRY(dg_json_save(e->ctx, result->json_path, e->report));
+done:
+    return status;
+}
+
+dg_status dg_evaluate(dg_ctx *ctx, const dg_evaluate_options *options, const dg_evaluate_events *events,
+                      dg_evaluate_result *result) {
+    dg_status status = DG_OK;
+    json_t *policy = NULL;
+    const char *folder = options->out ? options->out : "report";
+    dg_evaluation e = {.ctx = ctx,
+                       .options = options,
+                       .events = events,
+                       .lanes = dg_lanes_default((int)options->threads),
+                       .sets = {{.path = options->real}, {.path = options->holdout}, {.path = options->synthetic}}};
+    *result = (dg_evaluate_result){0};
+    DG_TRY(dg_options_check(ctx, &dg_evaluate_option_table, options));
+    if (options->gate)
+        DG_TRY(dg_gate_load(ctx, options->gate, &policy));
+    DG_TRY(dg_fs_mkdirs(ctx, folder));
+    e.report = json_pack("{s:s, s:s, s:b, s:I}", "kind", "evaluation", "version", DIFFGEN_VERSION, "dp_covered", 0,
+                         "seed", (json_int_t)options->seed);
+    if (!e.report)
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for the report"));
+    DG_TRY(measure(&e));
+    if (policy)
+        DG_TRY(dg_gate_apply(ctx, policy, e.report));
+    dg_evaluation_progress(&e, "writing the report", 0, 0);
+    DG_TRY(write_files(&e, folder, result));
+    result->report = json_incref(e.report);
+done:
+    json_decref(policy);
+    free_evaluation(&e);
+    return status;
+}
+
+void dg_evaluate_result_free(dg_evaluate_result *result) {
+    json_decref(result->report);
+    free(result->json_path);
+    free(result->html_path);
+    *result = (dg_evaluate_result){0};
+}

@@ -1,0 +1,41 @@
+/* Numbers as JSON. */
+#include "evaluate/evaluation.h"
+
+#include <math.h>
+
+json_t *dg_report_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *dg_report_interval(dg_interval interval) {
+    if (!isfinite(interval.low) || !isfinite(interval.high))
+        return json_null();
+    return json_pack("[f, f]", interval.low, interval.high);
+}
+
+json_t *dg_metric_json(const dg_metric *m) {
+    json_t *ceiling = isfinite(m->ceiling)
+                          ? json_pack("{s:f, s:I, s:o}", "value", m->ceiling, "n", (json_int_t)m->ceiling_n,
+                                      "synthetic_at_this_n", dg_report_number(m->matched))
+                          : json_null();
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s*, s:I, s:I, s:o, s:b}", "title", m->title, "variant",
+                     m->variant, "meaning", m->meaning, "better", m->better, "value", dg_report_number(m->value),
+                     "interval_95", dg_report_interval(m->interval_95), "interval_kind",
+                     isfinite(m->interval_95.low) ? m->interval_kind : NULL, "n_real", (json_int_t)m->n_real,
+                     "n_synthetic", (json_int_t)m->n_synthetic, "ceiling", ceiling, "dp_covered", 0);
+}
+
+json_t *dg_report_skipped(const char *why) {
+    return json_pack("{s:s}", "skipped", why);
+}
+
+dg_status dg_report_add(dg_evaluation *e, const char *name, json_t *section) {
+    if (!section || json_object_set_new(e->report, name, section) != 0)
+        return dg_fail(e->ctx, DG_ENOMEM, "no memory for the report");
+    return DG_OK;
+}
+
+void dg_evaluation_progress(const dg_evaluation *e, const char *part, int64_t done, int64_t total) {
+    if (e->events && e->events->on_progress)
+        e->events->on_progress(e->events->user, part, done, total);
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# diffgen audit: a model that was trained on very few images for very long gives them away, threads change nothing, bad
+# input is said.
+# usage: test_audit.sh PROGRAM SOURCE_DIR
+# shellcheck source=tests/e2e/support.sh
+. "$(dirname "$0")/support.sh"
+
+for class in bag sneaker; do
+    mkdir -p "members/$class" "others/$class"
+    find "$source/samples/fashion/$class" -name '*.png' | sort | head -16 | xargs cp -t "members/$class"
+    find "$source/samples/fashion/$class" -name '*.png' | sort | tail -16 | xargs cp -t "others/$class"
+done
+expect 0 train --images members --out run --steps 300 --batch 32 --lr 3e-3 --ema 0 --resolution 8 --label-dropout 0 --quiet
+
+expect 0 audit --model run --members members --non-members others --out audit
+for file in audit.json audit.html roc.svg; do
+    [ -s "audit/$file" ] || fail "no audit/$file"
+done
+for attack in "Loss threshold" SecMI PIA SimA; do
+    says out "$attack"
+    says audit/audit.html "$attack"
+done
+# Columns: name (of two words for the first), AUC, TPR at 1 %, at 0.1 %.
+awk '/^Loss threshold/ { exit !($3 > 0.75) }' out || fail "the loss does not give the members away"
+awk '/^SimA/ { exit !($2 > 0.75) }' out || fail "SimA does not find the members"
+grep -qE '(src|href)="(https?:)?//|<script' audit/audit.html && fail "the page asks for something from outside"
+
+expect 0 audit --model run --members members --non-members others --out one --threads 1 --json
+cp out one.json
+expect 0 audit --model run --members members --non-members others --out three --threads 3 --json
+cmp -s out one.json || fail "the number of threads shows in the audit"
+
+# Two halves of what it never saw: nothing to find. A reference model, the model itself: its ratio says nothing.
+expect 0 audit --model run --members members --non-members others --reference-model run --out reference --json
+says out '"attack":"reference_ratio"'
+grep -qE '"attack":"reference_ratio"[^{]*"auc":0.5,' out || fail "a model is no reference for itself, yet its ratio tells"
+
+expect 2 audit --members members
+says err "--non-members is missing"
+expect 66 audit --model nowhere --members members --non-members others
+mkdir -p strange/trouser && cp members/bag/* strange/trouser/ && mkdir strange/bag && cp others/bag/* strange/bag/
+expect 65 audit --model run --members strange --non-members others
+says err "the model has no class 'trouser'"
+
+exit $((failures > 0))

@@ -1,0 +1,96 @@
+/* Evaluating with Inception, and the statistics that `evaluate ref` keeps: the distance to the statistics of the real
+ * images is the distance to the real images. */
+#include "core/fs.h"
+#include "evaluate/evaluate.h"
+#include "io/npz.h"
+#include "support/inception_weights.h"
+
+static dg_ctx *ctx;
+
+static char *in_dir(const char *name) {
+    return dg_fs_join(dg_test_dir(), name);
+}
+
+/* Images first..first+n-1 of two classes of the samples, in <name>/<class>/. */
+static void copy_images(const char *name, size_t first, size_t n) {
+    static const char *const classes[] = {"bag", "sneaker"};
+    for (int c = 0; c < 2; c++) {
+        char from[512], to[512], **files;
+        size_t count;
+        snprintf(from, sizeof from, "%s/samples/fashion/%s", DG_SOURCE_DIR, classes[c]);
+        snprintf(to, sizeof to, "%s/%s/%s", dg_test_dir(), name, classes[c]);
+        DG_CK(ctx, dg_fs_mkdirs(ctx, to));
+        DG_CK(ctx, dg_fs_list(ctx, from, &files, &count));
+        ck_assert(first + n <= count);
+        for (size_t i = first; i < first + n; i++) {
+            char *bytes, *source = dg_fs_join(from, files[i]), *target = dg_fs_join(to, files[i]);
+            size_t size;
+            DG_CK(ctx, dg_fs_read_file(ctx, source, 1 << 20, &bytes, &size));
+            DG_CK(ctx, dg_fs_write_atomic(ctx, target, bytes, size));
+            free(bytes);
+            free(source);
+            free(target);
+        }
+        dg_fs_free_list(files, count);
+    }
+}
+
+static double metric(const json_t *report, const char *key) {
+    double value = NAN;
+    dg_json_number(json_object_get(json_object_get(json_object_get(report, "fidelity"), key), "value"), &value);
+    return value;
+}
+
+START_TEST(distance_to_kept_statistics) {
+    dg_reference_options reference;
+    dg_evaluate_options options;
+    dg_evaluate_result result;
+    dg_npz npz;
+    json_t *kept = NULL;
+    ctx = dg_test_context();
+    char *weights = in_dir("inception.safetensors");
+    write_weights(ctx, weights);
+    copy_images("real", 0, 12);
+    copy_images("synthetic", 20, 11);
+    DG_CK(ctx, dg_options_init(ctx, &dg_reference_option_table, &reference));
+    reference.images = in_dir("real");
+    reference.extractor = strdup(weights);
+    reference.out = in_dir("real.npz");
+    DG_CK(ctx, dg_evaluate_reference(ctx, &reference, NULL, &kept));
+    ck_assert_int_eq(json_integer_value(json_object_get(kept, "images")), 24);
+    DG_CK(ctx, dg_npz_read(ctx, reference.out, &npz));
+    ck_assert_int_eq(dg_npz_find(&npz, "mu")->count, DG_INCEPTION_FEATURES);
+    ck_assert_int_eq(dg_npz_find(&npz, "sigma")->rank, 2);
+    dg_npz_free(&npz);
+
+    DG_CK(ctx, dg_options_init(ctx, &dg_evaluate_option_table, &options));
+    options.real = in_dir("real");
+    options.synthetic = in_dir("synthetic");
+    options.extractor = strdup(weights);
+    free(options.out);
+    options.out = in_dir("report");
+    options.reference = in_dir("nothing.npz");
+    ck_assert_int_eq(dg_evaluate(ctx, &options, NULL, &result), DG_ENOINPUT);
+    dg_evaluate_result_free(&result);
+    dg_ctx_clear_error(ctx);
+    free(options.reference);
+    options.reference = strdup(reference.out);
+    DG_CK(ctx, dg_evaluate(ctx, &options, NULL, &result));
+    const double direct = metric(result.report, "fd"), by_file = metric(result.report, "fd_reference");
+    ck_assert_msg(direct > 0 && fabs(direct - by_file) < 1e-4 * direct, "%g, by the file %g", direct, by_file);
+    dg_evaluate_result_free(&result);
+    dg_options_free(&dg_evaluate_option_table, &options);
+    dg_options_free(&dg_reference_option_table, &reference);
+    json_decref(kept);
+    free(weights);
+}
+END_TEST
+
+Suite *dg_test_suite(void) {
+    Suite *suite = suite_create("reference");
+    TCase *tc = tcase_create("reference");
+    tcase_set_timeout(tc, 550);
+    tcase_add_test(tc, distance_to_kept_statistics);
+    suite_add_tcase(suite, tc);
+    return suite;
+}
