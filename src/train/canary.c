@@ -35,8 +35,8 @@ static void choose_places(const dg_params *params, uint64_t seed, dg_canaries *c
     }
 }
 
-dg_status dg_canaries_create(dg_ctx *ctx, const dg_params *params, const dg_clip_desc *clip, int64_t count,
-                             uint64_t seed, dg_canaries **out) {
+dg_status dg_canaries_create(dg_ctx *ctx, const dg_params *params, const dg_clip_desc *clip, double sample_rate,
+                             double noise_std, int64_t count, uint64_t seed, dg_canaries **out) {
     dg_status status = DG_OK;
     dg_canaries *c = NULL;
     const double strength = STRENGTH * clip->max_norm;
@@ -45,6 +45,8 @@ dg_status dg_canaries_create(dg_ctx *ctx, const dg_params *params, const dg_clip
                        (long long)count, (long long)params->elements));
     DG_TRY(dg_alloc(ctx, &c, 1, sizeof *c, "the canaries"));
     c->count = count;
+    c->sample_rate = sample_rate;
+    c->noise_std = noise_std;
     c->contribution = strength * (double)dg_clip_scale(clip, strength * strength);
     DG_TRY(dg_alloc(ctx, &c->places, (size_t)count, sizeof *c->places, "the canaries"));
     DG_TRY(dg_alloc(ctx, &c->planted, (size_t)count, 1, "the canaries"));
@@ -97,8 +99,8 @@ dg_status dg_canaries_from_json(dg_ctx *ctx, const json_t *json, dg_canaries *c)
 
 /* ---- a step ---- */
 
-void dg_canaries_draw(dg_canaries *c, const dg_secure_random *random, double sample_rate) {
-    const int64_t drawn = dg_poisson_draw(random, c->count, sample_rate, c->chosen);
+void dg_canaries_draw(dg_canaries *c, const dg_secure_random *random) {
+    const int64_t drawn = dg_poisson_draw(random, c->count, c->sample_rate, c->chosen);
     memset(c->present, 0, (size_t)c->count);
     for (int64_t i = 0; i < drawn; i++)
         c->present[c->chosen[i]] = c->planted[c->chosen[i]];
@@ -123,9 +125,15 @@ void dg_canaries_add(const dg_canaries *c, int64_t first, int64_t count, float *
             sum[c->places[i] - first] += (float)c->contribution;
 }
 
+/* ln of the density with the canary, sometimes taking part, over that without: the best there is to add up. */
+static double log_ratio(const dg_canaries *c, double noisy) {
+    const double variance = c->noise_std * c->noise_std;
+    return log1p(c->sample_rate * expm1(c->contribution * (noisy - c->contribution / 2) / variance));
+}
+
 void dg_canaries_watch(dg_canaries *c, int64_t first, int64_t count, const float *noisy) {
     for (int64_t i = first_at(c, first); i < c->count && c->places[i] < first + count; i++)
-        c->scores[i] += (double)noisy[c->places[i] - first];
+        c->scores[i] += log_ratio(c, (double)noisy[c->places[i] - first]);
 }
 
 void dg_canaries_add_integers(const dg_canaries *c, const dg_grid *grid, int64_t first, int64_t count, int64_t *sum) {
@@ -138,7 +146,7 @@ void dg_canaries_add_integers(const dg_canaries *c, const dg_grid *grid, int64_t
 void dg_canaries_watch_integers(dg_canaries *c, const dg_grid *grid, int64_t first, int64_t count,
                                 const int64_t *noisy) {
     for (int64_t i = first_at(c, first); i < c->count && c->places[i] < first + count; i++)
-        c->scores[i] += ldexp((double)noisy[c->places[i] - first], -grid->bits) * grid->max_norm;
+        c->scores[i] += log_ratio(c, ldexp((double)noisy[c->places[i] - first], -grid->bits) * grid->max_norm);
 }
 
 dg_status dg_canaries_judge(dg_ctx *ctx, const dg_canaries *c, double delta, dg_audit *out) {

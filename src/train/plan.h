@@ -11,7 +11,7 @@
 #include "train/train.h"
 
 /* Noisy central images, which a private run may be warmed up with: of each class the mean of many small images, with
- * noise. ref  DP-FETA (Li et al. 2025), but for the mean: the noisy sum is divided by a constant, since the number of
+ * noise. As DP-FETA (Li et al. 2025), but for the mean: the noisy sum is divided by a constant, since the number of
  * images that happened to come is private, and a small one would let a single image move the mean by more. */
 typedef struct dg_central_plan {
     int64_t queries; /* images of each class; 0: no warm-up */

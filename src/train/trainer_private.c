@@ -46,8 +46,8 @@ static dg_status open_canaries(dg_trainer *t) {
     const int64_t count = t->options->canaries;
     if (count == 0)
         return DG_OK;
-    DG_TRY(dg_canaries_create(t->ctx, dg_stepper_params(t->stepper), &clip, count, (uint64_t)t->options->seed,
-                              &p->canaries));
+    DG_TRY(dg_canaries_create(t->ctx, dg_stepper_params(t->stepper), &clip, t->plan.private.sample_rate, p->std, count,
+                              (uint64_t)t->options->seed, &p->canaries));
     dg_secure_random_advance(p->noise);
     if (!t->resumed)
         DG_TRY(dg_canaries_flip(t->ctx, p->canaries, p->noise));
@@ -138,7 +138,7 @@ dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pi
 dg_status dg_trainer_private_step(dg_trainer *t) {
     dg_secure_random_advance(t->private->noise);
     if (t->private->canaries)
-        dg_canaries_draw(t->private->canaries, t->private->noise, t->plan.private.sample_rate);
+        dg_canaries_draw(t->private->canaries, t->private->noise);
     return dg_trainer_ledger_step(t);
 }
 
