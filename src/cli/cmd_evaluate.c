@@ -62,6 +62,8 @@ static void print_report(const json_t *report) {
     for (size_t i = 0; i < sizeof fidelity / sizeof *fidelity; i++)
         print_metric(member(report, "fidelity", fidelity[i], NULL));
     puts("usefulness");
+    if (member(report, "utility", "skipped", NULL))
+        printf("  not measured: %s\n", json_string_value(member(report, "utility", "skipped", NULL)));
     print_utility(report);
     puts("copying, by pixels");
     for (size_t i = 0; i < sizeof copying / sizeof *copying; i++)
