@@ -20,7 +20,7 @@ enum {
 };
 
 typedef struct lane_memory {
-    float *x0, *xt, *next, *eps, *first; /* [BLOCK, image] on the host */
+    float *x0, *xt, *next, *eps, *first, *seen; /* [BLOCK, image] on the host */
 } lane_memory;
 
 typedef struct attack_run {
@@ -30,6 +30,8 @@ typedef struct attack_run {
     float *device_weights; /* NULL where the host's will do */
     int lanes;
     int64_t elements; /* of an image */
+    int64_t steps;    /* of abar */
+    double *abar;     /* [steps] alphas_cumprod; of an EDM model those of DDPM's linear schedule */
     const dg_attack_image *images;
     int64_t count;
     const dg_attack_options *options;
@@ -44,12 +46,40 @@ static const float *weights_of(const attack_run *r) {
 
 /* A published timestep on this model's schedule. */
 static int64_t scaled(const attack_run *r, int64_t t) {
-    const int64_t count = r->model->schedule.count, s = (t * count + PUBLISHED_T / 2) / PUBLISHED_T;
-    return s < count ? s : count - 1;
+    const int64_t s = (t * r->steps + PUBLISHED_T / 2) / PUBLISHED_T;
+    return s < r->steps ? s : r->steps - 1;
 }
 
 static double abar(const attack_run *r, int64_t t) {
-    return r->model->schedule.alphas_cumprod[t];
+    return r->abar[t];
+}
+
+/* How the network is asked for the noise at a level: it sees in*x and `timestep`, and the noise is from_x*x + from_o*o.
+ */
+typedef struct question {
+    double in, timestep, from_x, from_o;
+} question;
+
+/* EDM (Karras et al. 2022, eq. 7): sigma = sqrt((1-abar)/abar), the network sees c_in x/sqrt(abar) and ln(sigma)/4, and
+ * the noise is (x/sqrt(abar) - D)/sigma with D = c_skip x/sqrt(abar) + c_out o. */
+static question ask_edm(const attack_run *r, double a, double s) {
+    const double sigma = s / a, data = r->model->scheduler.sigma_data, c_in = 1 / sqrt(sigma * sigma + data * data);
+    const double sign = r->model->scheduler.prediction == DG_PREDICT_V ? -1 : 1;
+    return (question){.in = c_in / a,
+                      .timestep = log(sigma) / 4,
+                      .from_x = (1 - data * data * c_in * c_in) / (a * sigma),
+                      .from_o = -sign * data * c_in};
+}
+
+static question ask(const attack_run *r, int64_t t) {
+    const double a = sqrt(abar(r, t)), s = sqrt(fmax(1 - abar(r, t), 1e-12));
+    if (dg_scheduler_config_is_edm(&r->model->scheduler))
+        return ask_edm(r, a, s);
+    if (r->model->scheduler.prediction == DG_PREDICT_V)
+        return (question){1, (double)t, s, a};
+    if (r->model->scheduler.prediction == DG_PREDICT_SAMPLE)
+        return (question){1, (double)t, 1 / s, -a / s};
+    return (question){1, (double)t, 0, 1};
 }
 
 /* eps = the model's estimate of the noise in x at step t, whatever it was trained to predict. */
@@ -57,20 +87,19 @@ static dg_status estimate(const attack_run *r, int lane, const float *x, int64_t
     dg_status status = DG_OK;
     const dg_backend *backend = r->model->compute.backend;
     const dg_net_io *io = dg_net_lane(r->net, lane);
-    const double a = sqrt(abar(r, t)), s = sqrt(fmax(1 - abar(r, t), 1e-12));
-    const size_t bytes = (size_t)(BLOCK * r->elements) * sizeof(float);
+    const question q = ask(r, t);
+    const int64_t count = BLOCK * r->elements;
+    float *seen = r->memory[lane].seen;
     for (int64_t i = 0; i < BLOCK; i++)
-        io->timesteps[i] = (float)t;
-    DG_TRY(backend->upload(io->exec, io->x.data, x, bytes));
+        io->timesteps[i] = (float)q.timestep;
+    for (int64_t i = 0; i < count; i++)
+        seen[i] = (float)(q.in * x[i]);
+    DG_TRY(backend->upload(io->exec, io->x.data, seen, (size_t)count * sizeof(float)));
     DG_TRY(dg_net_forward(r->net, lane, weights_of(r), false));
-    DG_TRY(backend->download(io->exec, eps, io->y.data, bytes));
+    DG_TRY(backend->download(io->exec, eps, io->y.data, (size_t)count * sizeof(float)));
     DG_TRY(backend->synchronise(io->exec));
-    for (int64_t i = 0; i < BLOCK * r->elements; i++) {
-        if (r->model->scheduler.prediction == DG_PREDICT_V)
-            eps[i] = (float)(s * x[i] + a * eps[i]);
-        else if (r->model->scheduler.prediction == DG_PREDICT_SAMPLE)
-            eps[i] = (float)((x[i] - a * eps[i]) / s);
-    }
+    for (int64_t i = 0; i < count; i++)
+        eps[i] = (float)(q.from_x * x[i] + q.from_o * eps[i]);
 done:
     return status;
 }
@@ -225,13 +254,30 @@ done:
     return status;
 }
 
+/* An EDM model knows any level; it is asked at those of the schedule that the attacks were published for (Ho et al.
+ * 2020: 1000 steps, betas 1e-4 to 0.02). */
+static dg_status fill_schedule(attack_run *r) {
+    dg_status status = DG_OK;
+    const dg_noise_schedule *schedule = &r->model->schedule;
+    const bool edm = dg_scheduler_config_is_edm(&r->model->scheduler);
+    double product = 1;
+    r->steps = edm ? PUBLISHED_T : schedule->count;
+    DG_TRY(dg_alloc(r->ctx, &r->abar, (size_t)r->steps, sizeof *r->abar, "a noise schedule"));
+    for (int64_t t = 0; t < r->steps; t++) {
+        product *= 1 - (1e-4 + (0.02 - 1e-4) * (double)t / (PUBLISHED_T - 1));
+        r->abar[t] = edm ? product : (double)schedule->alphas_cumprod[t];
+    }
+done:
+    return status;
+}
+
 static dg_status allocate(attack_run *r) {
     dg_status status = DG_OK;
     const size_t block = (size_t)(BLOCK * r->elements);
     DG_TRY(dg_alloc(r->ctx, &r->memory, (size_t)r->lanes, sizeof *r->memory, "an attack"));
     for (int i = 0; i < r->lanes; i++) {
-        float **arrays[] = {&r->memory[i].x0, &r->memory[i].xt, &r->memory[i].next, &r->memory[i].eps,
-                            &r->memory[i].first};
+        float **arrays[] = {&r->memory[i].x0,  &r->memory[i].xt,    &r->memory[i].next,
+                            &r->memory[i].eps, &r->memory[i].first, &r->memory[i].seen};
         for (size_t k = 0; k < sizeof arrays / sizeof *arrays; k++)
             DG_TRY(dg_alloc(r->ctx, arrays[k], block, sizeof(float), "an attack"));
     }
@@ -256,6 +302,7 @@ dg_status dg_attack_run(dg_ctx *ctx, const dg_sample_model *model, const dg_atta
                     .options = options,
                     .scores = scores};
     const dg_lanes_job job = {.work = attack_block, .user = &r};
+    DG_TRY(fill_schedule(&r));
     DG_TRY(create_net(&r));
     DG_TRY(allocate(&r));
     DG_TRY(dg_lanes_run(r.lanes, (count + BLOCK - 1) / BLOCK, &job));
@@ -266,9 +313,11 @@ done:
         free(r.memory[i].next);
         free(r.memory[i].eps);
         free(r.memory[i].first);
+        free(r.memory[i].seen);
     }
     free(r.memory);
     free(r.noise);
+    free(r.abar);
     if (r.device_weights)
         model->compute.backend->free(r.device_weights);
     dg_net_free(r.net);

@@ -1,4 +1,4 @@
-/* dg_audit: the images, the attacks, the numbers. */
+/* dg_audit_run: the images, the attacks, the numbers. */
 #include "audit/audit.h"
 
 #include "audit/attack.h"
@@ -266,8 +266,8 @@ done:
     return status;
 }
 
-dg_status dg_audit(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
-                   dg_audit_result *result) {
+dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
+                       dg_audit_result *result) {
     dg_status status = DG_OK;
     const char *folder = options->out ? options->out : "audit";
     audit a = {.ctx = ctx, .options = options, .events = events};

@@ -1,5 +1,5 @@
 /* Membership inference on a model: can somebody who has it tell the images it was trained on from others?
- * Order: dg_options_init/parse on dg_audit_option_table -> dg_audit -> dg_audit_result_free. */
+ * Order: dg_options_init/parse on dg_audit_option_table -> dg_audit_run -> dg_audit_result_free. */
 #ifndef DG_AUDIT_AUDIT_H
 #define DG_AUDIT_AUDIT_H
 
@@ -31,8 +31,8 @@ typedef struct dg_audit_result {
 /* Attacks the model, and writes <out>/audit.json, audit.html and roc.svg.
  * err   DG_ENOINPUT, DG_EDATA (a class that the model does not know, too few images), DG_EDEVICE, DG_ECREATE, DG_EIO,
  *       DG_EINTERRUPTED, DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_audit(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
-                                 dg_audit_result *result);
+DG_MUST_CHECK dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
+                                     dg_audit_result *result);
 void dg_audit_result_free(dg_audit_result *result);
 
 #endif

@@ -68,7 +68,7 @@ static const dg_option options[] = {
      .flags = DG_OPTION_LOCAL,
      .aliases = "q",
      .group = "This call",
-     .help = "Nothing on standard error but warnings and errors."},
+     .help = "Print nothing but warnings and errors."},
 };
 
 const dg_option_table dg_check_option_table = {

@@ -1,4 +1,4 @@
-/* diffgen audit: options in, dg_audit, a line per attack and the files' names out. */
+/* diffgen audit: options in, dg_audit_run, a line per attack and the files' names out. */
 #include "audit/audit.h"
 #include "cli/cli.h"
 
@@ -38,14 +38,14 @@ int dg_cmd_audit(dg_cli *cli, int argc, char *const *argv) {
     const dg_audit_events events = {&p, on_progress};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
-    const dg_status status = dg_audit(cli->ctx, &options, &events, &result);
+    const dg_status status = dg_audit_run(cli->ctx, &options, &events, &result);
     dg_signals_remove();
     dg_progress_clear(cli);
     if (status == DG_OK) {
-        if (!cli->json && !cli->quiet)
+        if (!cli->json && !cli->quiet) {
             print_report(result.report);
-        if (!cli->json)
             printf("%s\n%s\n", result.html_path, result.json_path);
+        }
         dg_cli_emit(cli, json_incref(result.report));
     }
     code = dg_cli_finish(cli, status);

@@ -62,6 +62,8 @@ static void print_report(const json_t *report) {
     for (size_t i = 0; i < sizeof fidelity / sizeof *fidelity; i++)
         print_metric(member(report, "fidelity", fidelity[i], NULL));
     puts("usefulness");
+    if (member(report, "utility", "skipped", NULL))
+        printf("  not measured: %s\n", json_string_value(member(report, "utility", "skipped", NULL)));
     print_utility(report);
     puts("copying, by pixels");
     for (size_t i = 0; i < sizeof copying / sizeof *copying; i++)
@@ -82,7 +84,7 @@ int dg_cmd_evaluate_ref(dg_cli *cli, int argc, char *const *argv) {
     const dg_status status = dg_evaluate_reference(cli->ctx, &options, &events, &result);
     dg_signals_remove();
     dg_progress_clear(cli);
-    if (status == DG_OK && !cli->json)
+    if (status == DG_OK && !cli->json && !cli->quiet)
         printf("%s\n", options.out);
     dg_cli_emit(cli, result);
     code = dg_cli_finish(cli, status);
@@ -107,10 +109,10 @@ int dg_cmd_evaluate(dg_cli *cli, int argc, char *const *argv) {
     dg_signals_remove();
     dg_progress_clear(cli);
     if (status == DG_OK) {
-        if (!cli->json && !cli->quiet)
+        if (!cli->json && !cli->quiet) {
             print_report(result.report);
-        if (!cli->json)
             printf("%s\n%s\n", result.html_path, result.json_path);
+        }
         dg_cli_emit(cli, json_incref(result.report));
         status = dg_evaluate_verdict(cli->ctx, result.report);
     }

@@ -62,10 +62,10 @@ int dg_cmd_inspect(dg_cli *cli, int argc, char *const *argv) {
     dg_signals_remove();
     dg_progress_clear(cli);
     if (status == DG_OK) {
-        if (!cli->json && !cli->quiet)
+        if (!cli->json && !cli->quiet) {
             print_report(result.report);
-        if (!cli->json)
             printf("%s\n%s\n", result.html_path, result.json_path);
+        }
         dg_cli_emit(cli, json_incref(result.report));
     }
     code = dg_cli_finish(cli, status);

@@ -1,5 +1,5 @@
 /* The evidence for a synthetic data set: how true, useful and safe it is, as one JSON object, one HTML page and one
- * verdict. Order: dg_options_init/parse on dg_evaluate_option_table -> dg_evaluate -> dg_evaluate_gate ->
+ * verdict. Order: dg_options_init/parse on dg_evaluate_option_table -> dg_evaluate -> dg_evaluate_verdict ->
  * dg_evaluate_result_free.
  *
  * Everything but the folder it writes is a function of the images, the options and the seed. */

@@ -118,7 +118,7 @@ static const dg_option options[] = {
      .flags = DG_OPTION_LOCAL,
      .aliases = "q",
      .group = "This call",
-     .help = "Nothing on standard error but warnings and errors."},
+     .help = "Print nothing but warnings and errors."},
 };
 
 const dg_option_table dg_evaluate_option_table = {
@@ -200,7 +200,7 @@ static const dg_option reference_options[] = {
      .flags = DG_OPTION_LOCAL,
      .aliases = "q",
      .group = "This call",
-     .help = "Nothing on standard error but warnings and errors."},
+     .help = "Print nothing but warnings and errors."},
 };
 
 const dg_option_table dg_reference_option_table = {

@@ -93,9 +93,10 @@ DG_MUST_CHECK dg_status dg_report_add(dg_evaluation *e, const char *name, json_t
 
 /* ---- gates (gate.c) ---- */
 
-/* err DG_ENOINPUT; DG_ECONFIG not of the documented form */
+/* err DG_ENOINPUT; DG_ECONFIG not of the documented form (docs/evaluation.md) */
 DG_MUST_CHECK dg_status dg_gate_load(dg_ctx *ctx, const char *path, json_t **policy);
-/* Adds report.gates: each rule with what was found and whether it passed. err DG_ECONFIG a metric that no report has */
+/* Adds report.gates: each rule with what was found and whether it passed; a number that is not there fails.
+ * err   DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_gate_apply(dg_ctx *ctx, const json_t *policy, json_t *report);
 
 #endif

@@ -26,7 +26,7 @@ expect 0 evaluate "${sets[@]}" --synthetic synthetic --out report --quiet
 for file in report.json report.html pairs.png; do
     [ -s "report/$file" ] || fail "no report/$file"
 done
-says out report/report.html
+is_empty out
 is_empty err
 for part in Fidelity Usefulness Copying Balance Method; do
     says report/report.html "$part"
