@@ -20,12 +20,14 @@ enum {
 };
 
 typedef struct lane_memory {
-    float *x0, *xt, *next, *eps, *first; /* [BLOCK, image] on the host */
+    float *x0, *xt, *next, *eps, *first, *seen; /* [BLOCK, image] on the host; seen: of EDM models */
 } lane_memory;
 
 typedef struct attack_run {
     dg_ctx *ctx;
     const dg_sample_model *model;
+    dg_noise_schedule
+        levels; /* of an EDM model, which has no schedule: DDPM's linear one, which the attacks are from */
     dg_net *net;
     float *device_weights; /* NULL where the host's will do */
     int lanes;
@@ -42,14 +44,54 @@ static const float *weights_of(const attack_run *r) {
     return r->device_weights ? r->device_weights : r->model->weights;
 }
 
+static const dg_noise_schedule *schedule_of(const attack_run *r) {
+    return r->levels.count ? &r->levels : &r->model->schedule;
+}
+
 /* A published timestep on this model's schedule. */
 static int64_t scaled(const attack_run *r, int64_t t) {
-    const int64_t count = r->model->schedule.count, s = (t * count + PUBLISHED_T / 2) / PUBLISHED_T;
+    const int64_t count = schedule_of(r)->count, s = (t * count + PUBLISHED_T / 2) / PUBLISHED_T;
     return s < count ? s : count - 1;
 }
 
 static double abar(const attack_run *r, int64_t t) {
-    return r->model->schedule.alphas_cumprod[t];
+    return (double)schedule_of(r)->alphas_cumprod[t];
+}
+
+/* How an EDM model is asked about x = sqrt(abar) (x0 + sigma e), and what its answer says of e: the network sees seen*x
+ * at its own timestep, and e = x*of_x + answer*of_answer. ref  Karras et al. 2022, eq. 7 */
+typedef struct edm_query {
+    double seen, timestep, of_x, of_answer;
+} edm_query;
+
+static edm_query edm_at(const attack_run *r, int64_t t) {
+    const double signal = sqrt(abar(r, t)), sigma = sqrt((1 - abar(r, t)) / abar(r, t));
+    const double data = r->model->scheduler.sigma_data, c_in = 1 / sqrt(sigma * sigma + data * data);
+    const double sign = r->model->scheduler.prediction == DG_PREDICT_V ? -1 : 1;
+    return (edm_query){.seen = c_in / signal,
+                       .timestep = log(sigma) / 4,
+                       .of_x = sigma * c_in * c_in / signal, /* (1 - c_skip) / sigma */
+                       .of_answer = -sign * data * c_in};    /* -c_out / sigma */
+}
+
+static dg_status estimate_edm(const attack_run *r, int lane, const float *x, int64_t t, float *eps) {
+    dg_status status = DG_OK;
+    const dg_backend *backend = r->model->compute.backend;
+    const dg_net_io *io = dg_net_lane(r->net, lane);
+    const edm_query q = edm_at(r, t);
+    const int64_t count = BLOCK * r->elements;
+    for (int64_t i = 0; i < BLOCK; i++)
+        io->timesteps[i] = (float)q.timestep;
+    for (int64_t i = 0; i < count; i++)
+        r->memory[lane].seen[i] = (float)(q.seen * (double)x[i]);
+    DG_TRY(backend->upload(io->exec, io->x.data, r->memory[lane].seen, (size_t)count * sizeof(float)));
+    DG_TRY(dg_net_forward(r->net, lane, weights_of(r), false));
+    DG_TRY(backend->download(io->exec, r->memory[lane].seen, io->y.data, (size_t)count * sizeof(float)));
+    DG_TRY(backend->synchronise(io->exec));
+    for (int64_t i = 0; i < count; i++)
+        eps[i] = (float)(q.of_x * (double)x[i] + q.of_answer * (double)r->memory[lane].seen[i]);
+done:
+    return status;
 }
 
 /* eps = the model's estimate of the noise in x at step t, whatever it was trained to predict. */
@@ -59,6 +101,8 @@ static dg_status estimate(const attack_run *r, int lane, const float *x, int64_t
     const dg_net_io *io = dg_net_lane(r->net, lane);
     const double a = sqrt(abar(r, t)), s = sqrt(fmax(1 - abar(r, t), 1e-12));
     const size_t bytes = (size_t)(BLOCK * r->elements) * sizeof(float);
+    if (dg_scheduler_config_is_edm(&r->model->scheduler))
+        return estimate_edm(r, lane, x, t, eps);
     for (int64_t i = 0; i < BLOCK; i++)
         io->timesteps[i] = (float)t;
     DG_TRY(backend->upload(io->exec, io->x.data, x, bytes));
@@ -230,8 +274,8 @@ static dg_status allocate(attack_run *r) {
     const size_t block = (size_t)(BLOCK * r->elements);
     DG_TRY(dg_alloc(r->ctx, &r->memory, (size_t)r->lanes, sizeof *r->memory, "an attack"));
     for (int i = 0; i < r->lanes; i++) {
-        float **arrays[] = {&r->memory[i].x0, &r->memory[i].xt, &r->memory[i].next, &r->memory[i].eps,
-                            &r->memory[i].first};
+        float **arrays[] = {&r->memory[i].x0,  &r->memory[i].xt,    &r->memory[i].next,
+                            &r->memory[i].eps, &r->memory[i].first, &r->memory[i].seen};
         for (size_t k = 0; k < sizeof arrays / sizeof *arrays; k++)
             DG_TRY(dg_alloc(r->ctx, arrays[k], block, sizeof(float), "an attack"));
     }
@@ -256,6 +300,10 @@ dg_status dg_attack_run(dg_ctx *ctx, const dg_sample_model *model, const dg_atta
                     .options = options,
                     .scores = scores};
     const dg_lanes_job job = {.work = attack_block, .user = &r};
+    dg_scheduler_config linear;
+    dg_scheduler_config_defaults(&linear);
+    if (dg_scheduler_config_is_edm(&model->scheduler))
+        DG_TRY(dg_noise_schedule_create(ctx, &linear, &r.levels));
     DG_TRY(create_net(&r));
     DG_TRY(allocate(&r));
     DG_TRY(dg_lanes_run(r.lanes, (count + BLOCK - 1) / BLOCK, &job));
@@ -266,9 +314,11 @@ done:
         free(r.memory[i].next);
         free(r.memory[i].eps);
         free(r.memory[i].first);
+        free(r.memory[i].seen);
     }
     free(r.memory);
     free(r.noise);
+    dg_noise_schedule_free(&r.levels);
     if (r.device_weights)
         model->compute.backend->free(r.device_weights);
     dg_net_free(r.net);

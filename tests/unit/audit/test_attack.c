@@ -13,7 +13,7 @@ static uint8_t pixels[COUNT * SIDE * SIDE];
 static int32_t labels[COUNT];
 static dg_image_set set = {.n = COUNT, .h = SIDE, .w = SIDE, .channels = 1, .bits = 8, .pixels = pixels};
 
-static void run(dg_ctx *ctx, int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
+static void run_as(dg_ctx *ctx, bool edm, int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
     dg_sample_model model = {0};
     dg_compute compute;
     dg_attack_image images[COUNT];
@@ -30,8 +30,17 @@ static void run(dg_ctx *ctx, int lanes, int64_t count, int64_t noises, double sc
     DG_CK(ctx, dg_compute_open(ctx, DG_DEVICE_CPU, DG_PRECISION_CHOICE_FP32, lanes, &compute));
     DG_CK(ctx, dg_sample_model_open(ctx, DG_SOURCE_DIR "/tests/fixtures/io/tiny", DG_SAMPLE_WEIGHTS_EMA, &compute, 0,
                                     &model));
+    if (edm) {
+        dg_noise_schedule_free(&model.schedule);
+        dg_scheduler_config_defaults_edm(&model.scheduler);
+        DG_CK(ctx, dg_noise_schedule_create(ctx, &model.scheduler, &model.schedule));
+    }
     DG_CK(ctx, dg_attack_run(ctx, &model, images, count, &options, rows));
     dg_sample_model_close(&model);
+}
+
+static void run(dg_ctx *ctx, int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
+    run_as(ctx, false, lanes, count, noises, scores);
 }
 
 START_TEST(as_diffusers_computes) {
@@ -81,6 +90,21 @@ START_TEST(threads_and_blocks_do_not_matter) {
 }
 END_TEST
 
+/* An EDM model has no schedule of timesteps: it is asked at the same noise levels all the same. */
+START_TEST(edm_models) {
+    dg_ctx *ctx = dg_test_context();
+    double all[DG_ATTACKS][COUNT], few[DG_ATTACKS][COUNT], other[DG_ATTACKS][COUNT];
+    run_as(ctx, true, 1, COUNT, 2, all);
+    run_as(ctx, true, 2, 7, 2, few);
+    run(ctx, 1, COUNT, 2, other);
+    for (int a = 0; a < DG_ATTACKS; a++) {
+        ck_assert_mem_eq(all[a], few[a], 7 * sizeof(double));
+        for (int i = 0; i < COUNT; i++)
+            ck_assert(isfinite(all[a][i]) && all[a][i] < 0 && all[a][i] != other[a][i]);
+    }
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("attack");
     TCase *tc = tcase_create("attack");
@@ -88,6 +112,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tc, as_diffusers_computes);
     tcase_add_test(tc, losses_use_common_noise);
     tcase_add_test(tc, threads_and_blocks_do_not_matter);
+    tcase_add_test(tc, edm_models);
     suite_add_tcase(suite, tc);
     return suite;
 }
