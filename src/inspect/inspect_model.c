@@ -46,9 +46,19 @@ static json_t *architecture(const dg_unet_config *config) {
 
 /* The part of scheduler_config.json a reader looks for. */
 static json_t *scheduler_summary(const json_t *scheduler) {
-    static const char *const keys[] = {
-        "_class_name",      "num_train_timesteps", "beta_schedule",         "beta_start", "beta_end", "prediction_type",
-        "timestep_spacing", "clip_sample",         "rescale_betas_zero_snr"};
+    static const char *const keys[] = {"_class_name",
+                                       "num_train_timesteps",
+                                       "beta_schedule",
+                                       "beta_start",
+                                       "beta_end",
+                                       "prediction_type",
+                                       "timestep_spacing",
+                                       "clip_sample",
+                                       "rescale_betas_zero_snr",
+                                       "sigma_data",
+                                       "sigma_min",
+                                       "sigma_max",
+                                       "rho"};
     if (!scheduler)
         return json_null();
     json_t *summary = json_object();

@@ -77,11 +77,12 @@ static double separation_of(const double *scores, const uint8_t *planted, int64_
 }
 
 dg_status dg_audit_scores(dg_ctx *ctx, const double *scores, const uint8_t *planted, int64_t canaries, double delta,
-                          double error, dg_audit *out) {
+                          double error, dg_one_run_audit *out) {
     dg_status status = DG_OK;
     ranked *list = NULL;
     int64_t tries = 0;
-    *out = (dg_audit){.canaries = canaries, .error = error, .separation = separation_of(scores, planted, canaries)};
+    *out = (dg_one_run_audit){
+        .canaries = canaries, .error = error, .separation = separation_of(scores, planted, canaries)};
     DG_TRY(dg_alloc(ctx, &list, (size_t)canaries, sizeof *list, "the audit's scores"));
     for (int64_t i = 0; i < canaries; i++) {
         list[i] = (ranked){scores[i], i, planted[i] != 0};

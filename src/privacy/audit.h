@@ -17,19 +17,19 @@ double dg_audit_p_value(int64_t canaries, int64_t guesses, int64_t correct, doub
 /* The largest epsilon that is refuted, with probability `error` of being wrong, to 1e-6 and rounded down; 0: none. */
 double dg_audit_epsilon(int64_t canaries, int64_t guesses, int64_t correct, double delta, double error);
 
-typedef struct dg_audit {
+typedef struct dg_one_run_audit {
     int64_t canaries, planted;
     int64_t guesses, correct; /* of the best of the numbers of guesses that were tried */
     double epsilon;           /* is at least this, but for probability `error` */
     double error;
     double separation; /* distance of the two mean scores in standard deviations: of Gaussian DP an estimate of mu */
-} dg_audit;
+} dg_one_run_audit;
 
 /* The largest scores are guessed to have been planted, as many of the smallest not to have been. How many: m, m/2, m/4
  * and so on are tried, and `error` is shared among them, so that choosing the best is paid for.
  * in    scores, planted [canaries]
  * err   DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_audit_scores(dg_ctx *ctx, const double *scores, const uint8_t *planted, int64_t canaries,
-                                        double delta, double error, dg_audit *out);
+                                        double delta, double error, dg_one_run_audit *out);
 
 #endif

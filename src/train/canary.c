@@ -149,6 +149,6 @@ void dg_canaries_watch_integers(dg_canaries *c, const dg_grid *grid, int64_t fir
         c->scores[i] += log_ratio(c, ldexp((double)noisy[c->places[i] - first], -grid->bits) * grid->max_norm);
 }
 
-dg_status dg_canaries_judge(dg_ctx *ctx, const dg_canaries *c, double delta, dg_audit *out) {
+dg_status dg_canaries_judge(dg_ctx *ctx, const dg_canaries *c, double delta, dg_one_run_audit *out) {
     return dg_audit_scores(ctx, c->scores, c->planted, c->count, delta, AUDIT_ERROR, out);
 }

@@ -50,6 +50,7 @@ void dg_canaries_add_integers(const dg_canaries *canaries, const dg_grid *grid, 
 void dg_canaries_watch_integers(dg_canaries *canaries, const dg_grid *grid, int64_t first, int64_t count,
                                 const int64_t *noisy);
 /* At 95 % confidence. */
-DG_MUST_CHECK dg_status dg_canaries_judge(dg_ctx *ctx, const dg_canaries *canaries, double delta, dg_audit *out);
+DG_MUST_CHECK dg_status dg_canaries_judge(dg_ctx *ctx, const dg_canaries *canaries, double delta,
+                                          dg_one_run_audit *out);
 
 #endif

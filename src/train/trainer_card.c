@@ -47,7 +47,7 @@ static json_t *warm_up(const dg_trainer *t) {
 
 /* NULL: not audited. */
 static json_t *audit(const dg_trainer *t) {
-    const dg_audit *a = &t->private->audit;
+    const dg_one_run_audit *a = &t->private->audit;
     if (a->canaries == 0)
         return NULL;
     return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "canaries", (json_int_t)a->canaries, "planted",
@@ -113,7 +113,7 @@ static void add_init(const json_t *init, dg_str *text) {
         dg_str_append(text, "taken to be public: nothing here covers the images that it was trained on |\n");
 }
 
-static void add_audit(const dg_audit *a, dg_str *text) {
+static void add_audit(const dg_one_run_audit *a, dg_str *text) {
     if (a->canaries)
         dg_str_printf(
             text,

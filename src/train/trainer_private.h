@@ -20,7 +20,7 @@ struct dg_private {
     dg_ledger_run *record;
     size_t central_mechanism;       /* of the warm-up, among what the record plans; that of the steps is 0 */
     dg_canaries *canaries;          /* NULL: none */
-    dg_audit audit;                 /* of them, at the end; canaries 0: none yet */
+    dg_one_run_audit audit;         /* of them, at the end; canaries 0: none yet */
     double max_tpr[DG_ATTACK_FPRS]; /* the same, at the end */
     double epsilon;                 /* spent by the first spent_step steps */
     int64_t spent_step;

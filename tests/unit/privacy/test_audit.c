@@ -54,11 +54,11 @@ END_TEST
 enum { CANARIES = 2000 };
 
 /* Scores of a Gaussian mechanism with this mu, from a generator that is the same every time. */
-static dg_audit audit_of(double mu) {
+static dg_one_run_audit audit_of(double mu) {
     double scores[CANARIES];
     uint8_t planted[CANARIES];
     dg_ctx *ctx = dg_test_context();
-    dg_audit audit;
+    dg_one_run_audit audit;
     uint64_t state = 12345;
     for (int i = 0; i < CANARIES; i++) {
         double u[2];
@@ -78,7 +78,7 @@ static dg_audit audit_of(double mu) {
  * mu. */
 START_TEST(of_gaussians) {
     const double mu = 1 + _i;
-    const dg_audit audit = audit_of(mu);
+    const dg_one_run_audit audit = audit_of(mu);
     dg_ctx *ctx = dg_test_context();
     double proven, claimed;
     DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, &(dg_mechanism){1, 1 / mu, 1}, 1, 1e-5, &proven));
@@ -92,7 +92,7 @@ START_TEST(of_gaussians) {
 END_TEST
 
 START_TEST(of_nothing) {
-    const dg_audit audit = audit_of(0);
+    const dg_one_run_audit audit = audit_of(0);
     ck_assert(audit.epsilon == 0);
     ck_assert_double_eq_tol(audit.separation, 0, 0.15);
 }
@@ -103,7 +103,7 @@ START_TEST(not_a_number) {
     double scores[40];
     uint8_t planted[40];
     dg_ctx *ctx = dg_test_context();
-    dg_audit audit;
+    dg_one_run_audit audit;
     for (int i = 0; i < 40; i++) {
         planted[i] = i % 2;
         scores[i] = i < 4 ? NAN : 5;

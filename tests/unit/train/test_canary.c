@@ -52,14 +52,14 @@ static void take_integer_step(dg_ctx *ctx, dg_canaries *c, const dg_secure_rando
     }
 }
 
-static dg_audit run(const series *s, int steps) {
+static dg_one_run_audit run(const series *s, int steps) {
     dg_param list[2];
     const dg_params params = make_params(list);
     const dg_clip_desc clip = {.examples = 1, .max_norm = CLIP};
     dg_ctx *ctx = dg_test_context();
     dg_secure_random *random = NULL, *sampling = NULL;
     dg_canaries *c = NULL;
-    dg_audit audit;
+    dg_one_run_audit audit;
     void *sum = malloc(TOTAL * sizeof(int64_t));
     random = fixed_key(ctx, 17);
     sampling = fixed_key(ctx, 18);
@@ -97,7 +97,7 @@ static double proven(double rate, int steps) {
 
 /* By the central limit mu is near RATE sqrt(STEPS (e^(1/SIGMA^2) - 1)), which is 1.16 here. */
 START_TEST(honest) {
-    const dg_audit audit = run(&(series){.noise = 1, .rate = RATE, .exact = _i == 1}, STEPS);
+    const dg_one_run_audit audit = run(&(series){.noise = 1, .rate = RATE, .exact = _i == 1}, STEPS);
     const double most = proven(RATE, STEPS);
     ck_assert_double_eq_tol(audit.separation, RATE * sqrt(STEPS * expm1(1 / (SIGMA * SIGMA))), 0.25);
     ck_assert_msg(audit.epsilon > 0.2 && audit.epsilon <= most, "%g, proven %g", audit.epsilon, most);
@@ -111,7 +111,7 @@ START_TEST(broken) {
         {.noise = 0.3, .rate = 1}}; /* a tenth of the noise; a third of it, and no sampling */
     const double claimed_rate[] = {1, RATE};
     const int steps[] = {1, 4};
-    const dg_audit audit = run(&faults[_i], steps[_i]);
+    const dg_one_run_audit audit = run(&faults[_i], steps[_i]);
     const double claimed = proven(claimed_rate[_i], steps[_i]);
     ck_assert_msg(audit.epsilon > claimed, "fault %d: %g does not refute the claimed %g", _i, audit.epsilon, claimed);
 }
