@@ -13,7 +13,9 @@ static uint8_t pixels[COUNT * SIDE * SIDE];
 static int32_t labels[COUNT];
 static dg_image_set set = {.n = COUNT, .h = SIDE, .w = SIDE, .channels = 1, .bits = 8, .pixels = pixels};
 
-static void run_as(dg_ctx *ctx, bool edm, int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
+static dg_ctx *ctx;
+
+static void run_as(bool edm, int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
     dg_sample_model model = {0};
     dg_compute compute;
     dg_attack_image images[COUNT];
@@ -41,8 +43,8 @@ static void run_as(dg_ctx *ctx, bool edm, int lanes, int64_t count, int64_t nois
     dg_sample_model_close(&model);
 }
 
-static void run(dg_ctx *ctx, int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
-    run_as(ctx, false, lanes, count, noises, scores);
+static void run(int lanes, int64_t count, int64_t noises, double scores[DG_ATTACKS][COUNT]) {
+    run_as(false, lanes, count, noises, scores);
 }
 
 START_TEST(as_diffusers_computes) {
@@ -50,11 +52,11 @@ START_TEST(as_diffusers_computes) {
         dg_attack attack;
         const char *key;
     } columns[] = {{DG_ATTACK_SECMI, "secmi"}, {DG_ATTACK_PIA, "pia"}, {DG_ATTACK_SIMA, "sima"}};
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     double scores[DG_ATTACKS][COUNT];
     json_t *golden = NULL;
     DG_CK(ctx, dg_json_load(ctx, DG_SOURCE_DIR "/tests/golden/attacks.json", DG_JSON_STRICT, &golden));
-    run_as(ctx, _i == 1, 2, COUNT, 2, scores);
+    run_as(_i == 1, 2, COUNT, 2, scores);
     const json_t *wanted = json_object_get(golden, _i == 1 ? "edm" : "v");
     for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
         for (size_t i = 0; i < COUNT; i++) {
@@ -70,11 +72,11 @@ END_TEST
 /* With twice the noises the score is the mean of those of both halves only if the first half is drawn alike: the same
  * noise for the same number, and for every image. */
 START_TEST(losses_use_common_noise) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     double one[DG_ATTACKS][COUNT], two[DG_ATTACKS][COUNT], again[DG_ATTACKS][COUNT];
-    run(ctx, 1, COUNT, 1, one);
-    run(ctx, 1, COUNT, 2, two);
-    run(ctx, 1, COUNT, 1, again);
+    run(1, COUNT, 1, one);
+    run(1, COUNT, 2, two);
+    run(1, COUNT, 1, again);
     ck_assert_mem_eq(one, again, sizeof one);
     for (int i = 0; i < COUNT; i++) {
         ck_assert(one[DG_ATTACK_LOSS][i] < 0);
@@ -84,10 +86,10 @@ START_TEST(losses_use_common_noise) {
 END_TEST
 
 START_TEST(threads_and_blocks_do_not_matter) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     double all[DG_ATTACKS][COUNT], few[DG_ATTACKS][COUNT];
-    run(ctx, 1, COUNT, 2, all);
-    run(ctx, 3, 7, 2, few);
+    run(1, COUNT, 2, all);
+    run(3, 7, 2, few);
     for (int a = 0; a < DG_ATTACKS; a++)
         ck_assert_mem_eq(all[a], few[a], 7 * sizeof(double));
 }

@@ -9,6 +9,8 @@
 
 enum { SIDE = 12, CLASSES = 3 };
 
+static dg_ctx *ctx;
+
 /* Grey images of stripes: class 0 horizontal, 1 vertical, 2 diagonal, with noise and a random phase. */
 static dg_image_set stripes(const char *name, int64_t n, int bits) {
     dg_image_set set = {.n = n, .h = SIDE, .w = SIDE, .channels = 1, .bits = bits};
@@ -36,7 +38,7 @@ static dg_image_set stripes(const char *name, int64_t n, int bits) {
 static double accuracy(dg_classifier *c, const dg_examples *e) {
     float *p = malloc((size_t)(e->n * CLASSES) * sizeof *p);
     int64_t correct = 0;
-    DG_CK(c->ctx, dg_classifier_predict(c, e, p));
+    DG_CK(ctx, dg_classifier_predict(c, e, p));
     for (int64_t i = 0; i < e->n; i++) {
         const float *q = p + i * CLASSES;
         const int best = q[0] >= q[1] && q[0] >= q[2] ? 0 : q[1] >= q[2] ? 1 : 2;
@@ -47,7 +49,7 @@ static double accuracy(dg_classifier *c, const dg_examples *e) {
     return (double)correct / (double)e->n;
 }
 
-static dg_classifier *train(dg_ctx *ctx, int lanes, dg_classifier_kind kind, const dg_examples *all, int64_t steps) {
+static dg_classifier *train(int lanes, dg_classifier_kind kind, const dg_examples *all, int64_t steps) {
     const dg_classifier_config config = {.kind = kind, .h = SIDE, .w = SIDE, .channels = 1, .classes = CLASSES};
     dg_training_plan plan = dg_training_plan_default(kind, 7);
     dg_examples part = {0}, validation = {0};
@@ -64,12 +66,12 @@ static dg_classifier *train(dg_ctx *ctx, int lanes, dg_classifier_kind kind, con
 }
 
 START_TEST(learns) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     dg_image_set set = stripes("train", 600, 8), other = stripes("test", 150, 8);
     dg_examples all = {0}, test = {0};
     DG_CK(ctx, dg_examples_of_set(ctx, &set, &all));
     DG_CK(ctx, dg_examples_of_set(ctx, &other, &test));
-    dg_classifier *c = train(ctx, 2, (dg_classifier_kind)_i, &all, 150);
+    dg_classifier *c = train(2, (dg_classifier_kind)_i, &all, 150);
     const double got = accuracy(c, &test);
     /* A phase drawn anew for each image leaves a linear classifier nothing to go by. */
     if (_i == DG_CLASSIFIER_LINEAR)
@@ -85,13 +87,13 @@ START_TEST(learns) {
 END_TEST
 
 START_TEST(threads_do_not_matter) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     dg_image_set set = stripes("train", 200, 8);
     dg_examples all = {0};
     float *features[2];
     DG_CK(ctx, dg_examples_of_set(ctx, &set, &all));
     for (int k = 0; k < 2; k++) {
-        dg_classifier *c = train(ctx, k ? 3 : 1, (dg_classifier_kind)_i, &all, 12);
+        dg_classifier *c = train(k ? 3 : 1, (dg_classifier_kind)_i, &all, 12);
         features[k] = calloc((size_t)(all.n * DG_NATIVE_FEATURES), sizeof(float));
         if (_i == DG_CLASSIFIER_FEATURES)
             DG_CK(ctx, dg_classifier_features(c, &all, features[k]));
@@ -137,7 +139,7 @@ END_TEST
 /* The derivative of <cotangent, logits> along a random direction, by central differences; steps so short that few ReLUs
  * change their side, which costs digits. */
 START_TEST(gradient_of_the_loss) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     const dg_classifier_config config = {
         .kind = (dg_classifier_kind)_i, .h = SIDE, .w = SIDE, .channels = 1, .classes = CLASSES};
     const dg_net_options options = {
@@ -188,7 +190,7 @@ START_TEST(gradient_of_the_loss) {
 END_TEST
 
 START_TEST(nothing_to_learn_from) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     const dg_classifier_config config = {.kind = DG_CLASSIFIER_CNN, .h = SIDE, .w = SIDE, .channels = 1, .classes = 2};
     const dg_training_plan plan = dg_training_plan_default(DG_CLASSIFIER_CNN, 0);
     const dg_examples none = {0};

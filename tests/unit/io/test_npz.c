@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static dg_ctx *ctx;
+
 static char *file(const char *name) {
     return dg_fs_join(dg_test_dir(), name);
 }
 
 START_TEST(round_trip) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     double mu[3] = {1, -2.5, 1e300}, sigma[9] = {1, 2, 3, 2, 5, 6, 3, 6, 9.25};
     char mu_name[] = "mu", sigma_name[] = "sigma", *path = file("a.npz"), *again = file("b.npz"), *bytes[2];
     size_t size[2];
@@ -39,7 +41,7 @@ END_TEST
 
 /* numpy.savez_compressed(mu=arange(4.0), sigma=eye(4, dtype=float32), names=["a", "b"]) */
 START_TEST(of_numpy) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     dg_npz npz;
     DG_CK(ctx, dg_npz_read(ctx, DG_SOURCE_DIR "/tests/golden/numpy.npz", &npz));
     ck_assert_int_eq(npz.count, 2);
@@ -52,7 +54,7 @@ START_TEST(of_numpy) {
 END_TEST
 
 START_TEST(damaged) {
-    dg_ctx *ctx = dg_test_context();
+    ctx = dg_test_context();
     char *bytes, *path = file("torn.npz");
     size_t size;
     dg_npz npz;
