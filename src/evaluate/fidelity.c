@@ -234,10 +234,10 @@ static void add_manifold(const dg_evaluation *e, const trio *t, json_t *to) {
 }
 
 static json_t *trio_json(const dg_evaluation *e, const trio *t) {
-    json_t *to = json_object();
     if (!t->all.there)
         return json_pack("{s:I, s:I, s:s}", "n_real", (json_int_t)t->all.n, "n_synthetic", (json_int_t)t->all.m,
                          "skipped", "fewer than 20 images on one side");
+    json_t *to = json_object();
     add_distances(e, t, to);
     add_manifold(e, t, to);
     return to;
