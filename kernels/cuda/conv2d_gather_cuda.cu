@@ -9,6 +9,108 @@
 
 namespace {
 
+/* Where a pixel of the grid looks. Sides are below 2^14 (conv2d_cuda.cu), so CONV_NOWHERE is outside for every tap. */
+struct conv_source {
+    int image;  /* its first pixel */
+    short y, x; /* of the pixel under tap (0, 0) */
+};
+constexpr short CONV_NOWHERE = -(1 << 14);
+
+__device__ __forceinline__ bool conv_inside(const conv_gather &g, const conv_source &s, const conv_tap &t) {
+    return (unsigned)(s.y + t.dy) < (unsigned)g.from_h && (unsigned)(s.x + t.dx) < (unsigned)g.from_w;
+}
+/* The pixel's first element under a tap inside. */
+__device__ __forceinline__ int64_t conv_element(const conv_gather &g, const conv_source &s, const conv_tap &t) {
+    return (int64_t)(s.image + (s.y + t.dy) * g.from_w + s.x + t.dx) * g.from_c;
+}
+
+template <class T, class TILE> struct conv_pixels : conv_rows<T, TILE> {
+    typedef conv_rows<T, TILE> rows;
+    static constexpr int PASSES = TILE::BM / rows::ROWS, CHUNK = rows::CHUNK;
+    conv_source pixel[PASSES];
+    int tap, c; /* of this thread's chunk of the next step */
+
+    __device__ __forceinline__ void begin(const conv_gather &g, const conv_phase &phase, int first) {
+        const int pixels = phase.grid_h * phase.grid_w;
+        c = rows::chunk() * CHUNK;
+        tap = 0;
+        wrap(g);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            const int m = first + rows::row() + i * rows::ROWS;
+            const int n = m / pixels, p = m % pixels;
+            pixel[i].image = n * g.from_h * g.from_w;
+            pixel[i].y = n < g.n ? (short)(p / phase.grid_w * g.step) : CONV_NOWHERE;
+            pixel[i].x = (short)(p % phase.grid_w * g.step);
+        }
+    }
+
+    __device__ __forceinline__ void wrap(const conv_gather &g) {
+        while (c >= g.from_c) {
+            c -= g.from_c;
+            tap++;
+        }
+    }
+
+    /* Whole chunks: one tap each, none or all of it inside. `from` stands in for addresses that are not read. */
+    __device__ __forceinline__ void load_chunks(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
+        const bool exists = tap < phase.taps;
+        const conv_tap t = g.tap[phase.first_tap + (exists ? tap : 0)];
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            const conv_source &s = pixel[i];
+            const bool read = exists && conv_inside(g, s, t);
+            const T *p = read ? from + conv_element(g, s, t) + c : from;
+            cp_async16(tile + rows::place(i), p, read ? CONV_CHUNK_BYTES : 0);
+        }
+    }
+
+    /* Chunks that cross from one tap to the next. */
+    __device__ void load_elements(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
+        for (int i = 0; i < PASSES; i++) {
+            const conv_source &s = pixel[i];
+            T *to = tile + rows::place(i);
+            int at_tap = tap, at_c = c;
+            for (int e = 0; e < CHUNK; e++) {
+                float value = 0.0f;
+                if (at_tap < phase.taps) {
+                    const conv_tap t = g.tap[phase.first_tap + at_tap];
+                    if (conv_inside(g, s, t))
+                        value = dg_load(from + conv_element(g, s, t) + at_c);
+                }
+                dg_store(to + e, value);
+                if (++at_c == g.from_c)
+                    at_c = 0, at_tap++;
+            }
+        }
+    }
+
+    __device__ __forceinline__ void load(const conv_gather &g, const conv_phase &phase, const T *from, bool chunks,
+                                         T *tile) {
+        if (chunks)
+            load_chunks(g, phase, from, tile);
+        else
+            load_elements(g, phase, from, tile);
+        c += TILE::template STEP<T>;
+        wrap(g);
+    }
+};
+
+template <class T, class TILE>
+__device__ __forceinline__ void conv_load_weights(const T *packed, int pitch, int channels, int first, int step,
+                                                  T *tile) {
+    typedef conv_rows<T, TILE> rows;
+    const int k = step * TILE::template STEP<T> + rows::chunk() * rows::CHUNK;
+#pragma unroll
+    for (int i = 0; i * rows::ROWS < TILE::BN; i++) {
+        const int row = rows::row() + i * rows::ROWS;
+        const bool read = row < TILE::BN && first + row < channels && k < pitch;
+        if (TILE::BN % rows::ROWS == 0 || row < TILE::BN)
+            cp_async16(tile + rows::place(i), read ? packed + (int64_t)(first + row) * pitch + k : packed,
+                       read ? CONV_CHUNK_BYTES : 0);
+    }
+}
+
 /* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: TILE::STAGES slots of both tiles. */
 template <class P, class TILE>
 __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
