@@ -132,8 +132,8 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     const double total = options->epsilon_total;
     const bool exceeded = total > 0 && !within(spent, total);
     *result =
-        json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O*, s:O}", "images_path", text(options->images),
-                  "images", (json_int_t)images.count, "fingerprint", fingerprint, "ledger",
+        json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O*, s:O}", "images_path",
+                  text(options->images), "images", (json_int_t)images.count, "fingerprint", fingerprint, "ledger",
                   text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent), "epsilon_reserved",
                   number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(), "epsilon_left",
                   total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(), "exceeded",

@@ -51,7 +51,8 @@ static inline void golden_close(golden_file *g) {
     free(g->bytes);
 }
 
-/* check(ctx, tensors, case) for every case of NAME.json beside NAME.safetensors, of which there are at least so many. */
+/* check(ctx, tensors, case) for every case of NAME.json beside NAME.safetensors, of which there are at least so many.
+ */
 static inline void golden_cases(const char *name, size_t at_least,
                                 void (*check)(dg_ctx *ctx, const golden_file *tensors, const json_t *entry)) {
     dg_ctx *ctx = dg_test_context();
