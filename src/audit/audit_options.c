@@ -1,5 +1,7 @@
 #include "audit/audit.h"
 
+#include "core/options_shared.h"
+
 static const dg_option options[] = {
     {.name = "model",
      DG_OPT_STRING(dg_audit_options, model),
@@ -69,27 +71,9 @@ static const dg_option options[] = {
      .choices = "auto|cpu|cuda",
      .group = "This call",
      .help = "Where the model runs; auto takes a GPU if there is one."},
-    {.name = "threads",
-     DG_OPT_COUNT(dg_audit_options, threads),
-     .flags = DG_OPTION_LOCAL,
-     .fallback = "auto",
-     .min = 1,
-     .max = 1024,
-     .word = "auto",
-     .word_value = 0,
-     .group = "This call",
-     .help = "CPU threads. The numbers do not depend on it."},
-    {.name = "json",
-     DG_OPT_BOOL(dg_audit_options, json),
-     .flags = DG_OPTION_LOCAL,
-     .group = "This call",
-     .help = "Print the report as one JSON object."},
-    {.name = "quiet",
-     DG_OPT_BOOL(dg_audit_options, quiet),
-     .flags = DG_OPTION_LOCAL,
-     .aliases = "q",
-     .group = "This call",
-     .help = "Print nothing but warnings and errors."},
+    DG_OPTION_THREADS(dg_audit_options, "CPU threads. The numbers do not depend on it."),
+    DG_OPTION_JSON(dg_audit_options, "Print the report as one JSON object."),
+    DG_OPTION_QUIET(dg_audit_options),
 };
 
 const dg_option_table dg_audit_option_table = {

@@ -1,5 +1,7 @@
 #include "check/check.h"
 
+#include "core/options_shared.h"
+
 static const dg_option options[] = {
     {.name = "images",
      DG_OPT_STRING(dg_check_options, images),
@@ -48,27 +50,9 @@ static const dg_option options[] = {
      .metavar = "DIR",
      .group = "Result",
      .help = "Folder for inspection.json and inspection.html."},
-    {.name = "threads",
-     DG_OPT_COUNT(dg_check_options, threads),
-     .flags = DG_OPTION_LOCAL,
-     .fallback = "auto",
-     .min = 1,
-     .max = 1024,
-     .word = "auto",
-     .word_value = 0,
-     .group = "This call",
-     .help = "CPU threads. The findings do not depend on it."},
-    {.name = "json",
-     DG_OPT_BOOL(dg_check_options, json),
-     .flags = DG_OPTION_LOCAL,
-     .group = "This call",
-     .help = "Print the findings as one JSON object."},
-    {.name = "quiet",
-     DG_OPT_BOOL(dg_check_options, quiet),
-     .flags = DG_OPTION_LOCAL,
-     .aliases = "q",
-     .group = "This call",
-     .help = "Print nothing but warnings and errors."},
+    DG_OPTION_THREADS(dg_check_options, "CPU threads. The findings do not depend on it."),
+    DG_OPTION_JSON(dg_check_options, "Print the findings as one JSON object."),
+    DG_OPTION_QUIET(dg_check_options),
 };
 
 const dg_option_table dg_check_option_table = {

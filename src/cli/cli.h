@@ -88,6 +88,15 @@ void dg_progress_show(dg_progress *progress, int64_t done, int64_t total, double
 /* Takes the line off the screen, so that other text can be printed. */
 void dg_progress_clear(dg_cli *cli);
 
+/* Of a job that tells the parts it is made of: a status line for each, with that part's time left. dg_part_progress_on
+ * is an events' callback, `user` the dg_part_progress. */
+typedef struct dg_part_progress {
+    dg_progress progress;
+    const char *part;
+    double part_started;
+} dg_part_progress;
+void dg_part_progress_on(void *user, const char *part, int64_t done, int64_t total);
+
 /* signals.c */
 
 /* SIGTERM, SIGINT, SIGUSR1: dg_ctx_request_stop(ctx); a second SIGINT ends the process. SIGPIPE is ignored. */

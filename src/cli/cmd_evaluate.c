@@ -4,26 +4,6 @@
 
 #include <string.h>
 
-typedef struct printer {
-    dg_cli *cli;
-    dg_progress progress;
-    const char *part;
-    double part_started;
-} printer;
-
-/* One status line per part, with that part's time left. */
-static void on_progress(void *user, const char *part, int64_t done, int64_t total) {
-    printer *p = user;
-    const double now = dg_clock_seconds();
-    if (part != p->part) {
-        p->part = part;
-        p->part_started = now;
-    }
-    const double spent = now - p->part_started;
-    const double left = done > 0 && total > 0 ? spent * (double)(total - done) / (double)done : -1;
-    dg_progress_show(&p->progress, done, total, left, part, false);
-}
-
 static const json_t *member(const json_t *object, const char *a, const char *b, const char *c) {
     const json_t *found = json_object_get(json_object_get(object, a), b);
     return c ? json_object_get(found, c) : found;
@@ -77,8 +57,8 @@ int dg_cmd_evaluate_ref(dg_cli *cli, int argc, char *const *argv) {
     if (!dg_cli_read(cli, &dg_reference_option_table, argc, argv, &options, &code))
         return code;
     dg_cli_set_output(cli, options.json, options.quiet);
-    printer p = {.cli = cli};
-    const dg_evaluate_events events = {&p, on_progress};
+    dg_part_progress p = {0};
+    const dg_evaluate_events events = {&p, dg_part_progress_on};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
     const dg_status status = dg_evaluate_reference(cli->ctx, &options, &events, &result);
@@ -101,8 +81,8 @@ int dg_cmd_evaluate(dg_cli *cli, int argc, char *const *argv) {
     if (!dg_cli_read(cli, &dg_evaluate_option_table, argc, argv, &options, &code))
         return code;
     dg_cli_set_output(cli, options.json, options.quiet);
-    printer p = {.cli = cli};
-    const dg_evaluate_events events = {&p, on_progress};
+    dg_part_progress p = {0};
+    const dg_evaluate_events events = {&p, dg_part_progress_on};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
     dg_status status = dg_evaluate(cli->ctx, &options, &events, &result);

@@ -2,23 +2,6 @@
 #include "check/check.h"
 #include "cli/cli.h"
 
-typedef struct printer {
-    dg_progress progress;
-    const char *part;
-    double part_started;
-} printer;
-
-static void on_progress(void *user, const char *part, int64_t done, int64_t total) {
-    printer *p = user;
-    const double now = dg_clock_seconds();
-    if (part != p->part) {
-        p->part = part;
-        p->part_started = now;
-    }
-    const double left = done > 0 && total > 0 ? (now - p->part_started) * (double)(total - done) / (double)done : -1;
-    dg_progress_show(&p->progress, done, total, left, part, false);
-}
-
 static void print_count(const json_t *report, const char *section, const char *key, const char *what) {
     const json_t *value = json_object_get(json_object_get(report, section), key);
     if (json_is_integer(value))
@@ -54,8 +37,8 @@ int dg_cmd_inspect(dg_cli *cli, int argc, char *const *argv) {
     if (!dg_cli_read(cli, &dg_check_option_table, argc, argv, &options, &code))
         return code;
     dg_cli_set_output(cli, options.json, options.quiet);
-    printer p = {0};
-    const dg_check_events events = {&p, on_progress};
+    dg_part_progress p = {0};
+    const dg_check_events events = {&p, dg_part_progress_on};
     dg_progress_start(&p.progress, cli);
     dg_signals_install(cli->ctx);
     const dg_status status = dg_check(cli->ctx, &options, &events, &result);

@@ -84,3 +84,14 @@ void dg_progress_show(dg_progress *progress, int64_t done, int64_t total, double
     dg_progress_clear(cli);
     fprintf(stderr, "%s\n", line);
 }
+
+void dg_part_progress_on(void *user, const char *part, int64_t done, int64_t total) {
+    dg_part_progress *p = user;
+    const double now = dg_clock_seconds();
+    if (part != p->part) {
+        p->part = part;
+        p->part_started = now;
+    }
+    const double left = done > 0 && total > 0 ? (now - p->part_started) * (double)(total - done) / (double)done : -1;
+    dg_progress_show(&p->progress, done, total, left, part, false);
+}

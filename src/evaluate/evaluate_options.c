@@ -1,5 +1,7 @@
 #include "evaluate/evaluate.h"
 
+#include "core/options_shared.h"
+
 static dg_status check(dg_ctx *ctx, const void *options) {
     const dg_evaluate_options *o = options;
     if (o->reference && !o->extractor)
@@ -98,27 +100,9 @@ static const dg_option options[] = {
      .metavar = "FILE",
      .group = "Result",
      .help = "Policy with limits for the report's numbers; exit code 20 and a list of what failed if one is broken."},
-    {.name = "threads",
-     DG_OPT_COUNT(dg_evaluate_options, threads),
-     .flags = DG_OPTION_LOCAL,
-     .fallback = "auto",
-     .min = 1,
-     .max = 1024,
-     .word = "auto",
-     .word_value = 0,
-     .group = "This call",
-     .help = "CPU threads. The numbers do not depend on it."},
-    {.name = "json",
-     DG_OPT_BOOL(dg_evaluate_options, json),
-     .flags = DG_OPTION_LOCAL,
-     .group = "This call",
-     .help = "Print the report as one JSON object."},
-    {.name = "quiet",
-     DG_OPT_BOOL(dg_evaluate_options, quiet),
-     .flags = DG_OPTION_LOCAL,
-     .aliases = "q",
-     .group = "This call",
-     .help = "Print nothing but warnings and errors."},
+    DG_OPTION_THREADS(dg_evaluate_options, "CPU threads. The numbers do not depend on it."),
+    DG_OPTION_JSON(dg_evaluate_options, "Print the report as one JSON object."),
+    DG_OPTION_QUIET(dg_evaluate_options),
 };
 
 const dg_option_table dg_evaluate_option_table = {
@@ -180,27 +164,9 @@ static const dg_option reference_options[] = {
      .metavar = "FILE",
      .group = "Result",
      .help = "The .npz to write."},
-    {.name = "threads",
-     DG_OPT_COUNT(dg_reference_options, threads),
-     .flags = DG_OPTION_LOCAL,
-     .fallback = "auto",
-     .min = 1,
-     .max = 1024,
-     .word = "auto",
-     .word_value = 0,
-     .group = "This call",
-     .help = "CPU threads. The numbers do not depend on it."},
-    {.name = "json",
-     DG_OPT_BOOL(dg_reference_options, json),
-     .flags = DG_OPTION_LOCAL,
-     .group = "This call",
-     .help = "Print one JSON object about what was written."},
-    {.name = "quiet",
-     DG_OPT_BOOL(dg_reference_options, quiet),
-     .flags = DG_OPTION_LOCAL,
-     .aliases = "q",
-     .group = "This call",
-     .help = "Print nothing but warnings and errors."},
+    DG_OPTION_THREADS(dg_reference_options, "CPU threads. The numbers do not depend on it."),
+    DG_OPTION_JSON(dg_reference_options, "Print one JSON object about what was written."),
+    DG_OPTION_QUIET(dg_reference_options),
 };
 
 const dg_option_table dg_reference_option_table = {

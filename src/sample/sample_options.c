@@ -1,5 +1,7 @@
 #include "sample/sample_options.h"
 
+#include "core/options_shared.h"
+
 #define S dg_sample_options
 
 static const char what[] = "What to draw";
@@ -252,12 +254,7 @@ static const dg_option options[] = {
      .flags = DG_OPTION_LOCAL,
      .group = call,
      .help = "Print events and the result as one JSON object per line on standard output."},
-    {.name = "quiet",
-     .aliases = "q",
-     DG_OPT_BOOL(S, quiet),
-     .flags = DG_OPTION_LOCAL,
-     .group = call,
-     .help = "Print nothing but warnings and errors."},
+    DG_OPTION_QUIET(S),
 };
 
 static dg_status check(dg_ctx *ctx, const void *filled) {

@@ -1,5 +1,7 @@
 #include "train/train_options.h"
 
+#include "core/options_shared.h"
+
 #include <math.h>
 
 #define S dg_train_options
@@ -541,12 +543,7 @@ static const dg_option options[] = {
      .flags = DG_OPTION_LOCAL,
      .group = call,
      .help = "Print events and the result as one JSON object per line on standard output."},
-    {.name = "quiet",
-     .aliases = "q",
-     DG_OPT_BOOL(S, quiet),
-     .flags = DG_OPTION_LOCAL,
-     .group = call,
-     .help = "Print nothing but warnings and errors."},
+    DG_OPTION_QUIET(S),
 };
 
 const dg_option_table dg_train_option_table = {
