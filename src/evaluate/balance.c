@@ -114,7 +114,7 @@ static dg_status group_distance(const dg_evaluation *e, int32_t group, double *k
     if (e->sets[DG_SYNTHETIC].group)
         DG_TRY(group_vectors(e, DG_SYNTHETIC, group, &y, &y_index));
     if (x.n >= MIN_GROUP && y.n >= MIN_GROUP) {
-        DG_TRY(dg_kernel_distance_measure(e->ctx, e->lanes, &x, &y, 1000, 10, (uint64_t)e->options->seed, &k));
+        DG_TRY(dg_kernel_distance_measure(e->ctx, &x, &y, 1000, 10, (uint64_t)e->options->seed, &k));
         *kid = k.mean;
     }
 done:

@@ -83,7 +83,7 @@ static dg_status compare(const dg_evaluation *e, const dg_vectors *x, const dg_v
     if (options->extrapolate)
         DG_TRY(dg_frechet_infinite(e->ctx, &gx, y, seed, &c->infinite));
     c->extrapolated = options->extrapolate;
-    DG_TRY(dg_kernel_distance_measure(e->ctx, e->lanes, x, y, KID_SUBSET, options->subsets, seed, &c->kid));
+    DG_TRY(dg_kernel_distance_measure(e->ctx, x, y, KID_SUBSET, options->subsets, seed, &c->kid));
     DG_TRY(dg_manifold_measure(e->ctx, e->lanes, x, options->radii, y, &c->manifold, options->reached));
     DG_TRY(two_sample(e, x, y, &roc));
     c->c2st = roc.auc;

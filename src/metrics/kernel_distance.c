@@ -2,7 +2,6 @@
 
 #include "metrics/draw.h"
 #include "metrics/linalg.h"
-#include "nn/lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,59 +10,49 @@ typedef struct job {
     const dg_vectors *sides[2];
     int64_t size;
     uint64_t seed;
-    struct scratch {
-        int64_t *order;
-        double *rows[2], *products; /* [size,d], [size,size] */
-    } * scratch;                    /* [lanes] */
-    double *values;                 /* [subsets] */
+    int64_t *order;
+    double *rows[2], *products; /* [size,d], [size,size] */
+    double *values;             /* [subsets] */
 } job;
 
 /* Sum of the kernel over all pairs, or over those of different vectors. */
-static double kernel_sum(struct scratch *s, const double *a, const double *b, int64_t n, int64_t d,
-                         bool skip_diagonal) {
+static double kernel_sum(const job *j, const double *a, const double *b, bool skip_diagonal) {
+    const int64_t n = j->size, d = j->sides[0]->d;
     double sum = 0;
-    dg_linalg_product(n, n, d, a, b, s->products);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
-            const double k = s->products[i * n + j] / (double)d + 1;
-            sum += skip_diagonal && i == j ? 0 : k * k * k;
+    dg_linalg_product(n, n, d, a, b, j->products);
+    for (int64_t row = 0; row < n; row++)
+        for (int64_t column = 0; column < n; column++) {
+            const double k = j->products[row * n + column] / (double)d + 1;
+            sum += skip_diagonal && row == column ? 0 : k * k * k;
         }
     return sum;
 }
 
-static void take_rows(const job *j, struct scratch *s, int side, int64_t subset) {
+static void take_rows(const job *j, int side, int64_t subset) {
     const dg_vectors *x = j->sides[side];
-    dg_draw_shuffle(j->seed, DG_DRAW_KERNEL, (uint64_t)(2 * subset + side), x->n, s->order);
+    dg_draw_shuffle(j->seed, DG_DRAW_KERNEL, (uint64_t)(2 * subset + side), x->n, j->order);
     for (int64_t i = 0; i < j->size; i++)
         for (int64_t k = 0; k < x->d; k++)
-            s->rows[side][i * x->d + k] = dg_vectors_row(x, s->order[i])[k];
+            j->rows[side][i * x->d + k] = dg_vectors_row(x, j->order[i])[k];
 }
 
-static dg_status measure_subset(void *user, int lane, int64_t subset) {
-    const job *j = user;
-    struct scratch *s = &j->scratch[lane];
+static double measure_subset(const job *j, int64_t subset) {
     const double n = (double)j->size;
-    const int64_t d = j->sides[0]->d;
-    take_rows(j, s, 0, subset);
-    take_rows(j, s, 1, subset);
-    const double within = kernel_sum(s, s->rows[0], s->rows[0], j->size, d, true) +
-                          kernel_sum(s, s->rows[1], s->rows[1], j->size, d, true);
-    j->values[subset] = within / (n * (n - 1)) - 2 * kernel_sum(s, s->rows[0], s->rows[1], j->size, d, false) / (n * n);
-    return DG_OK;
+    take_rows(j, 0, subset);
+    take_rows(j, 1, subset);
+    const double within = kernel_sum(j, j->rows[0], j->rows[0], true) + kernel_sum(j, j->rows[1], j->rows[1], true);
+    return within / (n * (n - 1)) - 2 * kernel_sum(j, j->rows[0], j->rows[1], false) / (n * n);
 }
 
-static dg_status allocate(dg_ctx *ctx, int lanes, job *j) {
+static dg_status allocate(dg_ctx *ctx, int64_t subsets, job *j) {
     dg_status status = DG_OK;
+    const char what[] = "a kernel distance";
     const int64_t d = j->sides[0]->d, most = j->sides[0]->n > j->sides[1]->n ? j->sides[0]->n : j->sides[1]->n;
-    DG_TRY(dg_alloc(ctx, &j->scratch, (size_t)lanes, sizeof *j->scratch, "a kernel distance"));
-    for (int i = 0; i < lanes; i++) {
-        DG_TRY(dg_alloc(ctx, &j->scratch[i].order, (size_t)most, sizeof(int64_t), "a kernel distance"));
-        for (int side = 0; side < 2; side++)
-            DG_TRY(
-                dg_alloc(ctx, &j->scratch[i].rows[side], (size_t)(j->size * d), sizeof(double), "a kernel distance"));
-        DG_TRY(
-            dg_alloc(ctx, &j->scratch[i].products, (size_t)(j->size * j->size), sizeof(double), "a kernel distance"));
-    }
+    DG_TRY(dg_alloc(ctx, &j->order, (size_t)most, sizeof *j->order, what));
+    for (int side = 0; side < 2; side++)
+        DG_TRY(dg_alloc(ctx, &j->rows[side], (size_t)(j->size * d), sizeof(double), what));
+    DG_TRY(dg_alloc(ctx, &j->products, (size_t)(j->size * j->size), sizeof *j->products, what));
+    DG_TRY(dg_alloc(ctx, &j->values, (size_t)subsets, sizeof *j->values, what));
 done:
     return status;
 }
@@ -81,8 +70,8 @@ static void summarise(const job *j, dg_kernel_distance *out) {
     out->half_width = n > 1 ? 1.959963984540054 * out->std * sqrt((double)j->size / (double)fewer) : NAN;
 }
 
-dg_status dg_kernel_distance_measure(dg_ctx *ctx, int lanes, const dg_vectors *x, const dg_vectors *y,
-                                     int64_t subset_size, int64_t subsets, uint64_t seed, dg_kernel_distance *out) {
+dg_status dg_kernel_distance_measure(dg_ctx *ctx, const dg_vectors *x, const dg_vectors *y, int64_t subset_size,
+                                     int64_t subsets, uint64_t seed, dg_kernel_distance *out) {
     dg_status status = DG_OK;
     job j = {.sides = {x, y}, .seed = seed};
     j.size = x->n < y->n ? x->n : y->n;
@@ -94,19 +83,15 @@ dg_status dg_kernel_distance_measure(dg_ctx *ctx, int lanes, const dg_vectors *x
     if (j.size == x->n && j.size == y->n)
         subsets = 1;
     *out = (dg_kernel_distance){.subset_size = j.size, .subsets = subsets};
-    DG_TRY(allocate(ctx, lanes, &j));
-    DG_TRY(dg_alloc(ctx, &j.values, (size_t)subsets, sizeof *j.values, "a kernel distance"));
-    const dg_lanes_job work = {.work = measure_subset, .user = &j};
-    DG_TRY(dg_lanes_run(lanes, subsets, &work));
+    DG_TRY(allocate(ctx, subsets, &j));
+    for (int64_t i = 0; i < subsets; i++)
+        j.values[i] = measure_subset(&j, i);
     summarise(&j, out);
 done:
-    for (int i = 0; j.scratch && i < lanes; i++) {
-        free(j.scratch[i].order);
-        free(j.scratch[i].rows[0]);
-        free(j.scratch[i].rows[1]);
-        free(j.scratch[i].products);
-    }
-    free(j.scratch);
+    free(j.order);
+    free(j.rows[0]);
+    free(j.rows[1]);
+    free(j.products);
     free(j.values);
     return status;
 }

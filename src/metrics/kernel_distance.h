@@ -11,10 +11,10 @@ typedef struct dg_kernel_distance {
     int64_t subset_size, subsets;
 } dg_kernel_distance;
 
-/* Subsets without replacement of min(subset_size, n, m) vectors of each side, on `lanes` threads; where that is all of
- * both sides there is one subset, and no half_width (NaN).
+/* Subsets without replacement of min(subset_size, n, m) vectors of each side; where that is all of both sides there is
+ * one subset, and no half_width (NaN).
  * err   DG_EDATA fewer than two vectors on a side; DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_kernel_distance_measure(dg_ctx *ctx, int lanes, const dg_vectors *x, const dg_vectors *y,
+DG_MUST_CHECK dg_status dg_kernel_distance_measure(dg_ctx *ctx, const dg_vectors *x, const dg_vectors *y,
                                                    int64_t subset_size, int64_t subsets, uint64_t seed,
                                                    dg_kernel_distance *out);
 

@@ -1,5 +1,6 @@
 /* The few decompositions the metrics need, in double precision through LAPACK (OpenBLAS). Matrices are row-major.
- * OpenBLAS is told to use one thread, so that no result depends on how many there are. */
+ * OpenBLAS is told to use one thread, so that no result depends on how many there are. Call these from one thread at a
+ * time: in the serial build of OpenBLAS concurrent callers are given the same buffers, and results are wrong. */
 #ifndef DG_METRICS_LINALG_H
 #define DG_METRICS_LINALG_H
 

@@ -110,7 +110,7 @@ START_TEST(kernel_distance) {
     dg_kernel_distance k;
     const int64_t n = p.x.n < p.y.n ? p.x.n : p.y.n;
     p.x.n = p.y.n = n;
-    DG_CK(ctx, dg_kernel_distance_measure(ctx, 2, &p.x, &p.y, n, 100, 1, &k));
+    DG_CK(ctx, dg_kernel_distance_measure(ctx, &p.x, &p.y, n, 100, 1, &k));
     check_close("kid", k.mean, number(p.c, "kid"), 1e-9);
     ck_assert_int_eq(k.subsets, 1);
     ck_assert(isnan(k.half_width));
