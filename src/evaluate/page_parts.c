@@ -285,7 +285,7 @@ static void group_table(dg_str *out, const json_t *balance) {
                                            "#Recall", "#Coverage", "#TSTR accuracy"},
                              *const keys[] = {"real", "holdout", "kid", "recall", "coverage", "tstr_accuracy"};
     const json_t *entry, *gaps = json_object_get(balance, "gaps");
-    char buffer[32];
+    char buffer[32], parity[32], text[240];
     size_t i;
     dg_html_element(out, "h3", "By group");
     dg_html_table_begin(out, headings, 7);
@@ -302,6 +302,12 @@ static void group_table(dg_str *out, const json_t *balance) {
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(gaps, keys[k])));
     dg_html_row_end(out);
     dg_html_table_end(out);
+    snprintf(text, sizeof text,
+             "Of the classifiers trained on synthetic images, the worst class: demographic parity differs by %s, "
+             "equalised odds by %s (0: groups are treated alike, 1: as unlike as can be).",
+             dg_html_number(parity, dg_page_number(gaps, "demographic_parity")),
+             dg_html_number(buffer, dg_page_number(gaps, "equalised_odds")));
+    dg_html_element(out, "p", text);
 }
 
 void dg_page_balance(dg_str *out, const json_t *balance) {

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static int64_t predicted_class(const float *outputs, int64_t classes) {
+int64_t dg_scores_predicted(int64_t classes, const float *outputs) {
     int64_t best = 0;
     for (int64_t c = 1; c < classes; c++)
         if (outputs[c] > outputs[best])
@@ -67,7 +67,7 @@ dg_status dg_scores_create(dg_ctx *ctx, int64_t n, int64_t classes, const float 
     DG_TRY(dg_alloc(ctx, &out->class_auroc, (size_t)classes, sizeof *out->class_auroc, "scores"));
     DG_TRY(dg_alloc(ctx, &out->confusion, (size_t)(classes * classes), sizeof *out->confusion, "scores"));
     for (int64_t i = 0; i < n; i++) {
-        const int64_t predicted = predicted_class(outputs + i * classes, classes);
+        const int64_t predicted = dg_scores_predicted(classes, outputs + i * classes);
         out->images[labels[i]]++;
         out->confusion[labels[i] * classes + predicted]++;
         out->correct += predicted == labels[i];

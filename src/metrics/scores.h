@@ -16,8 +16,10 @@ typedef struct dg_scores {
     int64_t *confusion;                 /* [classes, classes]: true class, predicted class */
 } dg_scores;
 
+/* The first of the highest of outputs [classes]. */
+int64_t dg_scores_predicted(int64_t classes, const float *outputs);
+
 /* outputs [n, classes], higher = more likely, comparable between images (probabilities); labels [n] in 0..classes-1.
- * The predicted class is the first of the highest.
  * err   DG_EDATA no image; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_scores_create(dg_ctx *ctx, int64_t n, int64_t classes, const float *outputs,
                                          const int32_t *labels, dg_scores *out);

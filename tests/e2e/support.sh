@@ -1,9 +1,10 @@
-# What the end-to-end scripts share. Sourced with the script's own arguments: PROGRAM SOURCE_DIR.
-# Gives: $program, $source, a fresh working directory, $failures, and the checks below.
+# What the end-to-end scripts share. Sourced with the script's own arguments: PROGRAM SOURCE_DIR [SPOIL_IMAGES].
+# Gives: $program, $source, $spoil_images, a fresh working directory, $failures, and the checks below.
 # shellcheck shell=bash
 set -u
 program=$1
 source=$2
+spoil_images=${3:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1

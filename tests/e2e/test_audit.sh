@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# diffgen audit: a model that was trained on very few images for very long gives them away, threads change nothing, bad
-# input is said.
+# diffgen audit, and evaluate beside it: a model that was trained on very few images for very long gives them away, to
+# attacks and in what it draws; threads change nothing, bad input is said.
 # usage: test_audit.sh PROGRAM SOURCE_DIR
 # shellcheck source=tests/e2e/support.sh
 . "$(dirname "$0")/support.sh"
 
 for class in bag sneaker; do
     mkdir -p "members/$class" "others/$class"
-    find "$source/samples/fashion/$class" -name '*.png' | sort | head -16 | xargs cp -t "members/$class"
-    find "$source/samples/fashion/$class" -name '*.png' | sort | tail -16 | xargs cp -t "others/$class"
+    find "$source/samples/fashion/$class" -name '*.png' | sort | head -20 | xargs cp -t "members/$class"
+    find "$source/samples/fashion/$class" -name '*.png' | sort | tail -40 | xargs cp -t "others/$class"
 done
-expect 0 train --images members --out run --steps 300 --batch 32 --lr 3e-3 --ema 0 --resolution 8 --label-dropout 0 --quiet
+expect 0 train --images members --out run --steps 1000 --batch 40 --lr 4e-3 --ema 0.98 --warmup 50 --resolution 8 \
+    --label-dropout 0 --quiet
 
 expect 0 audit --model run --members members --non-members others --out audit
 for file in audit.json audit.html roc.svg; do
@@ -24,6 +25,15 @@ done
 awk '/^Loss threshold/ { exit !($3 > 0.75) }' out || fail "the loss does not give the members away"
 awk '/^SimA/ { exit !($2 > 0.75) }' out || fail "SimA does not find the members"
 grep -qE '(src|href)="(https?:)?//|<script' audit/audit.html && fail "the page asks for something from outside"
+
+# Its images are copies, and a gate of evaluate says so: nearer to what it was trained on than to others, and nearer than
+# that is to itself.
+expect 0 sample --model run --all-classes -n 80 --steps 50 --out drawn --quiet
+echo '{"gates": [{"metric": "memorisation.pixels.nearer_to_train", "max": 0.65, "bound": "low"},
+    {"metric": "memorisation.pixels.authenticity", "min": 0.25, "bound": "high"}]}' >policy.json
+expect 20 evaluate --real members --holdout others --synthetic drawn --resolution 8 --no-utility --out copies --gate policy.json \
+    --quiet
+says err "2 of 2 gates failed"
 
 expect 0 audit --model run --members members --non-members others --out one --threads 1 --json
 cp out one.json

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# diffgen evaluate on small real images: what copies, blur, missing classes and shuffled labels do to the numbers, the
-# report's files, gates, bad input, and that threads change nothing.
-# usage: test_evaluate.sh PROGRAM SOURCE_DIR
+# diffgen evaluate on small real images: what copies, blur, noise, missing classes and shuffled labels do to the numbers,
+# the report's files, gates, bad input, and that threads change nothing.
+# usage: test_evaluate.sh PROGRAM SOURCE_DIR SPOIL_IMAGES
 # shellcheck source=tests/e2e/support.sh
 . "$(dirname "$0")/support.sh"
 
@@ -74,7 +74,22 @@ gates() { # gates NAME SYNTHETIC RULE...: all rules hold
 }
 gates plain synthetic '{"metric": "utility.trts.mean.accuracy", "min": 0.6}' '{"metric": "utility.tstr_over_trtr", "min": 0.85}' \
     '{"metric": "balance.label_tv", "max": 0.05}' '{"metric": "fidelity.c2st_auc", "max": 0.6}' \
-    '{"metric": "fidelity.coverage.ceiling.synthetic_at_this_n", "min": 0.85}'
+    '{"metric": "fidelity.coverage.ceiling.synthetic_at_this_n", "min": 0.85}' \
+    '{"metric": "fidelity.density", "min": 0.8}' '{"metric": "fidelity.pixels.0.spectrum_db", "max": 0.5}' \
+    '{"metric": "fidelity.pixels.0.histogram_w1", "max": 0.015}' '{"metric": "memorisation.pixels.authenticity", "max": 0.75}'
+# Blurred and noisy: pixels and features tell, labels and their shares are as good as before.
+for how in blur noise; do
+    "$spoil_images" "$how" synthetic "$how" || fail "spoil_images $how"
+done
+gates blurred blur '{"metric": "fidelity.pixels.0.spectrum_db", "min": 2}' '{"metric": "fidelity.c2st_auc", "min": 0.62}' \
+    '{"metric": "fidelity.recall", "max": 0.88}' '{"metric": "fidelity.fd", "min": 1.8}' \
+    '{"metric": "fidelity.precision", "min": 0.8}' '{"metric": "utility.trts.mean.accuracy", "min": 0.6}' \
+    '{"metric": "balance.label_tv", "max": 0.05}' '{"metric": "memorisation.pixels.identical", "max": 0}'
+gates noisy noise '{"metric": "fidelity.pixels.0.histogram_w1", "min": 0.04}' '{"metric": "fidelity.c2st_auc", "min": 0.85}' \
+    '{"metric": "fidelity.precision", "max": 0.75}' '{"metric": "fidelity.density", "max": 0.6}' \
+    '{"metric": "fidelity.coverage", "max": 0.7}' '{"metric": "fidelity.fd", "min": 4}' \
+    '{"metric": "memorisation.pixels.authenticity", "min": 0.85}' '{"metric": "utility.trts.mean.accuracy", "min": 0.6}' \
+    '{"metric": "balance.label_tv", "max": 0.05}' '{"metric": "memorisation.pixels.identical", "max": 0}'
 # Every label wrong by one class: the images are as good as before, and good for nothing.
 mkdir shuffled && previous=$(basename "$(find synthetic -mindepth 1 -maxdepth 1 -type d | sort | tail -1)")
 for class in $(find synthetic -mindepth 1 -maxdepth 1 -type d | sort | sed 's/ /:/g'); do

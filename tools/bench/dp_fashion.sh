@@ -42,8 +42,8 @@ if [ ! -e "$data" ]; then
     exit 66
 fi
 mkdir -p "$out"
-export DIFFGEN_LEDGER=${DIFFGEN_LEDGER:-$PWD/$out/privacy-ledger.sqlite}
-[ "${DIFFGEN_LEDGER#/}" != "$DIFFGEN_LEDGER" ] || DIFFGEN_LEDGER=$PWD/$DIFFGEN_LEDGER
+DIFFGEN_LEDGER=$(realpath -m "${DIFFGEN_LEDGER:-$out/privacy-ledger.sqlite}")
+export DIFFGEN_LEDGER
 
 gpu=
 case $device in

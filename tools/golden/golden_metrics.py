@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes tests/golden/metrics.json: what public implementations of the metrics compute on the same arrays.
 
-Needs numpy, scipy, scikit-learn, pytorch-fid, torch-fidelity, prdc in a virtual environment of your own:
+Needs numpy, scipy, scikit-learn, pytorch-fid, torch-fidelity, prdc, fairlearn in a virtual environment of your own:
 
-    python3 -m venv venv && venv/bin/pip install scipy scikit-learn torch pytorch-fid torch-fidelity prdc
+    python3 -m venv venv && venv/bin/pip install scipy scikit-learn torch pytorch-fid torch-fidelity prdc fairlearn
     venv/bin/python tools/golden/golden_metrics.py            # writes the file
     venv/bin/python tools/golden/golden_metrics.py --verify   # fails if a number would change
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 from prdc import compute_prdc
 from pytorch_fid.fid_score import calculate_frechet_distance
 from scipy import stats
@@ -105,6 +106,19 @@ def scores_case(name, n, classes):
             "balanced_accuracy": balanced_accuracy_score(labels, p.argmax(1)), "auroc": float(auc)}
 
 
+def fairness_case(name, n, classes, groups):
+    """Each class against the rest, the worst of them. The last images are in no group."""
+    outputs = fill.unit(name + ".outputs", n * classes).reshape(n, classes).astype(np.float32)
+    labels = np.array(fill.integers(name + ".labels", n, classes))
+    group = np.array(fill.integers(name + ".groups", n, groups))
+    outputs[np.arange(n), labels] += (0.2 * (group + 1)).astype(np.float32)
+    predicted, there = outputs.argmax(1), np.arange(n) < n - 10
+    worst = [max(measure(labels[there] == c, predicted[there] == c, sensitive_features=group[there])
+                 for c in range(classes)) for measure in (demographic_parity_difference, equalized_odds_difference)]
+    return {"name": name, "n": n, "classes": classes, "groups": groups, "demographic_parity": float(worst[0]),
+            "equalised_odds": float(worst[1])}
+
+
 def ct_case(name, n, m):
     generated, heldout = fill.unit(name + ".g", n) * 0.9, fill.unit(name + ".h", m)
     cells = (np.array(fill.integers(name + ".gc", n, 3)), np.array(fill.integers(name + ".hc", m, 3)))
@@ -148,10 +162,11 @@ def values():
     return {"made_by": "tools/golden/golden_metrics.py",
             "versions": {"python": platform.python_version(),
                          **{p: version(p) for p in ("numpy", "scipy", "scikit-learn", "pytorch-fid", "torch-fidelity",
-                                                    "prdc")}},
+                                                    "prdc", "fairlearn")}},
             "sets": [set_case("square", 300, 250, 16), set_case("few", 12, 15, 32), set_case("wide", 1100, 700, 7)],
             "roc": [roc_case("plain", 300, 500, 0), roc_case("ties", 400, 250, 20)],
             "scores": [scores_case("three", 200, 3), scores_case("ten", 500, 10)],
+            "fairness": [fairness_case("two", 300, 2, 2), fairness_case("many", 900, 5, 3)],
             "ct": [ct_case("ct", 300, 200)],
             "pixels": [pixel_case("even", 5, 8, 8), pixel_case("odd", 4, 9, 12)],
             "intervals": intervals()}

@@ -1,6 +1,7 @@
 /* Every metric against public implementations on the same arrays: tests/golden/metrics.json, to 1e-4 relative or
  * better. */
 #include "core/json.h"
+#include "metrics/fairness.h"
 #include "metrics/frechet.h"
 #include "metrics/kernel_distance.h"
 #include "metrics/manifold.h"
@@ -221,6 +222,38 @@ START_TEST(classifier_scores) {
 }
 END_TEST
 
+START_TEST(fairness) {
+    const json_t *c = cases("fairness", _i);
+    const int64_t n = (int64_t)number(c, "n"), classes = (int64_t)number(c, "classes"),
+                  groups = (int64_t)number(c, "groups");
+    double *u = uniform(c, ".outputs", n * classes), *l = uniform(c, ".labels", n), *g = uniform(c, ".groups", n);
+    float *outputs = malloc((size_t)(n * classes) * sizeof *outputs);
+    int32_t *labels = malloc((size_t)n * sizeof *labels), *group = malloc((size_t)n * sizeof *group);
+    dg_fairness f;
+    for (int64_t i = 0; i < n * classes; i++)
+        outputs[i] = (float)u[i];
+    for (int64_t i = 0; i < n; i++) {
+        labels[i] = (int32_t)floor(l[i] * (double)classes);
+        group[i] = (int32_t)floor(g[i] * (double)groups);
+        outputs[i * classes + labels[i]] += (float)(0.2 * (group[i] + 1));
+        if (i >= n - 10)
+            group[i] = -1;
+    }
+    DG_CK(ctx, dg_fairness_measure(ctx, n, classes, groups, 1, outputs, labels, group, &f));
+    check_close("demographic parity", f.demographic_parity, number(c, "demographic_parity"), 1e-12);
+    check_close("equalised odds", f.equalised_odds, number(c, "equalised_odds"), 1e-12);
+    /* Groups that are too small to be judged. */
+    DG_CK(ctx, dg_fairness_measure(ctx, n, classes, groups, n, outputs, labels, group, &f));
+    ck_assert(isnan(f.demographic_parity) && isnan(f.equalised_odds));
+    free(u);
+    free(l);
+    free(g);
+    free(outputs);
+    free(labels);
+    free(group);
+}
+END_TEST
+
 static int32_t *cells_of(const json_t *c, const char *suffix, int64_t n) {
     double *u = uniform(c, suffix, n);
     int32_t *cell = malloc((size_t)n * sizeof *cell);
@@ -297,6 +330,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tc, two_sample, 0, 3);
     tcase_add_loop_test(tc, roc_curve, 0, 2);
     tcase_add_loop_test(tc, classifier_scores, 0, 2);
+    tcase_add_loop_test(tc, fairness, 0, 2);
     tcase_add_loop_test(tc, copying_test, 0, 1);
     tcase_add_loop_test(tc, pixel_statistics, 0, 2);
     tcase_add_test(tc, intervals);

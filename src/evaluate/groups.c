@@ -1,0 +1,127 @@
+/* Whether the synthetic images serve the groups of a metadata column alike. */
+#include "evaluate/evaluation.h"
+#include "metrics/fairness.h"
+#include "metrics/kernel_distance.h"
+#include "metrics/scores.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { MIN_GROUP = 20 };
+
+static int64_t members(const dg_evaluation *e, dg_side side, int32_t group) {
+    int64_t n = 0;
+    for (int64_t i = 0; e->sets[side].group && i < e->sets[side].images.n; i++)
+        n += e->sets[side].group[i] == group;
+    return n;
+}
+
+/* Share of a group's real images that the synthetic ones reach. */
+static double reached_share(const dg_evaluation *e, int32_t group, const uint8_t *flags) {
+    int64_t n = 0, found = 0;
+    for (int64_t i = 0; i < e->sets[DG_REAL].images.n; i++)
+        if (e->sets[DG_REAL].group[i] == group) {
+            n++;
+            found += flags[i];
+        }
+    return n >= MIN_GROUP ? (double)found / (double)n : NAN;
+}
+
+/* Share of a group's held-out images that the classifiers trained on synthetic images get right. */
+static double tstr_accuracy(const dg_evaluation *e, int32_t group) {
+    const dg_evaluation_set *s = &e->sets[DG_HOLDOUT];
+    int64_t n = 0, right = 0;
+    for (int64_t i = 0; e->tstr && s->group && i < s->images.n; i++)
+        if (s->group[i] == group) {
+            n++;
+            right += dg_scores_predicted(e->classes, e->tstr + i * e->classes) == s->images.labels[i];
+        }
+    return n >= MIN_GROUP ? (double)right / (double)n : NAN;
+}
+
+static dg_status group_vectors(const dg_evaluation *e, dg_side side, int32_t group, dg_vectors *out, int64_t **index) {
+    const dg_evaluation_set *s = &e->sets[side];
+    const dg_status status = dg_alloc(e->ctx, index, (size_t)s->images.n + 1, sizeof **index, "a group");
+    if (status != DG_OK)
+        return status;
+    *out = (dg_vectors){s->features, 0, e->d, *index};
+    for (int64_t i = 0; s->group && i < s->images.n; i++)
+        if (s->group[i] == group)
+            (*index)[out->n++] = i;
+    return DG_OK;
+}
+
+/* Kernel distance of the group's real and synthetic images, where the synthetic ones say theirs; else of the group's
+ * real images and all synthetic ones. */
+static dg_status group_distance(const dg_evaluation *e, int32_t group, double *kid) {
+    dg_status status = DG_OK;
+    dg_vectors x, y = dg_evaluation_vectors(e, DG_SYNTHETIC);
+    int64_t *x_index = NULL, *y_index = NULL;
+    dg_kernel_distance k;
+    *kid = NAN;
+    DG_TRY(group_vectors(e, DG_REAL, group, &x, &x_index));
+    if (e->sets[DG_SYNTHETIC].group)
+        DG_TRY(group_vectors(e, DG_SYNTHETIC, group, &y, &y_index));
+    if (x.n >= MIN_GROUP && y.n >= MIN_GROUP) {
+        DG_TRY(dg_kernel_distance_measure(e->ctx, &x, &y, 1000, 10, (uint64_t)e->options->seed, &k));
+        *kid = k.mean;
+    }
+done:
+    free(x_index);
+    free(y_index);
+    return status;
+}
+
+/* The largest less the smallest of a column; NaNs are passed over. */
+static double gap(const json_t *rows, const char *key) {
+    double low = INFINITY, high = -INFINITY;
+    const json_t *row;
+    size_t i;
+    json_array_foreach((json_t *)rows, i, row) {
+        const json_t *value = json_object_get(row, key);
+        if (!json_is_number(value))
+            continue;
+        low = fmin(low, json_number_value(value));
+        high = fmax(high, json_number_value(value));
+    }
+    return high - low;
+}
+
+/* Of the classifiers trained on synthetic images, tested on the held-out ones. */
+static dg_status add_fairness(const dg_evaluation *e, json_t *gaps) {
+    const dg_evaluation_set *s = &e->sets[DG_HOLDOUT];
+    dg_fairness f = {NAN, NAN};
+    if (e->tstr && s->group) {
+        const dg_status status = dg_fairness_measure(e->ctx, s->images.n, e->classes, e->groups, MIN_GROUP, e->tstr,
+                                                     s->images.labels, s->group, &f);
+        if (status != DG_OK)
+            return status;
+    }
+    json_object_set_new(gaps, "demographic_parity", dg_report_number(f.demographic_parity));
+    json_object_set_new(gaps, "equalised_odds", dg_report_number(f.equalised_odds));
+    return DG_OK;
+}
+
+dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
+    dg_status status = DG_OK;
+    static const char *const columns[] = {"kid", "recall", "coverage", "tstr_accuracy"};
+    json_t *list = json_array(), *gaps = json_object();
+    json_object_set_new(section, "group_column", json_string(e->options->group_column));
+    json_object_set_new(section, "by_group", list);
+    json_object_set_new(section, "gaps", gaps);
+    for (int32_t g = 0; g < e->groups; g++) {
+        double kid;
+        DG_TRY(group_distance(e, g, &kid));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "group", e->group_names[g], "real",
+                                              (json_int_t)members(e, DG_REAL, g), "holdout",
+                                              (json_int_t)members(e, DG_HOLDOUT, g), "kid", dg_report_number(kid),
+                                              "recall", dg_report_number(reached_share(e, g, e->recalled)), "coverage",
+                                              dg_report_number(reached_share(e, g, e->covered)), "tstr_accuracy",
+                                              dg_report_number(tstr_accuracy(e, g))));
+    }
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        json_object_set_new(gaps, columns[i], dg_report_number(gap(list, columns[i])));
+    DG_TRY(add_fairness(e, gaps));
+done:
+    return status;
+}
