@@ -208,6 +208,36 @@ static dg_status add_reference(const audit *a, json_t *list) {
     return status;
 }
 
+/* Some attack recognises more than was proven possible, its whole interval above: then the members are not what the
+ * model was trained on, or the proof does not hold. */
+static bool exceeds(const json_t *ceiling, const json_t *attacks) {
+    const double fpr = json_number_value(json_object_get(ceiling, "fpr")),
+                 most = json_number_value(json_object_get(ceiling, "max_tpr"));
+    const json_t *attack, *t;
+    size_t i, k;
+    json_array_foreach((json_t *)attacks, i, attack) json_array_foreach(
+        json_object_get(attack, "tpr_at_fpr"), k,
+        t) if (json_number_value(json_object_get(t, "fpr")) == fpr &&
+               json_number_value(json_array_get(json_object_get(t, "tpr_95"), 0)) > most) return true;
+    return false;
+}
+
+/* What the model's private training promised, beside what the attacks reach. */
+static void add_promise(const audit *a, json_t *report) {
+    const json_t *training = json_object_get(a->model.folder.info, "training"),
+                 *privacy = json_object_get(training, "privacy"), *ceilings = json_object_get(privacy, "attacks"), *row;
+    bool exceeded = false;
+    size_t i;
+    if (!json_is_array(ceilings))
+        return;
+    json_array_foreach((json_t *)ceilings, i, row) exceeded =
+        exceeded || exceeds(row, json_object_get(report, "attacks"));
+    json_object_set_new(report, "privacy",
+                        json_pack("{s:O*, s:O*, s:O*, s:O, s:b}", "epsilon", json_object_get(privacy, "epsilon"),
+                                  "delta", json_object_get(privacy, "delta"), "unit", json_object_get(privacy, "unit"),
+                                  "attacks", ceilings, "exceeded", exceeded));
+}
+
 static dg_status make_report(const audit *a, json_t **out) {
     static const char *const titles[DG_ATTACKS][2] = {
         {"loss", "Loss threshold"}, {"secmi", "SecMI"}, {"pia", "PIA"}, {"sima", "SimA"}};
@@ -231,6 +261,7 @@ static dg_status make_report(const audit *a, json_t **out) {
         json_object_set_new(report, "reference_model_sha256", json_string(a->reference.sha256));
         DG_TRY(add_reference(a, list));
     }
+    add_promise(a, report);
     *out = json_incref(report);
 done:
     json_decref(report);
@@ -284,6 +315,15 @@ dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_au
 done:
     free_audit(&a);
     return status;
+}
+
+double dg_audit_ceiling(const json_t *report, double fpr) {
+    const json_t *row;
+    size_t i;
+    json_array_foreach(json_object_get(json_object_get(report, "privacy"), "attacks"), i,
+                       row) if (json_number_value(json_object_get(row, "fpr")) ==
+                                fpr) return json_number_value(json_object_get(row, "max_tpr"));
+    return NAN;
 }
 
 void dg_audit_result_free(dg_audit_result *result) {

@@ -3,6 +3,7 @@
 #ifndef DG_AUDIT_AUDIT_H
 #define DG_AUDIT_AUDIT_H
 
+#include "core/json.h"
 #include "core/options.h"
 #include "nn/compute.h"
 
@@ -34,5 +35,8 @@ typedef struct dg_audit_result {
 DG_MUST_CHECK dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
                                      dg_audit_result *result);
 void dg_audit_result_free(dg_audit_result *result);
+/* From a report: the share of its training images that no attack on the model can recognise more of at `fpr` false
+ * alarms (0.001, 0.01 or 0.1), by the accountant of its private training; NaN = it was not private. */
+double dg_audit_ceiling(const json_t *report, double fpr);
 
 #endif

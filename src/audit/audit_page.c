@@ -1,5 +1,6 @@
 #include "audit/audit_page.h"
 
+#include "audit/audit.h"
 #include "core/fs.h"
 #include "page/chart.h"
 #include "page/html.h"
@@ -29,14 +30,17 @@ done:
  * and the diagonal of pure guessing. */
 static dg_status draw_curves(dg_ctx *ctx, const json_t *report, dg_str *svg) {
     dg_status status = DG_OK;
-    static const double ends[2] = {1e-3, 1};
+    static const double ends[2] = {1e-3, 1}, rates[3] = {1e-3, 1e-2, 1e-1};
+    double ceilings[3];
     curve curves[DG_CHART_SERIES] = {{0}};
     dg_series series[DG_CHART_SERIES] = {{.label = "guessing", .x = ends, .y = ends, .count = 2, .dashed = true}};
     const json_t *attack;
     size_t i;
     int count = 1;
+    for (int k = 0; k < 3; k++)
+        ceilings[k] = dg_audit_ceiling(report, rates[k]);
     json_array_foreach(json_object_get(report, "attacks"), i, attack) {
-        if (count == DG_CHART_SERIES)
+        if (count == DG_CHART_SERIES - 1)
             break;
         DG_TRY(read_curve(ctx, attack, &curves[count]));
         series[count] = (dg_series){.label = json_string_value(json_object_get(attack, "attack")),
@@ -45,6 +49,9 @@ static dg_status draw_curves(dg_ctx *ctx, const json_t *report, dg_str *svg) {
                                     .count = curves[count].count};
         count++;
     }
+    if (json_object_get(report, "privacy"))
+        series[count++] =
+            (dg_series){.label = "no attack beats", .x = rates, .y = ceilings, .count = 3, .points = true};
     const dg_chart chart = {.title = "Training images recognised by false alarms",
                             .x_label = "false-positive rate: other images taken for training images",
                             .y_label = "true-positive rate",
@@ -76,9 +83,8 @@ static void interval_cell(dg_str *out, double value, const json_t *interval) {
 }
 
 static void attack_table(dg_str *out, const json_t *attacks) {
-    static const char *const headings[] = {
-        "Attack", "#AUC (95 %)", "#TPR at 1 % FPR (95 %)", "#TPR at 0.1 % FPR (95 %)", "#Best balanced accuracy",
-        "Exactly"};
+    static const char *const headings[] = {"Attack", "#AUC (95 %)", "#TPR at 1 % FPR (95 %)",
+                                           "#TPR at 0.1 % FPR (95 %)", "#Best balanced accuracy"};
     const json_t *attack;
     char buffer[32];
     size_t i;
@@ -101,6 +107,29 @@ static void attack_table(dg_str *out, const json_t *attacks) {
     dg_html_table_end(out);
 }
 
+/* Of a model of private training: what no attack can beat. */
+static void promise(dg_str *out, const json_t *report) {
+    const json_t *privacy = json_object_get(report, "privacy");
+    char epsilon[32], delta[32], at[2][32], text[400];
+    if (!privacy)
+        return;
+    snprintf(text, sizeof text,
+             "The model was trained with differential privacy, epsilon %s at delta %s for each %s. No attack, these or "
+             "any other, can recognise more than %s of what it was trained on at 1 %% false alarms, %s at 0.1 %%: the "
+             "dots in the plot.",
+             dg_html_number(epsilon, dg_html_value(json_object_get(privacy, "epsilon"))),
+             dg_html_number(delta, dg_html_value(json_object_get(privacy, "delta"))),
+             json_is_string(json_object_get(privacy, "unit")) ? json_string_value(json_object_get(privacy, "unit"))
+                                                              : "image",
+             dg_html_number(at[0], dg_audit_ceiling(report, 0.01)),
+             dg_html_number(at[1], dg_audit_ceiling(report, 0.001)));
+    dg_html_element(out, "p", text);
+    if (json_is_true(json_object_get(privacy, "exceeded")))
+        dg_html_element(out, "p class=\"bad\"",
+                        "An attack does better than that. The members are then not the images the model was trained "
+                        "on, or of another origin than the others, or the promise is broken.");
+}
+
 dg_status dg_audit_write_page(dg_ctx *ctx, const json_t *report, const char *html_path, const char *svg_path) {
     dg_status status = DG_OK;
     dg_str out = {0}, svg = {0};
@@ -119,6 +148,7 @@ dg_status dg_audit_write_page(dg_ctx *ctx, const json_t *report, const char *htm
         "What counts for privacy is the left end of the curve: how many training images are recognised with "
         "hardly any false alarm.");
     attack_table(&out, json_object_get(report, "attacks"));
+    promise(&out, report);
     dg_str_append(&out, "<figure><div class=\"scroll\">");
     dg_str_append(&out, svg.data);
     dg_str_append(&out, "</div></figure>\n");

@@ -25,6 +25,9 @@ static void print_report(const json_t *report) {
     json_array_foreach(json_object_get(report, "attacks"), i, attack)
         printf("%-32s %8.4f %12.4f %12.4f\n", json_string_value(json_object_get(attack, "title")),
                json_number_value(json_object_get(attack, "auc")), at_rate(attack, 0), at_rate(attack, 1));
+    if (json_object_get(report, "privacy"))
+        printf("%-32s %8s %12.4f %12.4f\n", "at most, proven by the training", "", dg_audit_ceiling(report, 0.01),
+               dg_audit_ceiling(report, 0.001));
 }
 
 int dg_cmd_audit(dg_cli *cli, int argc, char *const *argv) {

@@ -8,7 +8,8 @@
 
 enum { WIDTH = 640, HEIGHT = 340, LEFT = 66, RIGHT = 16, TOP = 58, BOTTOM = 52 };
 
-static const char *const colours[DG_CHART_SERIES] = {"#2f86d6", "#d9772b", "#3d9a50", "#9b62c9", "#c2487a", "#7a828e"};
+static const char *const colours[DG_CHART_SERIES] = {"#2f86d6", "#d9772b", "#3d9a50", "#9b62c9",
+                                                     "#c2487a", "#7a828e", "#a8862a"};
 
 typedef struct plot {
     const dg_chart *chart;

@@ -23,7 +23,7 @@ typedef struct dg_chart {
     int num_series; /* at most DG_CHART_SERIES */
 } dg_chart;
 
-enum { DG_CHART_SERIES = 6 };
+enum { DG_CHART_SERIES = 7 };
 
 /* A <figure> with the plot; caption may be NULL. */
 void dg_chart_lines(dg_str *out, const dg_chart *chart, const char *caption);

@@ -45,6 +45,15 @@ expect 0 audit --model run --members members --non-members others --reference-mo
 says out '"attack":"reference_ratio"'
 grep -qE '"attack":"reference_ratio"[^{]*"auc":0.5,' out || fail "a model is no reference for itself, yet its ratio tells"
 
+# Of a private model: what was proven stands beside what was reached, and was not exceeded.
+expect 0 train --images members --out private --dp --epsilon 2 --delta 1e-3 --batch 10 --steps 10 --resolution 8 --quiet
+expect 0 audit --model private --members members --non-members others --out proven
+says out "at most, proven by the training"
+says proven/audit.html "was trained with differential privacy, epsilon"
+says proven/roc.svg "no attack beats"
+grep -q '"exceeded": false' proven/audit.json || fail "an attack beats what was proven"
+grep -q '"privacy"' audit/audit.json && fail "a model that is not private promises something"
+
 expect 2 audit --members members
 says err "--non-members is missing"
 expect 66 audit --model nowhere --members members --non-members others
