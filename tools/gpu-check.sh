@@ -119,14 +119,15 @@ track() {
 }
 part losses "200 steps: the losses of bf16 are within 5 % of fp32's" track
 
-sanitize() { # TOOL TEST...
-    local tool=$1 test pids=() code=0
+sanitize() { # TOOL TEST[:I/N]...: of a test the I-th of N shares
+    local tool=$1 test log pids=() code=0
     shift
     for test in "$@"; do
-        (CK_FORK=no with_libraries timeout 100 compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 5 \
-            "$build/tests/$test" >"$out/$tool-$test.log" 2>&1
+        log=$out/$tool-${test//[:\/]/-}.log
+        (CK_FORK=no DG_TEST_SHARE=${test#*:} with_libraries timeout 100 compute-sanitizer --tool "$tool" \
+            --error-exitcode 1 --print-limit 5 "$build/tests/${test%:*}" >"$log" 2>&1
             result=$?
-            echo "$tool $test: exit code $result, $(grep SUMMARY "$out/$tool-$test.log")"
+            echo "$tool $test: exit code $result, $(grep SUMMARY "$log")"
             exit $result) &
         pids+=($!)
     done
@@ -138,8 +139,9 @@ if ! command -v compute-sanitizer >/dev/null; then
 else
     part sanitizer "memcheck" sanitize memcheck test_warp_cuda test_group_norm_cuda test_attention_cuda \
         test_resample_cuda test_conv2d_cuda test_agreement_cuda
-    # Those of conv2d and attention take racecheck more than 100 s.
-    part sanitizer "racecheck" sanitize racecheck test_warp_cuda test_group_norm_cuda
+    # Those of conv2d and attention take racecheck more than 100 s in one piece.
+    part sanitizer "racecheck" sanitize racecheck test_warp_cuda test_group_norm_cuda test_attention_cuda:{0..3}/4 \
+        test_conv2d_cuda:{0..7}/8
 fi
 
 if [ -n "$beside_torch" ]; then # measured when nothing else runs
