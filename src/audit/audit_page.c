@@ -50,8 +50,7 @@ static dg_status draw_curves(dg_ctx *ctx, const json_t *report, dg_str *svg) {
         count++;
     }
     if (json_object_get(report, "privacy"))
-        series[count++] =
-            (dg_series){.label = "no attack beats", .x = rates, .y = ceilings, .count = 3, .points = true};
+        series[count++] = (dg_series){.label = "ceiling", .x = rates, .y = ceilings, .count = 3, .points = true};
     const dg_chart chart = {.title = "Training images recognised by false alarms",
                             .x_label = "false-positive rate: other images taken for training images",
                             .y_label = "true-positive rate",
@@ -84,7 +83,7 @@ static void interval_cell(dg_str *out, double value, const json_t *interval) {
 
 static void attack_table(dg_str *out, const json_t *attacks) {
     static const char *const headings[] = {"Attack", "#AUC (95 %)", "#TPR at 1 % FPR (95 %)",
-                                           "#TPR at 0.1 % FPR (95 %)", "#Best balanced accuracy"};
+                                           "#TPR at 0.1 % FPR (95 %)", "#Balanced accuracy"};
     const json_t *attack;
     char buffer[32];
     size_t i;

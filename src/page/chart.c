@@ -62,10 +62,14 @@ static void draw_legend(plot *p) {
         const dg_series *s = &p->chart->series[i];
         if (!s->label)
             continue;
-        dg_str_printf(p->out, "<path d=\"M%.1f %d h20\" stroke=\"%s\" stroke-width=\"3\"%s/>\n", x, TOP - 20,
-                      colours[i], s->dashed ? " stroke-dasharray=\"5 4\"" : "");
+        if (s->points)
+            dg_str_printf(p->out, "<circle cx=\"%.1f\" cy=\"%d\" r=\"3.5\" fill=\"%s\"/>\n", x + 10, TOP - 20,
+                          colours[i]);
+        else
+            dg_str_printf(p->out, "<path d=\"M%.1f %d h20\" stroke=\"%s\" stroke-width=\"3\"%s/>\n", x, TOP - 20,
+                          colours[i], s->dashed ? " stroke-dasharray=\"5 4\"" : "");
         append_text(p->out, x + 26, TOP - 15.5, "", s->label);
-        x += 40 + 7.3 * (double)strlen(s->label);
+        x += 34 + 7.3 * (double)strlen(s->label);
     }
 }
 
