@@ -99,10 +99,6 @@ static dg_status attacks(dg_ctx *ctx, const dg_ledger_list *list, double spent, 
     if (list->count == 0 || !isfinite(spent))
         return DG_OK;
     const dg_status status = dg_budget_ceilings(ctx, list, max_tpr);
-    if (status == DG_ERUNTIME) {
-        dg_ctx_clear_error(ctx);
-        return DG_OK;
-    }
     if (status != DG_OK)
         return status;
     *out = json_array();

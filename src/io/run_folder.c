@@ -192,6 +192,37 @@ done:
     return status;
 }
 
+/* ---- grids ---------------------------------------------------------------------------------------------------- */
+
+dg_status dg_run_truncate_grids(dg_ctx *ctx, dg_run *run, int64_t step) {
+    dg_status status = DG_OK;
+    char *folder = NULL, **names = NULL, *path = NULL;
+    size_t count = 0;
+    DG_TRY(dg_run_join(ctx, run->path, "grids", &folder));
+    if (!dg_fs_is_dir(folder))
+        goto done;
+    DG_TRY(dg_fs_list(ctx, folder, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        char *ending = strstr(names[i], ".png");
+        if (!ending || ending[4])
+            continue;
+        *ending = '\0';
+        const bool later = step_of(names[i]) > step;
+        *ending = '.';
+        if (!later)
+            continue;
+        DG_TRY(dg_run_join(ctx, folder, names[i], &path));
+        DG_TRY(dg_fs_remove_tree(ctx, path));
+        free(path);
+        path = NULL;
+    }
+done:
+    free(path);
+    free(folder);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
 /* ---- the end -------------------------------------------------------------------------------------------------- */
 
 /* The folder a run lies in, and its name there. */

@@ -26,6 +26,8 @@ DG_MUST_CHECK dg_status dg_run_write_config(dg_ctx *ctx, const dg_run *run, cons
 DG_MUST_CHECK dg_status dg_run_append_metrics(dg_ctx *ctx, dg_run *run, const json_t *line);
 /* Forgets lines of later steps than `step`, and a torn last line: training goes on from there. err DG_EIO */
 DG_MUST_CHECK dg_status dg_run_truncate_metrics(dg_ctx *ctx, dg_run *run, int64_t step);
+/* The same for grids/: removes the pictures of later steps. err DG_EIO */
+DG_MUST_CHECK dg_status dg_run_truncate_grids(dg_ctx *ctx, dg_run *run, int64_t step);
 /* Every whole line of metrics.jsonl, as a JSON array; an empty one if there is no file. err DG_EIO, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_run_read_metrics(dg_ctx *ctx, const char *run_path, json_t **out);
 /* Appends a line to log.txt, with the UTC time before it. err DG_EIO */

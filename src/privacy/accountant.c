@@ -54,8 +54,8 @@ static double solve_epsilon(const dg_pld *pld, double delta, double high) {
     return high;
 }
 
-static dg_status pld_epsilon(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double delta, double bound,
-                             double *epsilon) {
+static dg_status grid_epsilon(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double delta, double bound,
+                              double *epsilon) {
     dg_status status = DG_OK;
     dg_pld pld = {0};
     *epsilon = 0;
@@ -70,7 +70,24 @@ done:
     return status;
 }
 
-static dg_status pld_delta(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double epsilon, double *delta) {
+/* Where no grid is fine enough and small enough there is no bound of this kind, but another. */
+static dg_status or_no_bound(dg_ctx *ctx, dg_status status, double none, double *bound) {
+    if (status != DG_ERUNTIME)
+        return status;
+    dg_ctx_clear_error(ctx);
+    *bound = none;
+    return DG_OK;
+}
+
+/* rdp: Renyi's bound, of which and of its own this is the lesser. */
+static dg_status pld_epsilon(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double delta, double rdp,
+                             double *epsilon) {
+    const dg_status status = grid_epsilon(ctx, m, count, delta, fmin(rdp, DG_EPSILON_LIMIT), epsilon);
+    *epsilon = fmin(*epsilon, rdp);
+    return or_no_bound(ctx, status, rdp, epsilon);
+}
+
+static dg_status grid_delta(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double epsilon, double *delta) {
     dg_status status = DG_OK;
     dg_pld pld = {0};
     *delta = 0;
@@ -86,6 +103,21 @@ done:
 }
 
 /* ---- either ---- */
+
+/* Epsilon falls as delta rises. */
+static double rdp_delta(const dg_mechanism *m, int64_t count, double epsilon) {
+    double low = -690, high = 0; /* of log delta */
+    if (dg_rdp_epsilon(m, count, 1 - 1e-12, NULL) > epsilon)
+        return 1;
+    while (high - low > 1e-9) {
+        const double middle = 0.5 * (low + high);
+        if (dg_rdp_epsilon(m, count, exp(middle), NULL) > epsilon)
+            low = middle;
+        else
+            high = middle;
+    }
+    return exp(high);
+}
 
 dg_status dg_privacy_epsilon(dg_ctx *ctx, dg_accountant accountant, const dg_mechanism *m, int64_t count, double delta,
                              double *epsilon) {
@@ -108,22 +140,14 @@ dg_status dg_privacy_delta(dg_ctx *ctx, dg_accountant accountant, const dg_mecha
         return status;
     if (!(epsilon >= 0 && epsilon <= DG_EPSILON_LIMIT))
         return dg_fail(ctx, DG_EINVAL, "an epsilon of %g; it must be from 0 to %g", epsilon, DG_EPSILON_LIMIT);
-    if (accountant == DG_ACCOUNTANT_PLD)
-        return pld_delta(ctx, m, count, epsilon, delta);
-    double low = -690, high = 0; /* of log delta: epsilon falls as delta rises */
-    if (dg_rdp_epsilon(m, count, 1 - 1e-12, NULL) > epsilon) {
-        *delta = 1;
+    *delta = rdp_delta(m, count, epsilon);
+    if (accountant == DG_ACCOUNTANT_RDP)
         return DG_OK;
-    }
-    while (high - low > 1e-9) {
-        const double middle = 0.5 * (low + high);
-        if (dg_rdp_epsilon(m, count, exp(middle), NULL) > epsilon)
-            low = middle;
-        else
-            high = middle;
-    }
-    *delta = exp(high);
-    return DG_OK;
+    double other;
+    status = grid_delta(ctx, m, count, epsilon, &other);
+    status = or_no_bound(ctx, status, 1, &other);
+    *delta = fmin(*delta, other);
+    return status;
 }
 
 /* ---- calibration ---- */
@@ -194,16 +218,14 @@ static dg_status rdp_noise(const question *q, double *sigma) {
     return DG_OK;
 }
 
-/* log(epsilon / budget) with this much noise; noise that cannot be accounted for is too little. */
+/* log(epsilon / budget) with this much noise. */
 static dg_status excess(const question *q, double sigma, double *out) {
-    double epsilon = DG_EPSILON_LIMIT;
+    double epsilon;
     q->mechanisms[q->count - 1].noise_multiplier = sigma;
-    const dg_status status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, q->epsilon, &epsilon);
+    const double rdp = fmin(dg_rdp_epsilon(q->mechanisms, q->count, q->delta, NULL), DG_EPSILON_LIMIT);
+    const dg_status status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, rdp, &epsilon);
     *out = log(fmax(epsilon, 1e-12) / q->epsilon);
-    if (status != DG_ERUNTIME)
-        return status;
-    dg_ctx_clear_error(q->ctx);
-    return DG_OK;
+    return status;
 }
 
 /* *sigma: enough noise if `bounded`, else a first guess. The excess over log(sigma) is nearly a straight line: false
@@ -302,13 +324,13 @@ dg_status dg_privacy_max_tpr(dg_ctx *ctx, const dg_mechanism *m, int64_t count, 
     DG_TRY(check(ctx, m, count, fpr));
     if (is_empty(m, count))
         return DG_OK;
+    *tpr = 1;
     if (!(dg_rdp_epsilon(m, count, fpr, NULL) <= DG_EPSILON_LIMIT))
-        return too_little_noise(ctx, DG_EPSILON_LIMIT);
+        return DG_OK;
     for (int pair = DG_PLD_REMOVE; pair <= DG_PLD_ADD; pair++) {
         const double theta = dg_pld_theta_of_delta(m, count, (dg_pld_pair)pair, fpr);
         DG_TRY(dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, &pld[pair]));
     }
-    *tpr = 1;
     top = fmax(1.0, dg_rdp_epsilon(m, count, 1e-3 * fpr, NULL));
     for (int i = 0; i <= 1000; i++) {
         const double epsilon = top * i / 1000;
@@ -319,7 +341,7 @@ dg_status dg_privacy_max_tpr(dg_ctx *ctx, const dg_mechanism *m, int64_t count, 
 done:
     dg_pld_free(&pld[0]);
     dg_pld_free(&pld[1]);
-    return status;
+    return or_no_bound(ctx, status, *tpr, tpr);
 }
 
 const double dg_attack_fprs[DG_ATTACK_FPRS] = {0.001, 0.01, 0.1};

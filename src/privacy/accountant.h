@@ -5,8 +5,10 @@
  * one unit replaced the sensitivity doubles, and none of these figures holds. A list of mechanisms is composed.
  *
  *   DG_ACCOUNTANT_PLD   privacy loss distributions, discretised so that they are never better than the true ones
- * (pld.h) DG_ACCOUNTANT_RDP   Renyi divergences and the conversion of Canonne et al. 2020, prop. 12: simple, 4 to 25 %
- * larger What is returned is an upper bound: never less than the true value, but for rounding below 1e-9 of it. */
+ *                       (pld.h); or the next, where that is less
+ *   DG_ACCOUNTANT_RDP   Renyi divergences and the conversion of Canonne et al. 2020, prop. 12: simple, 4 to 25 % larger
+ *
+ * What is returned is an upper bound: never less than the true value, but for rounding below 1e-9 of it. */
 #ifndef DG_PRIVACY_ACCOUNTANT_H
 #define DG_PRIVACY_ACCOUNTANT_H
 
@@ -42,7 +44,8 @@ DG_MUST_CHECK dg_status dg_privacy_calibrate_steps(dg_ctx *ctx, dg_accountant ac
                                                    int64_t count, double sample_rate, double noise_multiplier,
                                                    double epsilon, double delta, int64_t *steps);
 /* The largest share of members that any attack whatever can tell correctly while it takes a share fpr of non-members
- * for members; by PLD. in 0 < fpr < 1 */
+ * for members; by PLD. 1 where the noise is too small to say anything.
+ * in    0 < fpr < 1 */
 DG_MUST_CHECK dg_status dg_privacy_max_tpr(dg_ctx *ctx, const dg_mechanism *mechanisms, int64_t count, double fpr,
                                            double *tpr);
 

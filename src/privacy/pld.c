@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_POINTS = 1 << 24, SEARCH = 40 };
+enum { MOST_POINTS = 1 << 24, FINEST_POINTS = 1 << 22, SEARCH = 40 };
 static const double GRID = 0.015; /* of the standard deviation of one step's loss */
 static const double MOST_DEVIATIONS = 50;
 static const double WINDOW = 60; /* nats: the tilted mass outside of the window is below e^-WINDOW */
@@ -85,7 +85,7 @@ static double mean_of(const dg_pld_step *p, double h) {
  * log E[e^(s L)] under the tilt theta = log M(theta + s) - log M(theta). */
 static double reach(const composition *c, dg_pld_pair pair, double theta, const dg_pld_moments *total, int sign) {
     double best = INFINITY;
-    for (double factor = 0.5; factor < 40; factor *= 1.5) {
+    for (double factor = 1.0 / 128; factor < 40; factor *= 1.5) {
         const double s = sign * factor / sqrt(total->variance);
         const double moved = total_moments(c->mechanisms, c->count, pair, theta + s).log_mass;
         best = fmin(best, (WINDOW + moved - total->log_mass - s * total->mean) / fabs(s));
@@ -182,8 +182,11 @@ dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_p
     dg_status status = DG_OK;
     composition c = {.mechanisms = m, .count = count};
     const dg_pld_moments total = total_moments(m, count, pair, theta);
+    const double below = reach(&c, pair, theta, &total, -1), above = reach(&c, pair, theta, &total, 1);
     double mean = 0;
-    *out = (dg_pld){.h = grid_step(m, count, pair, theta), .theta = theta};
+    /* At any step of the grid delta is an upper bound. Where rare losses are many times the common ones (small q) the
+     * step that the common ones want would make the grid too large; a coarser one costs up to some per cent. */
+    *out = (dg_pld){.h = fmax(grid_step(m, count, pair, theta), (below + above) / FINEST_POINTS), .theta = theta};
     DG_TRY(dg_alloc(ctx, &c.steps, (size_t)count, sizeof *c.steps, "privacy loss distributions"));
     for (int64_t i = 0; i < count; i++) {
         if (m[i].steps == 0)
@@ -193,8 +196,8 @@ dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_p
         out->log_mass += (double)m[i].steps * c.steps[i].log_mass;
         out->infinite += (double)m[i].steps * c.steps[i].infinite;
     }
-    const double low = floor((mean - reach(&c, pair, theta, &total, -1)) / out->h) - 1;
-    const double points = ceil((mean + reach(&c, pair, theta, &total, 1)) / out->h) - low + 2;
+    const double low = floor((mean - below) / out->h) - 1;
+    const double points = ceil((mean + above) / out->h) - low + 2;
     if (!(points < MOST_POINTS))
         DG_TRY(dg_fail(ctx, DG_ERUNTIME, "the noise is too small to be accounted for over so many steps"));
     out->first = (int64_t)low;

@@ -109,6 +109,12 @@ dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan) {
     if (o->batch > p->units.count)
         return dg_fail(ctx, DG_EUSAGE, "--batch %lld is more than there are to sample from: %lld; give at most that",
                        (long long)o->batch, (long long)p->units.count);
+    if (o->batch && o->sample_rate > 0 && fabs((double)o->batch - o->sample_rate * units) > 1 &&
+        o->assume_public != DG_TRAIN_PUBLIC_NOTHING)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--batch %lld and --sample-rate %g contradict each other: of %.0f units %.1f are expected; give "
+                       "one of the two",
+                       (long long)o->batch, o->sample_rate, units, o->sample_rate * units);
     plan->batch = o->batch             ? o->batch
                   : o->sample_rate > 0 ? (int64_t)at_least(round(o->sample_rate * units), 1)
                                        : auto_batch(p);
@@ -123,8 +129,6 @@ dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan) {
         plan->total_steps = (int64_t)ceil((o->epochs > 0 ? o->epochs : EPOCHS) / p->sample_rate);
     return DG_OK;
 }
-
-/* ---- noise ---- */
 
 /* ---- warm-up ---- */
 
@@ -212,23 +216,40 @@ done:
     return status;
 }
 
+/* What follows from the noise multiplier. */
+static dg_status account(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = DG_OK;
+    dg_private_plan *p = &plan->private;
+    dg_mechanism all[DG_PRIVATE_MECHANISMS];
+    const int64_t count = dg_private_plan_mechanisms(p, plan->total_steps, all);
+    const dg_accountant accountant = dg_private_plan_accountant(plan->options);
+    if (plan->options->secure_noise)
+        DG_TRY(choose_grid(ctx, plan));
+    DG_TRY(as_usage(dg_privacy_epsilon(ctx, accountant, all, count, p->delta, &p->epsilon)));
+    DG_TRY(as_usage(dg_privacy_ceilings(ctx, all, count, p->max_tpr)));
+done:
+    return status;
+}
+
+dg_status dg_private_plan_keep_noise(dg_ctx *ctx, dg_train_plan *plan, double noise_multiplier) {
+    if (noise_multiplier == plan->private.noise_multiplier)
+        return DG_OK;
+    plan->private.noise_multiplier = noise_multiplier;
+    return account(ctx, plan);
+}
+
 dg_status dg_private_plan_noise(dg_ctx *ctx, dg_train_plan *plan) {
     dg_status status = DG_OK;
     const dg_train_options *o = plan->options;
     dg_private_plan *p = &plan->private;
-    const dg_accountant accountant = dg_private_plan_accountant(o);
     dg_mechanism all[DG_PRIVATE_MECHANISMS];
-    int64_t count = dg_private_plan_mechanisms(p, plan->total_steps, all);
+    const int64_t count = dg_private_plan_mechanisms(p, plan->total_steps, all);
     DG_TRY(choose_delta(ctx, o, p));
     p->noise_multiplier = o->noise_multiplier;
     if (o->noise_multiplier == 0)
-        DG_TRY(as_usage(dg_privacy_calibrate_noise(ctx, accountant, all, count - 1, p->sample_rate, plan->total_steps,
-                                                   o->epsilon, p->delta, &p->noise_multiplier)));
-    if (o->secure_noise)
-        DG_TRY(choose_grid(ctx, plan));
-    count = dg_private_plan_mechanisms(p, plan->total_steps, all);
-    DG_TRY(as_usage(dg_privacy_epsilon(ctx, accountant, all, count, p->delta, &p->epsilon)));
-    DG_TRY(as_usage(dg_privacy_ceilings(ctx, all, count, p->max_tpr)));
+        DG_TRY(as_usage(dg_privacy_calibrate_noise(ctx, dg_private_plan_accountant(o), all, count - 1, p->sample_rate,
+                                                   plan->total_steps, o->epsilon, p->delta, &p->noise_multiplier)));
+    DG_TRY(account(ctx, plan));
     if (o->epsilon > 0 && p->epsilon > o->epsilon)
         DG_TRY(dg_fail(ctx, DG_EUSAGE,
                        "--noise-multiplier %g spends epsilon %.4g in %lld steps, --epsilon allows %g; leave the noise "

@@ -4,6 +4,7 @@
 #include "core/fs.h"
 #include "core/system.h"
 #include "diffusion/lr_schedule.h"
+#include "train/plan_private.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -71,11 +72,11 @@ static dg_status report(dg_trainer *t) {
     t->loss = t->private ? NAN : t->loss_sum / (double)t->loss_count;
     t->loss_sum = 0;
     t->loss_count = 0;
+    const double speed = images_per_second(t);
     if (t->private) {
-        DG_TRY(dg_trainer_private_spend(t, is_finished(t)));
+        DG_TRY(dg_trainer_private_spend(t, is_finished(t) ? 0 : speed / (double)t->plan.batch));
         epsilon = dg_trainer_private_epsilon(t);
     }
-    const double speed = images_per_second(t);
     line = metrics_line(t, speed, epsilon);
     DG_TRY(dg_run_append_metrics(t->ctx, t->run, line));
     if (t->events->on_status) {
@@ -348,6 +349,7 @@ static dg_status begin(dg_trainer *t) {
     DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
     DG_TRY(dg_run_reopen(t->ctx, t->run));
     DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
+    DG_TRY(dg_run_truncate_grids(t->ctx, t->run, t->step));
     DG_TRY(dg_trainer_log_start(t));
 done:
     return status;
@@ -382,6 +384,8 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     DG_TRY(dg_comm_agree(t->comm, make_plan(t)));
     DG_TRY(dg_trainer_compare_ranks(t));
     DG_TRY(open_run(t, &checkpoint, &done));
+    if (t->options->dp && t->recorded_noise > 0)
+        DG_TRY(dg_private_plan_keep_noise(t->ctx, &t->plan, t->recorded_noise));
     t->plan.private.add_noise = dg_trainer_private_noise;
     t->plan.private.add_integer_noise = dg_trainer_private_integer_noise;
     t->plan.private.user = &t->private;

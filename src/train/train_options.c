@@ -298,7 +298,8 @@ static const dg_option options[] = {
      .min = 0,
      .max = 9223372036854775807.0,
      .group = optimisation,
-     .help = "Everything random in the run follows from it."},
+     .help = "Everything random in the run follows from it; with --dp only what no image goes into, such as the first "
+             "weights."},
 
     {.name = "dp",
      DG_OPT_BOOL(S, dp),
@@ -412,7 +413,9 @@ static const dg_option options[] = {
      .max = 1,
      .metavar = "Q|auto",
      .group = privacy,
-     .help = "Probability with which an image is in a step's batch. auto: --batch by the number of images."},
+     .help =
+         "Probability with which an image (or with --group-by a group) is in a step's batch. auto: --batch by their "
+         "number."},
     {.name = "accountant",
      DG_OPT_CHOICE(S, accountant),
      .fallback = "auto",
@@ -424,7 +427,8 @@ static const dg_option options[] = {
      .fallback = "auto",
      .choices = "auto|nothing|size|counts",
      .group = privacy,
-     .help = "What may be told of the images without noise: nothing (then --sample-rate and --delta must be given), "
+     .help = "What may be told of the images without noise: nothing (then --sample-rate, --batch and --delta must be "
+             "given), "
              "their number (size, as auto), or also how many each class has (counts)."},
     {.name = "group-by",
      DG_OPT_STRING(S, group_by),

@@ -3,12 +3,18 @@
 
 #include <math.h>
 
+static const double LEAST_NORM = 1e-12; /* far above where floats lose digits (1e-38), far below any use */
+
 /* What would leave a private run without noise, or make its guarantee an empty one. */
 static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
     if (o->epsilon == 0 && o->noise_multiplier == 0)
         return dg_fail(ctx, DG_EUSAGE, "--dp needs --epsilon, the privacy budget of the run, or --noise-multiplier");
     if (o->max_grad_norm == 0)
         return dg_fail(ctx, DG_EUSAGE, "--dp bounds every image's gradient; --max-grad-norm off leaves it without one");
+    if (o->max_grad_norm < LEAST_NORM)
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--max-grad-norm %g: single-precision gradients cannot be clipped to so little; at least %g",
+                       o->max_grad_norm, LEAST_NORM);
     if (o->holdout > 0)
         return dg_fail(ctx, DG_EUSAGE, "--holdout: a validation loss has no noise, so --dp does without; leave it out");
     if (o->libraries != DG_LIBRARIES_OFF)

@@ -42,6 +42,7 @@ typedef struct dg_trainer {
     int64_t checkpoint_step, grid_step; /* when last written */
     double checkpoint_time, grid_time;
     int64_t recorded_micro_batch;
+    double recorded_noise;         /* the private run's noise multiplier, which a checkpoint keeps; 0: none yet */
     dg_turn *turns;                /* [ranks] */
     bool resumed;                  /* from a checkpoint */
     json_t *canary_state;          /* what that has of canaries; rank 0's */
@@ -94,8 +95,9 @@ DG_MUST_CHECK dg_status dg_trainer_private_pick(void *user, int64_t number, dg_l
 DG_MUST_CHECK dg_status dg_trainer_private_step(dg_trainer *trainer);
 /* At a clean end, with no step under way: settles the record and says what was left out. err as dg_ledger_settle */
 DG_MUST_CHECK dg_status dg_trainer_private_finish(dg_trainer *trainer);
-/* Brings what the steps done so far have spent up to date; not exact: if that was not done a moment ago. */
-DG_MUST_CHECK dg_status dg_trainer_private_spend(dg_trainer *trainer, bool exact);
+/* Brings what the steps done so far have spent up to date. steps_per_second 0: exactly; else the figure may be that of
+ * a step that will be reached before the next look. */
+DG_MUST_CHECK dg_status dg_trainer_private_spend(dg_trainer *trainer, double steps_per_second);
 double dg_trainer_private_epsilon(const dg_trainer *trainer);
 /* Before the first step of a run that asks for it: central images, and initial_weights from training on them; all ranks
  * come here, rank 0 does it. err as dg_central_query, dg_central_train */

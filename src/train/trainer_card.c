@@ -58,14 +58,15 @@ static json_t *audit(const dg_trainer *t) {
 static json_t *figures(const dg_trainer *t) {
     const dg_private_plan *p = &t->plan.private;
     const dg_train_options *o = t->options;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:f, s:f, s:f, s:s, s:I, s:f, s:I, s:I, s:s, s:s}",
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:f, s:f, s:f, s:s, s:I, s:f, s:I, s:I, s:s, s:s, s:s, s:f}",
                      "mechanism", "Poisson-subsampled Gaussian (DP-SGD)", "adjacency", "add or remove one unit", "unit",
                      o->group_by ? o->group_by : "image", "epsilon", dg_trainer_private_epsilon(t), "delta", p->delta,
                      "accountant", o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? "rdp" : "pld", "sampling", "Poisson",
                      "sample_rate", p->sample_rate, "noise_multiplier", p->noise_multiplier, "max_grad_norm",
                      o->max_grad_norm, "clipping", clipping_text(o), "noise_multiplicity", (json_int_t)p->copies,
                      "expected_batch", p->expected_batch, "steps", (json_int_t)t->step, "planned_steps",
-                     (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise", noise_text(o));
+                     (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise", noise_text(o),
+                     "ledger_run", t->ledger_run, "epsilon_on_record", t->private->recorded_epsilon);
 }
 
 json_t *dg_trainer_private_statement(const dg_trainer *t) {
@@ -129,6 +130,9 @@ static void add_figures(const dg_trainer *t, dg_str *text) {
     dg_str_printf(text, "| unit of privacy | one %s |\n", o->group_by ? "group of images" : "image");
     dg_str_printf(text, "| adjacency | one unit is added or removed |\n");
     dg_str_printf(text, "| epsilon, delta | %.4g, %.3g |\n", dg_trainer_private_epsilon(t), p->delta);
+    if (t->private->recorded_epsilon > 0)
+        dg_str_printf(text, "| in the ledger, with steps undone by crashes | epsilon %.4g, run %s |\n",
+                      t->private->recorded_epsilon, t->ledger_run);
     dg_str_printf(text, "| what no attack can beat |");
     for (int i = 0; i < DG_ATTACK_FPRS; i++)
         dg_str_printf(text, "%s %.3g %% of the members told at %g %% false alarms", i ? "," : "",
@@ -165,7 +169,8 @@ char *dg_trainer_private_card(const dg_trainer *t) {
         &text, "\nThe guarantee is that of this run. Other runs on the same images add to it: `diffgen budget` tells "
                "what they have spent together. It does not cover the choice of options by looking at earlier "
                "results, metrics computed on the private images, the names of the classes, the images' size and "
-               "number of channels, nor the run folder beside this model, which holds logs and checkpoints.\n");
+               "number of channels, their depth in bits, nor the run folder beside this model, which holds logs and "
+               "checkpoints.\n");
     if (!dg_str_ok(&text)) {
         dg_str_free(&text);
         return NULL;

@@ -8,13 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *unit_of(const dg_trainer *t) {
-    return t->options->group_by ? t->options->group_by : "image";
+/* "image", or "group:" and the column: a column may be called image. */
+static dg_status unit_of(const dg_trainer *t, char **unit) {
+    const int length =
+        t->options->group_by ? asprintf(unit, "group:%s", t->options->group_by) : asprintf(unit, "image");
+    if (length >= 0)
+        return DG_OK;
+    *unit = NULL;
+    return dg_fail(t->ctx, DG_ENOMEM, "no memory for the ledger");
 }
 
-static bool same_unit(const dg_trainer *t, const dg_ledger_list *spent) {
+static bool same_unit(const char *unit, const dg_ledger_list *spent) {
     for (size_t i = 0; i < spent->count; i++)
-        if (strcmp(spent->entries[i].unit, unit_of(t)) != 0)
+        if (strcmp(spent->entries[i].unit, unit) != 0)
             return false;
     return dg_budget_composable(spent);
 }
@@ -26,7 +32,9 @@ static dg_status check_total(dg_ctx *ctx, void *user, const dg_ledger_list *spen
     const dg_trainer *t = user;
     const double limit = t->options->epsilon_total, delta = t->plan.private.delta;
     double before, after, unused;
-    if (!same_unit(t, spent))
+    char *unit = NULL;
+    DG_TRY(unit_of(t, &unit));
+    if (!same_unit(unit, spent))
         DG_TRY(
             dg_fail(ctx, DG_EBUDGET,
                     "--epsilon-total: other runs on these images protect other units than this one (image, or a column "
@@ -40,6 +48,7 @@ static dg_status check_total(dg_ctx *ctx, void *user, const dg_ledger_list *spen
                     "one it would be %.4g; `diffgen budget` lists them",
                     limit, before, delta, after));
 done:
+    free(unit);
     return status;
 }
 
@@ -98,25 +107,28 @@ dg_status dg_trainer_ledger_open(dg_trainer *t) {
     dg_ledger_mechanism planned[2];
     dg_ledger_run_info info = {.command = "diffgen train",
                                .adjacency = "add-or-remove-one",
-                               .unit = unit_of(t),
                                .delta = plan->delta,
                                .planned = planned,
                                .planned_count = list_planned(t, planned),
                                .check = t->options->epsilon_total > 0 ? check_total : NULL,
                                .check_user = t};
-    char *command = NULL;
+    char *command = NULL, *unit = NULL;
+    DG_TRY(unit_of(t, &unit));
     if (asprintf(&command, "diffgen train --out %s", t->plan.run_path) < 0) {
         command = NULL;
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory for the ledger"));
     }
     info.command = command;
+    info.unit = unit;
     info.resume = t->ledger_run[0] ? t->ledger_run : NULL;
     DG_TRY(dg_ledger_open(t->ctx, NULL, DG_LEDGER_WRITE, &p->ledger));
     DG_TRY(register_images(t, &info.set));
     DG_TRY(dg_ledger_begin(t->ctx, p->ledger, &info, &p->record));
     snprintf(t->ledger_run, sizeof t->ledger_run, "%s", dg_ledger_run_id(p->record));
+    p->set = info.set;
 done:
     free(command);
+    free(unit);
     return status;
 }
 
@@ -130,4 +142,27 @@ dg_status dg_trainer_ledger_query(dg_trainer *t) {
 
 dg_status dg_trainer_ledger_settle(dg_trainer *t) {
     return t->private->record ? dg_ledger_settle(t->ctx, t->private->record, NULL) : DG_OK;
+}
+
+dg_status dg_trainer_ledger_epsilon(dg_trainer *t, double *epsilon) {
+    dg_status status = DG_OK;
+    dg_private *p = t->private;
+    dg_ledger_list list = {0};
+    size_t own = 0;
+    double unused;
+    *epsilon = 0;
+    if (!p->record)
+        return DG_OK;
+    DG_TRY(dg_ledger_spent_on(t->ctx, p->ledger, p->set, &list));
+    for (size_t i = 0; i < list.count; i++) /* those of this run to the front */
+        if (strcmp(list.entries[i].run, t->ledger_run) == 0) {
+            const dg_ledger_entry entry = list.entries[i];
+            list.entries[i] = list.entries[own];
+            list.entries[own++] = entry;
+        }
+    const dg_ledger_list of_run = {list.entries, own};
+    DG_TRY(dg_budget_epsilon(t->ctx, dg_budget_accountant, &of_run, NULL, 0, t->plan.private.delta, epsilon, &unused));
+done:
+    dg_ledger_list_free(&list);
+    return status;
 }

@@ -15,7 +15,9 @@
 /* Of the sampling stream; Poisson draws take the blocks from 0 on. */
 static const uint64_t choice_block = (uint64_t)1 << 60;
 
-enum { SPEND_EVERY = 10 }; /* seconds between two looks at what has been spent: one takes up to a second */
+enum { LOOK_EVERY = 10 }; /* looks at what has been spent take a tenth of the time at most */
+
+static const double RECORDED_MORE = 1e-3; /* what rounding and another accountant may differ by */
 
 /* Rank 0's key on every rank. */
 static dg_status share_key(dg_trainer *t, dg_secure_random **random) {
@@ -146,7 +148,7 @@ dg_status dg_trainer_private_step(dg_trainer *t) {
 dg_status dg_trainer_private_finish(dg_trainer *t) {
     dg_status status = DG_OK;
     int64_t left_out;
-    DG_TRY(dg_trainer_private_spend(t, true));
+    DG_TRY(dg_trainer_private_spend(t, 0));
     if (dg_comm_leads(t->comm)) {
         dg_mechanism done[DG_PRIVATE_MECHANISMS];
         const int64_t count = dg_private_plan_mechanisms(&t->plan.private, t->step, done);
@@ -160,6 +162,13 @@ dg_status dg_trainer_private_finish(dg_trainer *t) {
                "the gradients of %lld images were no numbers, and were left out (this count is not private: keep it)",
                (long long)left_out);
     DG_TRY(dg_trainer_ledger_settle(t));
+    DG_TRY(dg_trainer_ledger_epsilon(t, &t->private->recorded_epsilon));
+    if (t->private->recorded_epsilon > t->private->epsilon * (1 + RECORDED_MORE))
+        dg_log(
+            t->ctx, DG_LOG_WARN,
+            "the ledger holds steps of this run that were undone by a crash and made again: whoever saw what came of "
+            "them (sample grids, logs) may have learnt up to epsilon %.4g; the model alone tells %.4g",
+            t->private->recorded_epsilon, t->private->epsilon);
 done:
     return status;
 }
@@ -188,17 +197,20 @@ dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t fir
 
 /* ---- what is spent ---- */
 
-dg_status dg_trainer_private_spend(dg_trainer *t, bool exact) {
+/* A look takes up to a second. What is told until the next is the figure of a step ahead: never less than is spent. */
+dg_status dg_trainer_private_spend(dg_trainer *t, double steps_per_second) {
     dg_private *p = t->private;
-    const double now = dg_clock_seconds();
     dg_mechanism done[DG_PRIVATE_MECHANISMS];
-    const int64_t count = dg_private_plan_mechanisms(&t->plan.private, t->step, done);
-    if (p->spent_step == t->step || (!exact && now < p->spent_time + SPEND_EVERY))
+    int64_t step = t->step + (int64_t)(LOOK_EVERY * p->look_seconds * steps_per_second);
+    step = step > t->plan.total_steps ? t->plan.total_steps : step;
+    if (steps_per_second > 0 ? t->step <= p->spent_step : t->step == p->spent_step)
         return DG_OK;
-    p->spent_step = t->step;
+    const double started = dg_clock_seconds();
+    const int64_t count = dg_private_plan_mechanisms(&t->plan.private, step, done);
     const dg_status status = dg_privacy_epsilon(t->ctx, dg_private_plan_accountant(t->options), done, count,
                                                 t->plan.private.delta, &p->epsilon);
-    p->spent_time = dg_clock_seconds();
+    p->spent_step = step;
+    p->look_seconds = dg_clock_seconds() - started;
     return status;
 }
 

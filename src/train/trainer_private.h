@@ -24,7 +24,9 @@ struct dg_private {
     double max_tpr[DG_ATTACK_FPRS]; /* the same, at the end */
     double epsilon;                 /* spent by the first spent_step steps */
     int64_t spent_step;
-    double spent_time;
+    double look_seconds;     /* what finding that out took */
+    int64_t set;             /* the images' number in the ledger */
+    double recorded_epsilon; /* at the end: of all steps of this run in the ledger, 0: unknown */
 };
 
 /* trainer_ledger.c. Order: open (rank 0; the budget is checked, the run is on record) -> before each step's noise
@@ -33,6 +35,8 @@ DG_MUST_CHECK dg_status dg_trainer_ledger_open(dg_trainer *trainer);
 /* err DG_EINTERRUPTED somebody else has taken the run over */
 DG_MUST_CHECK dg_status dg_trainer_ledger_step(dg_trainer *trainer);
 DG_MUST_CHECK dg_status dg_trainer_ledger_settle(dg_trainer *trainer);
+/* Epsilon, at the run's delta, of every step that the ledger holds of this run: also of those that a crash undid. */
+DG_MUST_CHECK dg_status dg_trainer_ledger_epsilon(dg_trainer *trainer, double *epsilon);
 /* The same as _step, for a query of the warm-up. */
 DG_MUST_CHECK dg_status dg_trainer_ledger_query(dg_trainer *trainer);
 

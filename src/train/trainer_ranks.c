@@ -57,19 +57,16 @@ done:
 
 typedef struct shared_state {
     int64_t step, recorded_micro_batch, loss_count;
-    double elapsed_before, loss_sum, val_loss;
+    double elapsed_before, loss_sum, val_loss, recorded_noise;
     int64_t finished, resumed;
 } shared_state;
 
 dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
     dg_status status = DG_OK;
-    shared_state s = {t->step,
-                      t->recorded_micro_batch,
-                      t->loss_count,
-                      t->elapsed_before,
-                      t->loss_sum,
-                      t->val_loss,
-                      t->run && dg_run_is_finished(t->run),
+    shared_state s = {t->step,           t->recorded_micro_batch,
+                      t->loss_count,     t->elapsed_before,
+                      t->loss_sum,       t->val_loss,
+                      t->recorded_noise, t->run && dg_run_is_finished(t->run),
                       t->resumed};
     DG_TRY(dg_comm_agree(t->comm, mine));
     DG_TRY(dg_comm_broadcast(t->comm, &s, sizeof s));
@@ -79,6 +76,7 @@ dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
     t->elapsed_before = s.elapsed_before;
     t->loss_sum = s.loss_sum;
     t->val_loss = s.val_loss;
+    t->recorded_noise = s.recorded_noise;
     t->resumed = s.resumed != 0;
     *done = s.finished != 0;
 done:

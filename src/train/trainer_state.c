@@ -19,6 +19,11 @@ static dg_status compare_options(dg_trainer *t, const json_t *config) {
     DG_TRY(dg_options_from_json(t->ctx, &dg_train_option_table, "config.json", json_object_get(config, "options"),
                                 &before));
     DG_TRY(dg_options_conflict(t->ctx, &dg_train_option_table, &before, t->options));
+    if (before.dp && (before.steps != t->options->steps || before.epochs != t->options->epochs))
+        DG_TRY(dg_fail(t->ctx, DG_ECONFIG,
+                       "%s: the noise of a private run is that of its number of steps, so --steps and --epochs cannot "
+                       "change on the way; leave them as they were, or start another run with --out",
+                       t->plan.run_path));
 done:
     dg_options_free(&dg_train_option_table, &before);
     return status;
@@ -61,6 +66,7 @@ static dg_status read_state(dg_trainer *t, const char *path) {
     t->val_loss = val_loss;
     DG_TRY(dg_json_get_string(t->ctx, path, state, "ledger_run", &ledger_run));
     snprintf(t->ledger_run, sizeof t->ledger_run, "%s", ledger_run);
+    DG_TRY(dg_json_get_double(t->ctx, path, state, "noise_multiplier", 0, 1e12, &t->recorded_noise));
     t->canary_state = json_incref(json_object_get(state, "canaries"));
     t->resumed = true;
 done:
@@ -153,8 +159,10 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
                   (json_int_t)(t->step * t->plan.batch), "micro_batch", (json_int_t)t->plan.micro_batch,
                   "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
                   (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
-    if (state && t->private)
+    if (state && t->private) {
         json_object_set_new(state, "ledger_run", json_string(t->ledger_run));
+        json_object_set_new(state, "noise_multiplier", json_real(t->plan.private.noise_multiplier));
+    }
     if (state && t->private && t->private->canaries)
         json_object_set_new(state, "canaries", dg_canaries_to_json(t->private->canaries));
     if (!path || !state)

@@ -85,6 +85,8 @@ refuse "must be below 0.0278" --epsilon 8 --delta 0.05
 refuse "more than there are to sample from: 36" --epsilon 8 --batch 37
 refuse "--holdout" --epsilon 8 --holdout 0.1
 refuse "leaves it without one" --epsilon 8 --max-grad-norm off
+refuse "cannot be clipped to so little" --epsilon 8 --max-grad-norm 1e-40
+refuse "contradict each other" --epsilon 8 --sample-rate 0.9
 refuse "too small to certify" --noise-multiplier 0.01 --steps 1000000
 refuse "--epsilon allows 1" --epsilon 1 --noise-multiplier 0.5
 refuse "has no column doctor" --epsilon 8 --group-by doctor
@@ -100,6 +102,8 @@ expect 0 "${private[@]}" --out groups --epsilon 8 --group-by patient --assume-pu
 says err "for adding or removing one patient of 18"
 says err "bag 12"
 says groups/model/README.md "| unit of privacy | one group of images |"
+"$program" budget images >out 2>err
+says out "group:patient" # which no image is, whatever the column is called
 expect 2 "${private[@]}" --out refused --epsilon 8 --assume-public nothing
 says err "--sample-rate, --delta and --batch"
 expect 0 "${private[@]}" --out quiet --epsilon 8 --assume-public nothing --sample-rate 0.2 --delta 1e-3 --quiet
@@ -124,7 +128,23 @@ after=$(booked)
 steps=$(grep -c '"step"' cut/metrics.jsonl)
 [ $((after - before)) -ge "$steps" ] || fail "the ledger has $((after - before)) steps, metrics.jsonl $steps"
 [ $((after - before)) -le 20 ] || fail "the ledger has more steps than the run"
-expect 0 "${private[@]}" --out cut --epsilon 8 --steps 20 --quiet
+# What is told on the way is never less than what is spent.
+while read -r line; do
+    echo "$line" >line
+    "$program" accountant --sample-rate 0.1666667 --noise-multiplier "$(number noise_multiplier cut/checkpoints/*/state.json)" \
+        --delta "$(awk 'BEGIN { printf "%.17g", 1 / (36 * log(36)) }')" --steps "$(number step line)" --json >out 2>err
+    check "$(number epsilon line) > $(number epsilon out) * 0.9999"
+done <cut/metrics.jsonl
+# Another length would be other noise. Pictures of steps that are made again go.
+expect 78 "${private[@]}" --out cut --epsilon 8 --steps 40
+says err "cannot change on the way"
+mkdir -p cut/grids && touch cut/grids/step-000000000.png cut/grids/step-000000099.png
+expect 0 "${private[@]}" --out cut --epsilon 8 --steps 20
+says err "undone by a crash"
+[ -e cut/grids/step-000000000.png ] || fail "a sample grid is gone"
+[ ! -e cut/grids/step-000000099.png ] || fail "a sample grid of an undone step is left"
+check "$(number epsilon_on_record cut/privacy.json) > $(number epsilon cut/privacy.json)"
+says cut/privacy.json '"ledger_run"'
 total=$(booked)
 [ $((total - before)) -ge 20 ] || fail "a resumed run is not counted whole"
 [ $((total - before)) -le $((20 + 16 + 2)) ] || fail "resuming counts $((total - before)) steps for 20"

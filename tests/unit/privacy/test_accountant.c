@@ -111,6 +111,34 @@ START_TEST(test_calibration) {
 }
 END_TEST
 
+/* Small sampling rates, whose rare losses are many times the common ones. Google's figures at a step of 2e-5 are upper
+ * bounds as well. */
+START_TEST(test_rare) {
+    static const struct {
+        dg_mechanism m;
+        double delta, google, excess;
+    } cases[] = {{{2e-3, 5, 1000}, 1e-6, 0.044372, 1e-3},
+                 {{1e-4, 0.7, 10000}, 1e-8, 0.450100, 1e-3},
+                 {{5e-4, 1, 1000}, 1e-6, 0.087300, 1e-3},
+                 {{1e-4, 1, 10000}, 1e-6, 0.047045, 1e-2}};
+    dg_ctx *ctx = dg_test_context();
+    const dg_mechanism plain = {0.01, 1, 1000};
+    double value, rdp, tpr[DG_ATTACK_FPRS];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, &cases[i].m, 1, cases[i].delta, &value));
+        ck_assert_double_eq_tol(value, cases[i].google, cases[i].excess * cases[i].google);
+    }
+    DG_CK(ctx, dg_privacy_ceilings(ctx, &cases[0].m, 1, tpr));
+    for (int k = 0; k < DG_ATTACK_FPRS; k++)
+        ck_assert(tpr[k] > dg_attack_fprs[k] && tpr[k] < 1.1 * dg_attack_fprs[k]);
+    /* Below what the grid resolves, Renyi's bound stands. */
+    DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, &plain, 1, 1e-30, &value));
+    DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_RDP, &plain, 1, 1e-30, &rdp));
+    ck_assert_double_eq(value, rdp);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 /* DPImageBench at epsilon 1: what no attack can beat. */
 START_TEST(test_attack_ceiling) {
     static const double fpr[] = {0.001, 0.01, 0.1}, want[] = {0.00209, 0.0178, 0.145};
@@ -266,6 +294,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tests, test_rdp_orders);
     tcase_add_test(tests, test_gaussian);
     tcase_add_test(tests, test_calibration);
+    tcase_add_test(tests, test_rare);
     tcase_add_test(tests, test_attack_ceiling);
     tcase_add_loop_test(tests, test_one_step, 0, 12);
     tcase_add_test(tests, test_two_steps);
