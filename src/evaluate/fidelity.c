@@ -84,6 +84,8 @@ static dg_status compare(const dg_evaluation *e, const dg_vectors *x, const dg_v
         DG_TRY(dg_frechet_infinite(e->ctx, &gx, y, seed, &c->infinite));
     c->extrapolated = options->extrapolate;
     DG_TRY(dg_kernel_distance_measure(e->ctx, x, y, KID_SUBSET, options->subsets, seed, &c->kid));
+    if (options->intervals)
+        DG_TRY(dg_kernel_distance_interval(e->ctx, x, y, seed, &c->kid));
     DG_TRY(dg_manifold_measure(e->ctx, e->lanes, x, options->radii, y, &c->manifold, options->reached));
     DG_TRY(two_sample(e, x, y, &roc));
     c->c2st = roc.auc;
@@ -196,7 +198,8 @@ static void add_distances(const dg_evaluation *e, const trio *t, json_t *to) {
         metric_of(t, "Kernel distance (KID)", variant, "lower",
                   "Another distance between the two sets, unbiased at small N; 0 is the same distribution, slightly "
                   "negative is chance."),
-        t->all.kid.mean, around(t->all.kid.mean, t->all.kid.half_width), "spread of subsets, scaled to N",
+        t->all.kid.mean, around(t->all.kid.mean, t->all.kid.half_width),
+        t->all.kid.jackknifed ? "grouped jackknife" : "spread of subsets, scaled to N",
         t->halves.there ? t->halves.kid.mean : NAN, t->matched.there ? t->matched.kid.mean : NAN);
     snprintf(variant, sizeof variant, "c2st[logistic regression on %s], 5-fold, L2 penalty 1", e->extractor);
     set(to, "c2st_auc",
