@@ -72,19 +72,20 @@ done:
     return status;
 }
 
-/* The largest less the smallest of a column; NaNs are passed over. */
+/* The largest less the smallest of a column; NaNs are passed over. NaN: fewer than two groups were measured. */
 static double gap(const json_t *rows, const char *key) {
     double low = INFINITY, high = -INFINITY;
     const json_t *row;
-    size_t i;
+    size_t i, count = 0;
     json_array_foreach((json_t *)rows, i, row) {
         const json_t *value = json_object_get(row, key);
         if (!json_is_number(value))
             continue;
+        count++;
         low = fmin(low, json_number_value(value));
         high = fmax(high, json_number_value(value));
     }
-    return high - low;
+    return count < 2 ? NAN : high - low;
 }
 
 /* Of the classifiers trained on synthetic images, tested on the held-out ones. */

@@ -160,22 +160,30 @@ static void top(dg_str *out, const dg_evaluation *e) {
 }
 
 static void gates(dg_str *out, const json_t *gates) {
-    static const char *const headings[] = {"Metric", "#Value", "#At least", "#At most", "Result"};
+    static const char *const headings[] = {"Metric", "Judged by", "#Value", "#At least", "#At most", "Result"};
     const json_t *check;
-    char buffer[32];
+    char buffer[32], judged[48];
     size_t i;
     if (!gates)
         return;
     dg_html_section(out, "gates", "Gates", "Limits that were set before this was measured.");
-    dg_html_table_begin(out, headings, 5);
+    dg_html_table_begin(out, headings, 6);
     json_array_foreach(json_object_get(gates, "checks"), i, check) {
         const bool passed = json_is_true(json_object_get(check, "passed"));
+        const char *bound = dg_page_text(check, "bound");
+        snprintf(judged, sizeof judged, "%s end of the 95 %% interval", bound);
         dg_html_row_begin(out);
         dg_html_cell(out, dg_page_text(check, "metric"));
+        dg_html_cell(out, *bound ? judged : "value");
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(check, "value")));
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(check, "min")));
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(check, "max")));
-        dg_str_append(out, passed ? "<td class=\"good\">passed</td>" : "<td class=\"bad\">failed</td>");
+        dg_str_append(out, passed ? "<td class=\"good\">passed" : "<td class=\"bad\">failed");
+        if (*dg_page_text(check, "why")) {
+            dg_str_append(out, ": ");
+            dg_html_text(out, dg_page_text(check, "why"));
+        }
+        dg_str_append(out, "</td>");
         dg_html_row_end(out);
     }
     dg_html_table_end(out);

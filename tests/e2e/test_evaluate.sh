@@ -124,6 +124,13 @@ done
 expect 0 evaluate --real grouped --holdout holdout --synthetic synthetic --resolution 12 --no-utility --group-column site \
     --out groups --quiet
 says groups/report.json '"group": "north"'
+# With one group measured there is no gap, and a limit of it fails.
+mkdir one-group && cp grouped/*.png one-group/
+sed 's/,south$/,/' grouped/metadata.csv >one-group/metadata.csv
+echo '{"gates": [{"metric": "balance.gaps.recall", "max": 0.1}]}' >gap.json
+expect 20 evaluate --real one-group --synthetic synthetic --resolution 12 --no-utility --group-column site \
+    --out one-group-report --gate gap.json --quiet
+says err "balance.gaps.recall: the report has no number there"
 expect 2 evaluate --real real --synthetic synthetic --group-column site --resolution 12 --no-utility --out no-groups
 
 # Bad input.
