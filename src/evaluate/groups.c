@@ -113,12 +113,12 @@ dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
     for (int32_t g = 0; g < e->groups; g++) {
         double kid;
         DG_TRY(group_distance(e, g, &kid));
-        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "group", e->group_names[g], "real",
-                                              (json_int_t)members(e, DG_REAL, g), "holdout",
-                                              (json_int_t)members(e, DG_HOLDOUT, g), "kid", dg_report_number(kid),
-                                              "recall", dg_report_number(reached_share(e, g, e->recalled)), "coverage",
-                                              dg_report_number(reached_share(e, g, e->covered)), "tstr_accuracy",
-                                              dg_report_number(tstr_accuracy(e, g))));
+        json_array_append_new(
+            list, json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "group", dg_json_text(e->group_names[g]), "real",
+                            (json_int_t)members(e, DG_REAL, g), "holdout", (json_int_t)members(e, DG_HOLDOUT, g), "kid",
+                            dg_report_number(kid), "recall", dg_report_number(reached_share(e, g, e->recalled)),
+                            "coverage", dg_report_number(reached_share(e, g, e->covered)), "tstr_accuracy",
+                            dg_report_number(tstr_accuracy(e, g))));
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         json_object_set_new(gaps, columns[i], dg_report_number(gap(list, columns[i])));
