@@ -74,6 +74,8 @@ static inline bool dg_evaluation_has(const dg_evaluation *e, dg_side side) {
 static inline dg_vectors dg_evaluation_vectors(const dg_evaluation *e, dg_side side) {
     return (dg_vectors){e->sets[side].features, e->sets[side].images.n, e->d, NULL};
 }
+/* Says which option the failure just reported is about; gives `status`. */
+dg_status dg_evaluation_blame(const dg_evaluation *e, dg_status status, const char *option, const char *value);
 void dg_evaluation_progress(const dg_evaluation *e, const char *part, int64_t done, int64_t total);
 
 /* One number of the report. NaN becomes null. */

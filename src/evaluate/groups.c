@@ -103,6 +103,11 @@ static dg_status add_fairness(const dg_evaluation *e, json_t *gaps) {
     return DG_OK;
 }
 
+/* Images that no group's numbers are about; null: the set does not have the column. */
+static json_t *without_group(const dg_evaluation *e, dg_side side) {
+    return e->sets[side].group ? json_integer(members(e, side, -1)) : json_null();
+}
+
 dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
     dg_status status = DG_OK;
     static const char *const columns[] = {"kid", "recall", "coverage", "tstr_accuracy"};
@@ -110,6 +115,9 @@ dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
     json_object_set_new(section, "group_column", json_string(e->options->group_column));
     json_object_set_new(section, "by_group", list);
     json_object_set_new(section, "gaps", gaps);
+    json_object_set_new(section, "without_group",
+                        json_pack("{s:o, s:o, s:o}", "real", without_group(e, DG_REAL), "holdout",
+                                  without_group(e, DG_HOLDOUT), "synthetic", without_group(e, DG_SYNTHETIC)));
     for (int32_t g = 0; g < e->groups; g++) {
         double kid;
         DG_TRY(group_distance(e, g, &kid));

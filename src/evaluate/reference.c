@@ -3,7 +3,6 @@
 #include "io/npz.h"
 #include "nn/lanes.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static dg_status write_statistics(dg_ctx *ctx, const char *path, const dg_vectors *x) {
@@ -85,12 +84,8 @@ dg_status dg_evaluation_read_reference(dg_evaluation *e) {
                        path, (long long)d, (long long)d, (long long)d, npz.passed_over ? "; passed over: " : "",
                        npz.passed_over ? npz.passed_over : ""));
     status = dg_gaussian_from_statistics(e->ctx, d, mu->data, sigma->data, &e->reference);
-    if (status == DG_EDATA) {
-        char why[256];
-        snprintf(why, sizeof why, "%s", dg_last_error(e->ctx));
-        dg_ctx_clear_error(e->ctx);
-        DG_TRY(dg_fail(e->ctx, DG_EDATA, "--reference %s: %s", path, why));
-    }
+    if (status == DG_EDATA)
+        status = dg_evaluation_blame(e, status, "--reference", path);
     DG_TRY(status);
 done:
     dg_npz_free(&npz);

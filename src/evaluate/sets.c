@@ -150,6 +150,8 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
         dg_ctx_clear_error(e->ctx);
         return DG_OK;
     }
+    if (status == DG_EUSAGE || status == DG_EDATA)
+        status = dg_evaluation_blame(e, status, "--group-column", e->options->group_column);
     DG_TRY(status);
     DG_TRY(dg_alloc(e->ctx, &s->group, (size_t)s->images.n, sizeof *s->group, "groups"));
     for (int64_t i = 0; i < s->images.n; i++) {
