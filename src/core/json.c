@@ -226,6 +226,8 @@ done:
 }
 
 json_t *dg_json_text(const char *bytes) {
+    if (!bytes)
+        return json_null();
     if (dg_utf8_valid(bytes, strlen(bytes)))
         return json_string(bytes);
     char *copy = strdup(bytes);

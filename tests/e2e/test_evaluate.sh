@@ -38,6 +38,7 @@ for key in fd kid precision recall density coverage c2st_auc by_class tstr trtr 
 done
 says report/report.json '"dp_covered": false'
 says report/report.json '"slope"'
+says report/report.html " %</b>of the real images have a synthetic one near" # a share, as the other tiles
 for space in pixels features; do # the same titles, told apart
     says report/report.html "Likely copies, by $space</td>"
 done

@@ -363,6 +363,7 @@ START_TEST(bytes_from_outside_become_text) {
         ck_assert_str_eq(json_string_value(text), texts[i][1]);
         json_decref(text);
     }
+    ck_assert(json_is_null(dg_json_text(NULL)));
 }
 END_TEST
 
