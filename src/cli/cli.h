@@ -70,8 +70,6 @@ void dg_cli_emit(dg_cli *cli, json_t *object);
 bool dg_cli_flush(dg_cli *cli);
 /* A finite number as JSON, else null. */
 json_t *dg_cli_number(double value);
-/* NULL as JSON null; what is not UTF-8 as a text with '?' in its place. */
-json_t *dg_cli_text(const char *text);
 
 /* progress.c: one line that is redrawn on a terminal; elsewhere at most one line a minute. */
 

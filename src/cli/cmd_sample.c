@@ -10,8 +10,8 @@ typedef struct printer {
 
 static json_t *start_to_json(const dg_sample_start *s) {
     return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "event",
-                     "start", "model_folder", dg_cli_text(s->model_folder), "model_sha256",
-                     dg_cli_text(s->model_sha256), "out_folder", dg_cli_text(s->out_folder), "device", s->device,
+                     "start", "model_folder", dg_json_text(s->model_folder), "model_sha256",
+                     dg_json_text(s->model_sha256), "out_folder", dg_json_text(s->out_folder), "device", s->device,
                      "sampler", s->sampler, "steps", (json_int_t)s->steps, "guidance", s->guidance, "height",
                      (json_int_t)s->height, "width", (json_int_t)s->width, "channels", (json_int_t)s->channels, "bits",
                      (json_int_t)s->bits, "images", (json_int_t)s->images, "existing", (json_int_t)s->existing, "batch",
@@ -58,8 +58,8 @@ static void print_result(dg_cli *cli, const dg_sample_result *r, dg_status statu
     if (cli->json)
         dg_cli_emit(cli, json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:f, s:o}", "event", "result", "status",
                                    dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
-                                   dg_cli_text(dg_cli_error(cli, status)), "out_folder", dg_cli_text(r->out_folder),
-                                   "grid_path", dg_cli_text(r->grid_path), "written", (json_int_t)r->written,
+                                   dg_json_text(dg_cli_error(cli, status)), "out_folder", dg_json_text(r->out_folder),
+                                   "grid_path", dg_json_text(r->grid_path), "written", (json_int_t)r->written,
                                    "existing", (json_int_t)r->existing, "seconds", r->seconds, "images_per_second",
                                    dg_cli_number(r->images_per_second)));
     if (cli->json || cli->quiet || status != DG_OK)

@@ -19,7 +19,7 @@ static json_t *classes_to_json(const dg_train_start *start) {
     json_t *classes = json_array();
     for (int64_t i = 0; classes && i < start->num_classes; i++)
         json_array_append_new(classes,
-                              json_pack("{s:o, s:o*}", "name", dg_cli_text(start->class_names[i]), "images",
+                              json_pack("{s:o, s:o*}", "name", dg_json_text(start->class_names[i]), "images",
                                         start->class_counts ? json_integer((json_int_t)start->class_counts[i]) : NULL));
     return classes;
 }
@@ -37,7 +37,7 @@ static json_t *privacy_to_json(const dg_train_start *s) {
     return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:I}", "epsilon", s->epsilon, "delta", s->delta,
                      "noise_multiplier", s->noise_multiplier, "sample_rate", s->sample_rate, "max_grad_norm",
                      s->max_grad_norm, "noise_multiplicity", (json_int_t)s->noise_multiplicity, "protected_units",
-                     (json_int_t)s->protected_units, "group_by", dg_cli_text(s->group_by), "attacks",
+                     (json_int_t)s->protected_units, "group_by", dg_json_text(s->group_by), "attacks",
                      attacks_to_json(s->attack_fpr, s->attack_max_tpr), "central_images",
                      (json_int_t)s->central_images);
 }
@@ -46,7 +46,7 @@ static json_t *start_to_json(const dg_train_start *s) {
     return json_pack(
         "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:b, s:o*}",
-        "event", "start", "run_folder", dg_cli_text(s->run_folder), "preset", dg_cli_text(s->preset), "device",
+        "event", "start", "run_folder", dg_json_text(s->run_folder), "preset", dg_json_text(s->preset), "device",
         s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels", (json_int_t)s->channels,
         "classes", classes_to_json(s), "train_images", (json_int_t)s->train_images, "holdout_images",
         (json_int_t)s->holdout_images, "skipped_files", (json_int_t)s->skipped_files, "parameters",
@@ -160,7 +160,7 @@ static void on_status(void *user, const dg_train_status *s) {
 static void emit_file(printer *p, const char *event, const char *path, int64_t step) {
     if (p->cli->json)
         dg_cli_emit(p->cli,
-                    json_pack("{s:s, s:o, s:I}", "event", event, "path", dg_cli_text(path), "step", (json_int_t)step));
+                    json_pack("{s:s, s:o, s:I}", "event", event, "path", dg_json_text(path), "step", (json_int_t)step));
 }
 
 static void on_grid(void *user, const char *path, int64_t step) {
@@ -192,8 +192,8 @@ static json_t *spent_to_json(const dg_train_result *r) {
 static json_t *result_to_json(dg_cli *cli, const dg_train_result *r, dg_status status) {
     return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I, s:o*}", "event",
                      "result", "status", dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
-                     dg_cli_text(dg_cli_error(cli, status)), "run_folder", dg_cli_text(r->run_folder), "model_folder",
-                     dg_cli_text(r->model_folder), "step", (json_int_t)r->step, "total_steps",
+                     dg_json_text(dg_cli_error(cli, status)), "run_folder", dg_json_text(r->run_folder), "model_folder",
+                     dg_json_text(r->model_folder), "step", (json_int_t)r->step, "total_steps",
                      (json_int_t)r->total_steps, "loss", dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss),
                      "seconds", r->seconds, "images_per_second", dg_cli_number(r->images_per_second), "skipped_files",
                      (json_int_t)r->skipped_files, "planned_bytes", (json_int_t)r->planned_bytes, "peak_bytes",

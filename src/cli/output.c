@@ -129,17 +129,3 @@ bool dg_cli_flush(dg_cli *cli) {
 json_t *dg_cli_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
-
-json_t *dg_cli_text(const char *text) {
-    if (!text)
-        return json_null();
-    if (dg_utf8_valid(text, strlen(text)))
-        return json_string(text);
-    char *copy = strdup(text);
-    for (char *c = copy; c && *c; c++)
-        if (*c & 0x80)
-            *c = '?';
-    json_t *value = copy ? json_string(copy) : NULL;
-    free(copy);
-    return value;
-}

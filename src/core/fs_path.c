@@ -67,6 +67,62 @@ char *dg_fs_basename(const char *path) {
     return result;
 }
 
+/* The canonical path, and of what does not exist yet the one that mkdir -p would make; NULL: no memory. */
+static char *canonical(const char *path) {
+    size_t keep = strlen(path);
+    char *real = NULL, *result = text_copy(path, keep);
+    bool up = false;
+    /* the longest part that exists; "" is the working directory */
+    while (result && !(real = realpath(keep ? result : ".", NULL)) && errno != ENOMEM && keep) {
+        keep = trimmed_length(result);
+        while (keep > 0 && result[keep - 1] != '/')
+            keep--;
+        result[keep] = '\0';
+    }
+    free(result);
+    result = real;
+    for (const char *at = path + keep; result && *at;) {
+        size_t length = strcspn(at, "/");
+        char *name = text_copy(at, length), *slash = strrchr(result, '/'), *longer = NULL;
+        if (name && strcmp(name, "..") == 0) { /* of a folder that is made, so no link */
+            slash[slash == result] = '\0';
+            up = true;
+        } else if (name && length > 0 && strcmp(name, ".") != 0)
+            longer = dg_fs_join(result, name);
+        if (longer || !name) {
+            free(result);
+            result = longer;
+        }
+        free(name);
+        at += length + (at[length] == '/');
+    }
+    if (result && up) { /* and down again, perhaps by what exists */
+        char *again = canonical(result);
+        free(result);
+        result = again;
+    }
+    return result;
+}
+
+dg_status dg_fs_is_within(dg_ctx *ctx, const char *path, const char *directory, bool *within) {
+    dg_status status = DG_OK;
+    char *inner = NULL, *outer = NULL;
+    *within = false;
+    if (!dg_fs_is_dir(directory))
+        return DG_OK;
+    inner = canonical(path);
+    outer = canonical(directory);
+    if (!inner || !outer)
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "%s: out of memory", path));
+    const size_t length = trimmed_length(outer);
+    *within = strncmp(inner, outer, length) == 0 &&
+              (outer[length - 1] == '/' || inner[length] == '/' || inner[length] == '\0');
+done:
+    free(inner);
+    free(outer);
+    return status;
+}
+
 int64_t dg_fs_free_bytes(const char *path) {
     struct statvfs fs;
     size_t length = strlen(path);

@@ -225,6 +225,20 @@ done:
     return status;
 }
 
+json_t *dg_json_text(const char *bytes) {
+    if (!bytes)
+        return json_null();
+    if (dg_utf8_valid(bytes, strlen(bytes)))
+        return json_string(bytes);
+    char *copy = strdup(bytes);
+    for (char *p = copy; p && *p; p++)
+        if (*p & 0x80)
+            *p = '?';
+    json_t *text = copy ? json_string(copy) : NULL;
+    free(copy);
+    return text;
+}
+
 dg_status dg_json_get_bool(dg_ctx *ctx, const char *where, const json_t *object, const char *key, bool *out) {
     const json_t *value = NULL;
     dg_status status = DG_OK;

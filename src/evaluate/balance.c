@@ -32,8 +32,8 @@ static dg_status class_balance(const dg_evaluation *e, json_t *section) {
         variation += fabs(real - synthetic) / 2;
         least = count[1][c] < least ? count[1][c] : least;
         most = count[1][c] > most ? count[1][c] : most;
-        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:f, s:f}", "class", e->class_names[c], "real",
-                                              (json_int_t)count[0][c], "synthetic", (json_int_t)count[1][c],
+        json_array_append_new(list, json_pack("{s:o, s:I, s:I, s:f, s:f}", "class", dg_json_text(e->class_names[c]),
+                                              "real", (json_int_t)count[0][c], "synthetic", (json_int_t)count[1][c],
                                               "share_real", real, "share_synthetic", synthetic));
     }
     json_object_set_new(section, "label_tv", json_real(variation));

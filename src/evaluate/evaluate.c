@@ -24,12 +24,36 @@ static void free_evaluation(dg_evaluation *e) {
     free(e->tstr);
     free(e->suspicious);
     free(e->nearest);
+    dg_gaussian_free(&e->reference);
     json_decref(e->report);
 }
 
-static dg_status measure(dg_evaluation *e) {
+/* The pictures of a report must not become part of the data. */
+static dg_status check_folder(const dg_evaluation *e, const char *folder) {
+    static const char *const names[DG_SIDES] = {"--real", "--holdout", "--synthetic"};
+    for (int side = 0; side < DG_SIDES; side++) {
+        const char *path = e->sets[side].path;
+        bool within = false;
+        const dg_status status = path ? dg_fs_is_within(e->ctx, folder, path, &within) : DG_OK;
+        if (status != DG_OK)
+            return status;
+        if (within)
+            return dg_fail(e->ctx, DG_EUSAGE,
+                           "--out %s is in the images of %s %s: the report's pictures would be taken for some of them; "
+                           "name another folder",
+                           folder, names[side], path);
+    }
+    return DG_OK;
+}
+
+/* The folder is made as soon as the sets are known to be good, so that nothing is left of a run that cannot begin, and
+ * no long run ends without a place for its report. */
+static dg_status measure(dg_evaluation *e, const char *folder) {
     dg_status status = DG_OK;
+    if (e->options->reference)
+        DG_TRY(dg_evaluation_read_reference(e));
     DG_TRY(dg_evaluation_load(e));
+    DG_TRY(dg_fs_mkdirs(e->ctx, folder));
     DG_TRY(dg_evaluation_extract(e));
     DG_TRY(dg_evaluation_fidelity(e));
     DG_TRY(dg_evaluation_memorisation(e));
@@ -82,12 +106,12 @@ dg_status dg_evaluate(dg_ctx *ctx, const dg_evaluate_options *options, const dg_
     DG_TRY(dg_options_check(ctx, &dg_evaluate_option_table, options));
     if (options->gate)
         DG_TRY(dg_gate_load(ctx, options->gate, &policy));
-    DG_TRY(dg_fs_mkdirs(ctx, folder));
+    DG_TRY(check_folder(&e, folder));
     e.report = json_pack("{s:s, s:s, s:b, s:I}", "kind", "evaluation", "version", DIFFGEN_VERSION, "dp_covered", 0,
                          "seed", (json_int_t)options->seed);
     if (!e.report)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for the report"));
-    DG_TRY(measure(&e));
+    DG_TRY(measure(&e, folder));
     if (policy)
         DG_TRY(dg_gate_apply(ctx, policy, e.report));
     dg_evaluation_progress(&e, "writing the report", 0, 0);

@@ -36,7 +36,8 @@ typedef struct dg_evaluate_result {
 
 /* Measures, and writes <out>/report.json, report.html and pairs.png (the most suspicious pairs).
  * err   DG_ENOINPUT, DG_EDATA (too few images, no class in common, ...), DG_ECREATE, DG_EIO, DG_EINTERRUPTED,
- * DG_ENOMEM; DG_ECONFIG, DG_ENOINPUT the gate's policy cannot be read, before anything is measured */
+ * DG_ENOMEM; before anything is measured DG_EUSAGE <out> lies in a set's folder, DG_ECONFIG, DG_ENOINPUT the gate's
+ * policy cannot be read, DG_EDATA the reference is no mean and covariance */
 DG_MUST_CHECK dg_status dg_evaluate(dg_ctx *ctx, const dg_evaluate_options *options, const dg_evaluate_events *events,
                                     dg_evaluate_result *result);
 void dg_evaluate_result_free(dg_evaluate_result *result);

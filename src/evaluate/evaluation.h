@@ -31,6 +31,7 @@ typedef struct dg_evaluation {
     int32_t groups;
     int64_t d;             /* features */
     const char *extractor; /* "native-cnn-v1" */
+    dg_gaussian reference; /* of --reference; d 0 = none */
     json_t *report;
     uint8_t *recalled, *covered; /* [n real] by the synthetic images; of the fidelity part, for groups */
     float *tstr;                 /* [n holdout, classes] mean probabilities of the TSTR classifiers; NULL = none */
@@ -42,6 +43,9 @@ enum { DG_SUSPICIOUS = 32, DG_EVALUATE_MIN_IMAGES = 20 };
 
 /* ---- parts, in the order they run ---- */
 
+/* Fills .reference from the file of that option (reference.c).
+ * err   DG_ENOINPUT; DG_EDATA not mu and sigma of Inception's features, or not a mean and a covariance */
+DG_MUST_CHECK dg_status dg_evaluation_read_reference(dg_evaluation *e);
 /* Opens and decodes the three sets, and makes their classes agree (sets.c). */
 DG_MUST_CHECK dg_status dg_evaluation_load(dg_evaluation *e);
 /* Fills .features, .d, .extractor (extractor.c). */
@@ -70,6 +74,8 @@ static inline bool dg_evaluation_has(const dg_evaluation *e, dg_side side) {
 static inline dg_vectors dg_evaluation_vectors(const dg_evaluation *e, dg_side side) {
     return (dg_vectors){e->sets[side].features, e->sets[side].images.n, e->d, NULL};
 }
+/* Says which option the failure just reported is about; gives `status`. */
+dg_status dg_evaluation_blame(const dg_evaluation *e, dg_status status, const char *option, const char *value);
 void dg_evaluation_progress(const dg_evaluation *e, const char *part, int64_t done, int64_t total);
 
 /* One number of the report. NaN becomes null. */

@@ -1,6 +1,5 @@
 /* How close the synthetic images are to the real ones, as a whole and class by class. */
 #include "evaluate/evaluation.h"
-#include "io/npz.h"
 #include "metrics/draw.h"
 #include "metrics/kernel_distance.h"
 #include "metrics/manifold.h"
@@ -84,6 +83,8 @@ static dg_status compare(const dg_evaluation *e, const dg_vectors *x, const dg_v
         DG_TRY(dg_frechet_infinite(e->ctx, &gx, y, seed, &c->infinite));
     c->extrapolated = options->extrapolate;
     DG_TRY(dg_kernel_distance_measure(e->ctx, x, y, KID_SUBSET, options->subsets, seed, &c->kid));
+    if (options->intervals)
+        DG_TRY(dg_kernel_distance_interval(e->ctx, x, y, seed, &c->kid));
     DG_TRY(dg_manifold_measure(e->ctx, e->lanes, x, options->radii, y, &c->manifold, options->reached));
     DG_TRY(two_sample(e, x, y, &roc));
     c->c2st = roc.auc;
@@ -196,12 +197,14 @@ static void add_distances(const dg_evaluation *e, const trio *t, json_t *to) {
         metric_of(t, "Kernel distance (KID)", variant, "lower",
                   "Another distance between the two sets, unbiased at small N; 0 is the same distribution, slightly "
                   "negative is chance."),
-        t->all.kid.mean, around(t->all.kid.mean, t->all.kid.half_width), "spread of subsets, scaled to N",
+        t->all.kid.mean, around(t->all.kid.mean, t->all.kid.half_width),
+        t->all.kid.jackknifed ? "grouped jackknife" : "spread of subsets, scaled to N",
         t->halves.there ? t->halves.kid.mean : NAN, t->matched.there ? t->matched.kid.mean : NAN);
     snprintf(variant, sizeof variant, "c2st[logistic regression on %s], 5-fold, L2 penalty 1", e->extractor);
     set(to, "c2st_auc",
         metric_of(t, "Can a classifier tell them apart?", variant, "0.5",
-                  "0.5: a classifier cannot tell synthetic from real; 1: it always can."),
+                  "0.5: a classifier cannot tell synthetic from real; 1: it always can. Far below 0.5: both sets share "
+                  "images, which it has then learnt under the other name."),
         t->all.c2st, t->all.c2st_95, "DeLong", t->halves.there ? t->halves.c2st : NAN,
         t->matched.there ? t->matched.c2st : NAN);
 }
@@ -226,9 +229,10 @@ static void add_manifold(const dg_evaluation *e, const trio *t, json_t *to) {
                   "distribution, above 1 when only its middle is drawn."),
         m->density, m->density_95, "normal", there ? c->density : NAN, there ? s->density : NAN);
     set(to, "coverage",
-        metric_of(t, "Coverage", dense, "higher",
-                  "Share of real images with a synthetic one near them; 0.97 is the most that chance allows at equal "
-                  "N."),
+        metric_of(
+            t, "Coverage", dense, "higher",
+            "Share of real images with a synthetic one near them; about 0.97 is what the same distribution gives on "
+            "average at equal N."),
         m->coverage, m->coverage_95, "Clopper-Pearson, synthetic images given", there ? c->coverage : NAN,
         there ? s->coverage : NAN);
 }
@@ -260,6 +264,7 @@ static void add_extrapolation(const dg_evaluation *e, const trio *t, json_t *to)
     }
     json_object_set_new(json_object_get(to, "fd_infinite"), "sizes", sizes);
     json_object_set_new(json_object_get(to, "fd_infinite"), "distances", distances);
+    json_object_set_new(json_object_get(to, "fd_infinite"), "slope", dg_report_number(x->slope));
 }
 
 static dg_status add_classes(dg_evaluation *e, json_t *section) {
@@ -271,7 +276,7 @@ static dg_status add_classes(dg_evaluation *e, json_t *section) {
         dg_evaluation_progress(e, "fidelity, class by class", c, e->classes);
         DG_TRY(measure(e, c, NULL, NULL, &t));
         json_t *entry = trio_json(e, &t);
-        json_object_set_new(entry, "class", json_string(e->class_names[c]));
+        json_object_set_new(entry, "class", dg_json_text(e->class_names[c]));
         json_array_append_new(list, entry);
     }
 done:
@@ -372,21 +377,14 @@ done:
 /* Against statistics that were kept: those that everybody compares with, say. */
 static dg_status add_reference(dg_evaluation *e, json_t *section) {
     dg_status status = DG_OK;
-    dg_npz npz = {0};
-    dg_gaussian reference = {0}, synthetic = {0};
+    dg_gaussian synthetic = {0};
     const dg_vectors y = dg_evaluation_vectors(e, DG_SYNTHETIC);
     double distance;
     char variant[160];
-    if (!e->options->reference)
+    if (!e->reference.d)
         return DG_OK;
-    DG_TRY(dg_npz_read(e->ctx, e->options->reference, &npz));
-    const dg_npz_array *mu = dg_npz_find(&npz, "mu"), *sigma = dg_npz_find(&npz, "sigma");
-    if (!mu || !sigma || mu->count != e->d || sigma->count != e->d * e->d)
-        DG_TRY(dg_fail(e->ctx, DG_EDATA, "--reference %s: needs arrays mu [%lld] and sigma [%lld, %lld]",
-                       e->options->reference, (long long)e->d, (long long)e->d, (long long)e->d));
-    DG_TRY(dg_gaussian_from_statistics(e->ctx, e->d, mu->data, sigma->data, &reference));
     DG_TRY(dg_gaussian_fit(e->ctx, &y, &synthetic));
-    DG_TRY(dg_frechet_distance(e->ctx, &reference, &synthetic, &distance));
+    DG_TRY(dg_frechet_distance(e->ctx, &e->reference, &synthetic, &distance));
     snprintf(variant, sizeof variant, "fd[%s] to mu and sigma of the file given", e->extractor);
     const dg_metric m = {.title = "Fréchet distance to the reference",
                          .variant = variant,
@@ -399,8 +397,6 @@ static dg_status add_reference(dg_evaluation *e, json_t *section) {
                          .matched = NAN};
     json_object_set_new(section, "fd_reference", dg_metric_json(&m));
 done:
-    dg_npz_free(&npz);
-    dg_gaussian_free(&reference);
     dg_gaussian_free(&synthetic);
     return status;
 }

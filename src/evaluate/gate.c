@@ -36,10 +36,14 @@ dg_status dg_gate_load(dg_ctx *ctx, const char *path, json_t **policy) {
     dg_status status = DG_OK;
     json_t *loaded = NULL, *gates, *rule;
     size_t i;
-    DG_TRY(dg_json_load(ctx, path, DG_JSON_STRICT, &loaded));
+    status = dg_json_load(ctx, path, DG_JSON_STRICT, &loaded);
+    if (status == DG_EDATA) /* a policy configures; the text says what is wrong with it */
+        status = DG_ECONFIG;
+    DG_TRY(status);
     gates = json_object_get(loaded, "gates");
-    if (!json_is_array(gates) || json_array_size(gates) == 0)
-        DG_TRY(dg_fail(ctx, DG_ECONFIG, "%s must be {\"gates\": [{\"metric\": ..., \"min\" or \"max\": ...}, ...]}",
+    if (!json_is_array(gates) || json_array_size(gates) == 0 || json_object_size(loaded) != 1)
+        DG_TRY(dg_fail(ctx, DG_ECONFIG,
+                       "%s must be {\"gates\": [{\"metric\": ..., \"min\" or \"max\": ...}, ...]}, with no other key",
                        path));
     json_array_foreach(gates, i, rule) DG_TRY(check_rule(ctx, path, rule, i));
     *policy = json_incref(loaded);
@@ -48,45 +52,101 @@ done:
     return status;
 }
 
-/* What a dotted path names: members of objects, and elements of lists by number or by their "class" or "group". */
-static const json_t *find(const json_t *report, const char *path) {
-    char name[256];
-    const json_t *at = report;
-    while (at && *path) {
-        const size_t length = strcspn(path, ".");
-        if (length >= sizeof name)
-            return NULL;
-        memcpy(name, path, length);
-        name[length] = '\0';
-        path += length + (path[length] == '.');
-        if (json_is_array(at)) {
-            const json_t *entry, *found = NULL;
-            char *end;
-            size_t i;
-            const long number = strtol(name, &end, 10);
-            json_array_foreach((json_t *)at, i, entry) {
-                const char *class_name = json_string_value(json_object_get(entry, "class")),
-                           *group = json_string_value(json_object_get(entry, "group"));
-                if ((class_name && strcmp(class_name, name) == 0) || (group && strcmp(group, name) == 0))
-                    found = entry;
-            }
-            at = found ? found : *end == '\0' && number >= 0 ? json_array_get(at, (size_t)number) : NULL;
-        } else {
-            at = json_object_get(at, name);
-        }
+/* What a path names, and where it lies; all NULL: nothing. */
+typedef struct place {
+    const json_t *object; /* that holds it; NULL: a list does */
+    const char *key;      /* there, up to the path's end */
+    const json_t *value;
+} place;
+
+/* How much of the path is an entry's class or group, which may hold dots itself: 0 = it is another one's. */
+static size_t matched_length(const json_t *entry, const char *path) {
+    static const char *const keys[] = {"class", "group"};
+    size_t longest = 0;
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const char *name = json_string_value(json_object_get(entry, keys[k]));
+        const size_t length = name ? strlen(name) : 0;
+        if (length > longest && strncmp(path, name, length) == 0 && (path[length] == '.' || path[length] == '\0'))
+            longest = length;
     }
-    return at;
+    return longest;
 }
 
-/* The number a rule is about; NaN where the report has none (a part that was skipped). */
-static double measured(const json_t *found, const char *bound) {
-    if (json_is_object(found)) {
-        if (bound)
-            found = json_array_get(json_object_get(found, "interval_95"), strcmp(bound, "high") == 0);
-        else
-            found = json_object_get(found, "value");
+/* An element of a list: the one whose class or group is most of the path, else that of a number. *length: of its name.
+ */
+static const json_t *find_element(const json_t *list, const char *path, size_t *length) {
+    const json_t *entry, *found = NULL;
+    size_t i, number = 0;
+    *length = 0;
+    json_array_foreach((json_t *)list, i, entry) {
+        const size_t matched = matched_length(entry, path);
+        if (matched > *length) {
+            *length = matched;
+            found = entry;
+        }
     }
-    return json_is_number(found) ? json_number_value(found) : NAN;
+    if (found)
+        return found;
+    *length = strcspn(path, ".");
+    for (size_t k = 0; k < *length; k++) {
+        if (path[k] < '0' || path[k] > '9' || number > json_array_size(list))
+            return NULL;
+        number = 10 * number + (size_t)(path[k] - '0');
+    }
+    return *length ? json_array_get(list, number) : NULL;
+}
+
+static const json_t *member(const json_t *object, const char *path, size_t length) {
+    char *key = strndup(path, length);
+    const json_t *value = key ? json_object_get(object, key) : NULL;
+    free(key);
+    return value;
+}
+
+/* A dotted path: members of objects, and elements of lists by number or by their "class" or "group". */
+static place find(const json_t *report, const char *path) {
+    place at = {.value = report};
+    for (;;) {
+        size_t length = strcspn(path, ".");
+        at.key = path;
+        if (json_is_array(at.value)) {
+            at.value = find_element(at.value, path, &length);
+            at.object = NULL;
+        } else {
+            at.object = at.value;
+            at.value = member(at.object, path, length);
+        }
+        if (!at.value)
+            return (place){0};
+        if (path[length] == '\0')
+            return at;
+        path += length + 1;
+    }
+}
+
+/* The number a rule is about, or NaN and why: an object stands for its value, and has an interval; a plain number may
+ * have one beside it ("accuracy", "accuracy_95"). */
+static double measured(const place *found, const char *bound, const char **why) {
+    const json_t *number = found->value;
+    if (!number) {
+        *why = "no such metric";
+        return NAN;
+    }
+    *why = "the report has no number there";
+    if (bound) {
+        const json_t *interval = json_object_get(number, "interval_95");
+        dg_str beside = {0};
+        if (!json_is_object(number)) {
+            dg_str_printf(&beside, "%s_95", found->key);
+            interval = dg_str_ok(&beside) ? json_object_get(found->object, beside.data) : NULL;
+        }
+        dg_str_free(&beside);
+        number = json_array_get(interval, strcmp(bound, "high") == 0);
+        *why = "has no interval";
+    } else if (json_is_object(number)) {
+        number = json_object_get(number, "value");
+    }
+    return json_is_number(number) ? json_number_value(number) : NAN;
 }
 
 dg_status dg_gate_apply(dg_ctx *ctx, const json_t *policy, json_t *report) {
@@ -96,9 +156,10 @@ dg_status dg_gate_apply(dg_ctx *ctx, const json_t *policy, json_t *report) {
     json_array_foreach(json_object_get(policy, "gates"), i, rule) {
         const char *metric = json_string_value(json_object_get(rule, "metric")),
                    *bound = json_string_value(json_object_get(rule, "bound"));
-        const json_t *min = json_object_get(rule, "min"), *max = json_object_get(rule, "max"),
-                     *found = find(report, metric);
-        const double value = measured(found, bound);
+        const json_t *min = json_object_get(rule, "min"), *max = json_object_get(rule, "max");
+        const place found = find(report, metric);
+        const char *why;
+        const double value = measured(&found, bound, &why);
         /* Written so that a number that is not there fails. */
         const bool passed =
             isfinite(value) && (!min || value >= json_number_value(min)) && (!max || value <= json_number_value(max));
@@ -106,7 +167,7 @@ dg_status dg_gate_apply(dg_ctx *ctx, const json_t *policy, json_t *report) {
         json_object_set_new(check, "value", dg_report_number(value));
         json_object_set_new(check, "passed", json_boolean(passed));
         if (!isfinite(value))
-            json_object_set_new(check, "why", json_string(found ? "the report has no number there" : "no such metric"));
+            json_object_set_new(check, "why", json_string(why));
         json_array_append_new(checks, check);
         all = all && passed;
     }

@@ -72,19 +72,20 @@ done:
     return status;
 }
 
-/* The largest less the smallest of a column; NaNs are passed over. */
+/* The largest less the smallest of a column; NaNs are passed over. NaN: fewer than two groups were measured. */
 static double gap(const json_t *rows, const char *key) {
     double low = INFINITY, high = -INFINITY;
     const json_t *row;
-    size_t i;
+    size_t i, count = 0;
     json_array_foreach((json_t *)rows, i, row) {
         const json_t *value = json_object_get(row, key);
         if (!json_is_number(value))
             continue;
+        count++;
         low = fmin(low, json_number_value(value));
         high = fmax(high, json_number_value(value));
     }
-    return high - low;
+    return count < 2 ? NAN : high - low;
 }
 
 /* Of the classifiers trained on synthetic images, tested on the held-out ones. */
@@ -102,6 +103,11 @@ static dg_status add_fairness(const dg_evaluation *e, json_t *gaps) {
     return DG_OK;
 }
 
+/* Images that no group's numbers are about; null: the set does not have the column. */
+static json_t *without_group(const dg_evaluation *e, dg_side side) {
+    return e->sets[side].group ? json_integer(members(e, side, -1)) : json_null();
+}
+
 dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
     dg_status status = DG_OK;
     static const char *const columns[] = {"kid", "recall", "coverage", "tstr_accuracy"};
@@ -109,15 +115,18 @@ dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
     json_object_set_new(section, "group_column", json_string(e->options->group_column));
     json_object_set_new(section, "by_group", list);
     json_object_set_new(section, "gaps", gaps);
+    json_object_set_new(section, "without_group",
+                        json_pack("{s:o, s:o, s:o}", "real", without_group(e, DG_REAL), "holdout",
+                                  without_group(e, DG_HOLDOUT), "synthetic", without_group(e, DG_SYNTHETIC)));
     for (int32_t g = 0; g < e->groups; g++) {
         double kid;
         DG_TRY(group_distance(e, g, &kid));
-        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "group", e->group_names[g], "real",
-                                              (json_int_t)members(e, DG_REAL, g), "holdout",
-                                              (json_int_t)members(e, DG_HOLDOUT, g), "kid", dg_report_number(kid),
-                                              "recall", dg_report_number(reached_share(e, g, e->recalled)), "coverage",
-                                              dg_report_number(reached_share(e, g, e->covered)), "tstr_accuracy",
-                                              dg_report_number(tstr_accuracy(e, g))));
+        json_array_append_new(
+            list, json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "group", dg_json_text(e->group_names[g]), "real",
+                            (json_int_t)members(e, DG_REAL, g), "holdout", (json_int_t)members(e, DG_HOLDOUT, g), "kid",
+                            dg_report_number(kid), "recall", dg_report_number(reached_share(e, g, e->recalled)),
+                            "coverage", dg_report_number(reached_share(e, g, e->covered)), "tstr_accuracy",
+                            dg_report_number(tstr_accuracy(e, g))));
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         json_object_set_new(gaps, columns[i], dg_report_number(gap(list, columns[i])));

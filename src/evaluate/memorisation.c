@@ -228,12 +228,13 @@ static void add_copies(const dg_evaluation *e, const space *s, const approach a[
                            share_of(y->identical, y->n), dg_clopper_pearson(y->identical, y->n)),
               variant, share_of(h->identical, h->n), h->n);
     snprintf(variant, sizeof variant, "Carlini 2023, %s, alpha %g, %d neighbours", s->name, extraction_alpha, NEAREST);
-    set_share(to, "extracted",
-              share_metric(e, "Likely copies", "lower",
-                           "Share of synthetic images much nearer to one training image than to that image's "
-                           "neighbourhood; compare with the same share of held-out images.",
-                           share_of(y->extracted, y->n), dg_clopper_pearson(y->extracted, y->n)),
-              variant, share_of(h->extracted, h->n), h->n);
+    set_share(
+        to, "extracted",
+        share_metric(e, "Likely copies", "lower",
+                     "Share of synthetic images less than half as far from the nearest training image as from the 50 "
+                     "nearest on average; compare with the same share of held-out images.",
+                     share_of(y->extracted, y->n), dg_clopper_pearson(y->extracted, y->n)),
+        variant, share_of(h->extracted, h->n), h->n);
 }
 
 static dg_status space_json(dg_evaluation *e, const space *s, const approach a[DG_SIDES], json_t **out) {
@@ -303,6 +304,10 @@ static int most_suspicious_first(const void *a, const void *b) {
     return x->image < y->image ? -1 : x->image > y->image;
 }
 
+static json_t *path_json(const dg_evaluation *e, dg_side side, int64_t image) {
+    return dg_json_text(dg_dataset_item(e->sets[side].dataset, image)->path);
+}
+
 static dg_status list_suspects(dg_evaluation *e, const approach *a, json_t *section) {
     dg_status status = DG_OK;
     suspect *list = NULL;
@@ -319,10 +324,10 @@ static dg_status list_suspects(dg_evaluation *e, const approach *a, json_t *sect
         e->suspicious[i] = (int32_t)image;
         e->nearest[i] = (int32_t)real;
         if (image >= 0)
-            json_array_append_new(pairs, json_pack("{s:s, s:s, s:f, s:f}", "synthetic",
-                                                   dg_dataset_item(e->sets[DG_SYNTHETIC].dataset, image)->path, "real",
-                                                   dg_dataset_item(e->sets[DG_REAL].dataset, real)->path, "distance",
-                                                   a->distance[image * NEAREST], "score", list[i].score));
+            json_array_append_new(pairs,
+                                  json_pack("{s:o, s:o, s:f, s:f}", "synthetic", path_json(e, DG_SYNTHETIC, image),
+                                            "real", path_json(e, DG_REAL, real), "distance",
+                                            a->distance[image * NEAREST], "score", list[i].score));
     }
 done:
     free(list);

@@ -88,12 +88,12 @@ static void share_text(char text[64], double share) {
 
 /* At the N of the ceiling, since coverage grows with the number of synthetic images. */
 static void fidelity_tile(dg_str *out, const json_t *fidelity) {
-    char number[32], scale[32], detail[128];
+    char number[64], scale[64], detail[160];
     const json_t *ceiling = json_object_get(json_object_get(fidelity, "coverage"), "ceiling");
-    snprintf(detail, sizeof detail, "coverage; a second half of the real images has %s",
-             dg_html_number(scale, dg_page_number(ceiling, "value")));
-    dg_html_tile(out, dg_html_number(number, dg_page_number(ceiling, "synthetic_at_this_n")),
-                 "of the real images have a synthetic one near", detail, "");
+    share_text(number, dg_page_number(ceiling, "synthetic_at_this_n"));
+    share_text(scale, dg_page_number(ceiling, "value"));
+    snprintf(detail, sizeof detail, "coverage; a second half of the real images reaches %s", scale);
+    dg_html_tile(out, number, "of the real images have a synthetic one near", detail, "");
 }
 
 static void utility_tile(dg_str *out, const json_t *utility) {
@@ -160,22 +160,30 @@ static void top(dg_str *out, const dg_evaluation *e) {
 }
 
 static void gates(dg_str *out, const json_t *gates) {
-    static const char *const headings[] = {"Metric", "#Value", "#At least", "#At most", "Result"};
+    static const char *const headings[] = {"Metric", "Judged by", "#Value", "#At least", "#At most", "Result"};
     const json_t *check;
-    char buffer[32];
+    char buffer[32], judged[48];
     size_t i;
     if (!gates)
         return;
     dg_html_section(out, "gates", "Gates", "Limits that were set before this was measured.");
-    dg_html_table_begin(out, headings, 5);
+    dg_html_table_begin(out, headings, 6);
     json_array_foreach(json_object_get(gates, "checks"), i, check) {
         const bool passed = json_is_true(json_object_get(check, "passed"));
+        const char *bound = dg_page_text(check, "bound");
+        snprintf(judged, sizeof judged, "%s end of the 95 %% interval", bound);
         dg_html_row_begin(out);
         dg_html_cell(out, dg_page_text(check, "metric"));
+        dg_html_cell(out, *bound ? judged : "value");
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(check, "value")));
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(check, "min")));
         dg_html_cell_number(out, dg_html_number(buffer, dg_page_number(check, "max")));
-        dg_str_append(out, passed ? "<td class=\"good\">passed</td>" : "<td class=\"bad\">failed</td>");
+        dg_str_append(out, passed ? "<td class=\"good\">passed" : "<td class=\"bad\">failed");
+        if (*dg_page_text(check, "why")) {
+            dg_str_append(out, ": ");
+            dg_html_text(out, dg_page_text(check, "why"));
+        }
+        dg_str_append(out, "</td>");
         dg_html_row_end(out);
     }
     dg_html_table_end(out);
@@ -210,20 +218,28 @@ static void data_row(dg_str *out, const char *name, const json_t *set) {
     dg_html_row_end(out);
 }
 
-static void collect_variants(const json_t *value, json_t *into) {
+/* A row for every number of a section and of the sections in it, which share titles: `space` tells them apart. */
+static void variant_rows(dg_str *out, const json_t *section, const char *space) {
     const char *key;
-    const json_t *member, *variant = json_object_get(value, "variant"), *title = json_object_get(value, "title");
-    if (json_is_string(variant) && json_is_string(title))
-        json_object_set(into, json_string_value(title), (json_t *)variant);
-    json_object_foreach((json_t *)value, key, member) if (json_is_object(member)) collect_variants(member, into);
+    const json_t *member;
+    json_object_foreach((json_t *)section, key, member) {
+        const char *title = dg_page_text(member, "title"), *variant = dg_page_text(member, "variant");
+        if (*title && *variant) {
+            dg_html_row_begin(out);
+            dg_str_append(out, "<td>");
+            dg_html_text(out, title);
+            dg_html_text(out, space);
+            dg_str_append(out, "</td>");
+            dg_html_cell(out, variant);
+            dg_html_row_end(out);
+        }
+    }
 }
 
 static void method(dg_str *out, const dg_evaluation *e) {
     static const char *const sets[] = {"Set", "#Images", "#Same file twice", "#Unreadable", "SHA-256 of the set"},
                              *const names[] = {"Number", "Exactly"};
-    const json_t *data = json_object_get(e->report, "data"), *value;
-    json_t *variants = json_object();
-    const char *title;
+    const json_t *data = json_object_get(e->report, "data"), *memorisation = json_object_get(e->report, "memorisation");
     char text[400];
     dg_html_section(out, "method", "Method", "What was compared with what, and the exact variant of every number.");
     dg_html_table_begin(out, sets, 5);
@@ -236,18 +252,13 @@ static void method(dg_str *out, const dg_evaluation *e) {
              dg_page_text(json_object_get(e->report, "extractor"), "trained_on"),
              dg_page_text(json_object_get(e->report, "extractor"), "note"), (long long)e->options->seed);
     dg_html_element(out, "p", text);
-    collect_variants(json_object_get(e->report, "fidelity"), variants);
-    collect_variants(json_object_get(e->report, "memorisation"), variants);
     dg_html_table_begin(out, names, 2);
-    json_object_foreach(variants, title, value) {
-        dg_html_row_begin(out);
-        dg_html_cell(out, title);
-        dg_html_cell(out, json_string_value(value));
-        dg_html_row_end(out);
-    }
+    variant_rows(out, json_object_get(e->report, "fidelity"), "");
+    variant_rows(out, json_object_get(memorisation, "pixels"), ", by pixels");
+    variant_rows(out, json_object_get(memorisation, "features"), ", by features");
+    variant_rows(out, memorisation, "");
     dg_html_table_end(out);
     dg_html_element(out, "p class=\"small\"", dg_page_text(json_object_get(e->report, "utility"), "variant"));
-    json_decref(variants);
 }
 
 dg_status dg_evaluation_write_page(dg_evaluation *e, const char *html_path) {

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MOST_POINTS = 512 };
+enum { MOST_POINTS = 512, MOST_BARS = 24 };
 
 /* A JSON list of numbers as doubles, at most MOST_POINTS; gives how many. */
 static int64_t numbers(const json_t *list, double *out) {
@@ -15,6 +15,14 @@ static int64_t numbers(const json_t *list, double *out) {
     size_t i;
     json_array_foreach((json_t *)list, i, value) if (n < MOST_POINTS) out[n++] = dg_html_value(value);
     return n;
+}
+
+/* What a chart of classes leaves out, or NULL. */
+static const char *shown_classes(char text[64], const json_t *classes) {
+    if (json_array_size(classes) <= MOST_BARS)
+        return NULL;
+    snprintf(text, 64, "The first %d of %zu classes.", MOST_BARS, json_array_size(classes));
+    return text;
 }
 
 /* ---- fidelity ---- */
@@ -28,7 +36,7 @@ static void extrapolation_plot(dg_str *out, const json_t *metric) {
         n[i] = 1000 / n[i];
     line_y[0] = dg_page_number(metric, "value");
     line_x[1] = n[0];
-    line_y[1] = fd[0];
+    line_y[1] = line_y[0] + dg_page_number(metric, "slope") * n[0] / 1000;
     const dg_series series[] = {
         {.label = "distance at N synthetic images", .x = n, .y = fd, .count = count, .points = true},
         {.label = "to infinite N", .x = line_x, .y = line_y, .count = 2, .dashed = true}};
@@ -106,8 +114,10 @@ static void class_table(dg_str *out, const json_t *classes) {
     if (json_array_size(classes) == 0)
         return;
     dg_html_element(out, "h3", "Class by class");
-    dg_html_element(out, "p class=\"lead\"",
-                    "In brackets the same between two halves of the real images of the class.");
+    dg_html_element(
+        out, "p class=\"lead\"",
+        "In brackets the same between two halves of the real images of the class; – where a half would have fewer "
+        "than 20 images.");
     dg_html_table_begin(out, headings, 10);
     json_array_foreach((json_t *)classes, i, entry) {
         const json_t *fd = json_object_get(entry, "fd");
@@ -182,10 +192,11 @@ static void class_bars(dg_str *out, const json_t *utility) {
                  *synthetic = json_object_get(json_object_get(utility, "tstr"), "by_class"), *entry;
     const char *names[MOST_POINTS];
     double y[2][MOST_POINTS];
+    char shown[64];
     int64_t n = 0;
     size_t i;
     json_array_foreach((json_t *)real, i, entry) {
-        if (n == 24)
+        if (n == MOST_BARS)
             break;
         names[n] = dg_page_text(entry, "class");
         y[0][n] = dg_page_number(entry, "recall");
@@ -200,7 +211,7 @@ static void class_bars(dg_str *out, const json_t *utility) {
                             .y_high = 1,
                             .series = series,
                             .num_series = 2};
-    dg_chart_bars(out, &chart, names, json_array_size(real) > 24 ? "The first 24 classes." : NULL);
+    dg_chart_bars(out, &chart, names, shown_classes(shown, real));
 }
 
 void dg_page_utility(dg_str *out, const json_t *utility) {
@@ -285,6 +296,7 @@ static void group_table(dg_str *out, const json_t *balance) {
                                            "#Recall", "#Coverage", "#TSTR accuracy"},
                              *const keys[] = {"real", "holdout", "kid", "recall", "coverage", "tstr_accuracy"};
     const json_t *entry, *gaps = json_object_get(balance, "gaps");
+    const json_t *without = json_object_get(json_object_get(balance, "without_group"), "real");
     char buffer[32], parity[32], text[240];
     size_t i;
     dg_html_element(out, "h3", "By group");
@@ -308,6 +320,11 @@ static void group_table(dg_str *out, const json_t *balance) {
              dg_html_number(parity, dg_page_number(gaps, "demographic_parity")),
              dg_html_number(buffer, dg_page_number(gaps, "equalised_odds")));
     dg_html_element(out, "p", text);
+    if (json_integer_value(without) > 0) {
+        snprintf(text, sizeof text, "%lld of the real images have no value in the column and are in no group.",
+                 (long long)json_integer_value(without));
+        dg_html_element(out, "p", text);
+    }
 }
 
 void dg_page_balance(dg_str *out, const json_t *balance) {
@@ -315,12 +332,12 @@ void dg_page_balance(dg_str *out, const json_t *balance) {
                  *groups = json_object_get(balance, "by_group");
     const char *names[MOST_POINTS];
     double y[2][MOST_POINTS];
-    char text[200], buffer[3][32];
+    char text[200], shown[64], buffer[3][32];
     int64_t n = 0;
     size_t i;
     dg_html_section(out, "balance", "Balance", "Whether classes and groups are treated alike.");
     json_array_foreach((json_t *)classes, i, entry) {
-        if (n == 24)
+        if (n == MOST_BARS)
             break;
         names[n] = dg_page_text(entry, "class");
         y[0][n] = dg_page_number(entry, "share_real");
@@ -334,7 +351,7 @@ void dg_page_balance(dg_str *out, const json_t *balance) {
                                 .y_label = "share of images",
                                 .series = series,
                                 .num_series = 2};
-        dg_chart_bars(out, &chart, names, NULL);
+        dg_chart_bars(out, &chart, names, shown_classes(shown, classes));
         snprintf(
             text, sizeof text,
             "Label shares differ by %s in total variation (0: the same, 1: no class in common). Effective classes: "

@@ -1,7 +1,6 @@
-/* diffgen evaluate ref: the statistics of a set of images. */
-#include "evaluate/evaluate.h"
+/* Statistics of Inception's features in a file: diffgen evaluate ref writes them, --reference reads them. */
+#include "evaluate/evaluation.h"
 #include "io/npz.h"
-#include "metrics/frechet.h"
 #include "nn/lanes.h"
 
 #include <stdlib.h>
@@ -70,5 +69,25 @@ done:
     dg_inception_close(net);
     dg_image_set_free(&images);
     dg_dataset_free(dataset);
+    return status;
+}
+
+dg_status dg_evaluation_read_reference(dg_evaluation *e) {
+    dg_status status = DG_OK;
+    dg_npz npz = {0};
+    const char *path = e->options->reference;
+    const int64_t d = DG_INCEPTION_FEATURES;
+    DG_TRY(dg_npz_read(e->ctx, path, &npz));
+    const dg_npz_array *mu = dg_npz_find(&npz, "mu"), *sigma = dg_npz_find(&npz, "sigma");
+    if (!mu || !sigma || mu->count != d || sigma->rank != 2 || sigma->dims[0] != d || sigma->dims[1] != d)
+        DG_TRY(dg_fail(e->ctx, DG_EDATA, "--reference %s: needs arrays mu [%lld] and sigma [%lld, %lld] of floats%s%s",
+                       path, (long long)d, (long long)d, (long long)d, npz.passed_over ? "; passed over: " : "",
+                       npz.passed_over ? npz.passed_over : ""));
+    status = dg_gaussian_from_statistics(e->ctx, d, mu->data, sigma->data, &e->reference);
+    if (status == DG_EDATA)
+        status = dg_evaluation_blame(e, status, "--reference", path);
+    DG_TRY(status);
+done:
+    dg_npz_free(&npz);
     return status;
 }

@@ -35,6 +35,15 @@ dg_status dg_report_add(dg_evaluation *e, const char *name, json_t *section) {
     return DG_OK;
 }
 
+dg_status dg_evaluation_blame(const dg_evaluation *e, dg_status status, const char *option, const char *value) {
+    dg_str text = {0};
+    dg_str_append(&text, dg_last_error(e->ctx));
+    dg_ctx_clear_error(e->ctx);
+    status = dg_fail(e->ctx, status, "%s %s: %s", option, value, dg_str_ok(&text) ? text.data : "");
+    dg_str_free(&text);
+    return status;
+}
+
 void dg_evaluation_progress(const dg_evaluation *e, const char *part, int64_t done, int64_t total) {
     if (e->events && e->events->on_progress)
         e->events->on_progress(e->events->user, part, done, total);

@@ -16,6 +16,16 @@ static void forward_progress(void *user, int64_t done, int64_t total) {
     dg_evaluation_progress(p->e, p->part, done, total);
 }
 
+/* Images that are left out change every number. */
+static void warn_of_skipped(const dg_evaluation *e, dg_side side) {
+    const dg_evaluation_set *s = &e->sets[side];
+    const dg_dataset_report *r = dg_dataset_get_report(s->dataset);
+    if (r->skipped)
+        dg_log(e->ctx, DG_LOG_WARN, "%s %s: %lld unreadable image%s left out, the first: %s: %s", option_names[side],
+               s->path, (long long)r->skipped, r->skipped == 1 ? "" : "s", r->skips_kept ? r->skips[0].path : "?",
+               r->skips_kept ? r->skips[0].reason : "?");
+}
+
 static dg_status open_set(dg_evaluation *e, dg_side side) {
     static const char *const parts[DG_SIDES] = {"reading the real images", "reading the held-out images",
                                                 "reading the synthetic images"};
@@ -33,6 +43,7 @@ static dg_status open_set(dg_evaluation *e, dg_side side) {
     options.progress = forward_progress;
     options.progress_user = &user;
     DG_TRY(dg_dataset_open(e->ctx, &options, &s->dataset));
+    warn_of_skipped(e, side);
     DG_TRY(dg_image_set_load(e->ctx, s->dataset, e->lanes, &s->images));
     if (s->images.n < DG_EVALUATE_MIN_IMAGES)
         DG_TRY(dg_fail(e->ctx, DG_EDATA, "%s %s: %lld image%s, at least %d are needed for any comparison",
@@ -63,7 +74,8 @@ static dg_status align_classes(dg_evaluation *e, dg_side side) {
     }
     if (own == 1 && !*dg_dataset_class_name(s->dataset, 0))
         return dg_fail(e->ctx, DG_EDATA,
-                       "%s %s has no labels, but the real images have %d classes; give --unconditional to leave all "
+                       "%s %s has no labels (one class folder counts as unlabelled), but the real images have %d "
+                       "classes; give --unconditional to leave all "
                        "labels out of account",
                        option_names[side], s->path, e->classes);
     DG_TRY(dg_alloc(e->ctx, &map, (size_t)own, sizeof *map, "classes"));
@@ -138,6 +150,8 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
         dg_ctx_clear_error(e->ctx);
         return DG_OK;
     }
+    if (status == DG_EUSAGE || status == DG_EDATA)
+        status = dg_evaluation_blame(e, status, "--group-column", e->options->group_column);
     DG_TRY(status);
     DG_TRY(dg_alloc(e->ctx, &s->group, (size_t)s->images.n, sizeof *s->group, "groups"));
     for (int64_t i = 0; i < s->images.n; i++) {
@@ -166,7 +180,7 @@ static json_t *describe(const dg_evaluation *e) {
     const dg_image_set *real = &e->sets[DG_REAL].images;
     json_t *classes = json_array(), *section;
     for (int32_t c = 0; c < e->classes && e->classes > 1; c++)
-        json_array_append_new(classes, json_stringn(e->class_names[c], strlen(e->class_names[c])));
+        json_array_append_new(classes, dg_json_text(e->class_names[c]));
     section = json_pack("{s:i, s:i, s:i, s:o}", "resolution", real->w, "channels", real->channels, "bits", real->bits,
                         "classes", classes);
     for (int s = 0; s < DG_SIDES; s++)

@@ -181,9 +181,9 @@ static json_t *per_class(const dg_evaluation *e, const dg_scores s[KINDS]) {
             recall += s[k].recall[c] / KINDS;
             auroc += s[k].class_auroc[c] / KINDS;
         }
-        json_array_append_new(list, json_pack("{s:s, s:I, s:o, s:o}", "class", e->class_names[c], "images",
-                                              (json_int_t)s[0].images[c], "recall", dg_report_number(recall), "auroc",
-                                              dg_report_number(auroc)));
+        json_array_append_new(list, json_pack("{s:o, s:I, s:o, s:o}", "class", dg_json_text(e->class_names[c]),
+                                              "images", (json_int_t)s[0].images[c], "recall", dg_report_number(recall),
+                                              "auroc", dg_report_number(auroc)));
     }
     return list;
 }

@@ -14,20 +14,6 @@ bool dg_inspect_has(const char *path, const char *name) {
     return there;
 }
 
-json_t *dg_inspect_text(const char *text) {
-    if (!text)
-        return json_null();
-    if (dg_utf8_valid(text, strlen(text)))
-        return json_string(text);
-    char *copy = strdup(text);
-    for (char *c = copy; c && *c; c++)
-        if (*c & 0x80)
-            *c = '?';
-    json_t *value = copy ? json_string(copy) : NULL;
-    free(copy);
-    return value;
-}
-
 dg_status dg_inspect_done(dg_ctx *ctx, const char *path, json_t *object, json_t **result) {
     if (!object)
         return dg_fail(ctx, DG_ENOMEM, "%s: out of memory while describing it", path);

@@ -18,24 +18,23 @@ static json_t *class_counts(const dg_dataset *dataset) {
     if (!dg_dataset_is_conditional(dataset))
         return classes;
     for (int32_t i = 0; i < dg_dataset_class_count(dataset); i++)
-        json_array_append_new(classes,
-                              json_pack("{s:o, s:I}", "name", dg_inspect_text(dg_dataset_class_name(dataset, i)),
-                                        "images", (json_int_t)dg_dataset_class_images(dataset, i)));
+        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_json_text(dg_dataset_class_name(dataset, i)),
+                                                 "images", (json_int_t)dg_dataset_class_images(dataset, i)));
     return classes;
 }
 
 static json_t *skipped_files(const dg_dataset_report *report) {
     json_t *list = json_array();
     for (size_t i = 0; i < report->skips_kept; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o}", "path", dg_inspect_text(report->skips[i].path), "reason",
-                                              dg_inspect_text(report->skips[i].reason)));
+        json_array_append_new(list, json_pack("{s:o, s:o}", "path", dg_json_text(report->skips[i].path), "reason",
+                                              dg_json_text(report->skips[i].reason)));
     return list;
 }
 
 static json_t *notes(const dg_dataset_report *report) {
     json_t *list = json_array();
     for (size_t i = 0; i < report->note_count; i++)
-        json_array_append_new(list, dg_inspect_text(report->notes[i]));
+        json_array_append_new(list, dg_json_text(report->notes[i]));
     return list;
 }
 
@@ -48,7 +47,7 @@ static json_t *describe_dataset(const char *path, const dg_dataset *dataset) {
     json_t *object = json_pack(
         "{s:s, s:o, s:s, s:I, s:i, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, "
         "s:s}",
-        "kind", "images", "path", dg_inspect_text(path), "layout", r->layout, "images",
+        "kind", "images", "path", dg_json_text(path), "layout", r->layout, "images",
         (json_int_t)dg_dataset_count(dataset), "num_classes",
         dg_dataset_is_conditional(dataset) ? (int)dg_dataset_class_count(dataset) : 0, "classes", class_counts(dataset),
         "widths", size_range(r->min_width, r->max_width), "heights", size_range(r->min_height, r->max_height),
@@ -88,8 +87,8 @@ static json_t *synthetic_classes(const dg_manifest *manifest) {
         const int64_t first = next;
         while (next < manifest->num_images && manifest->images[next].class_index == c)
             next++;
-        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_inspect_text(manifest->class_names[c]),
-                                                 "images", (json_int_t)(next - first)));
+        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_json_text(manifest->class_names[c]), "images",
+                                                 (json_int_t)(next - first)));
     }
     return classes;
 }
@@ -103,10 +102,10 @@ dg_status dg_inspect_synthetic(dg_ctx *ctx, const char *path, json_t **result) {
     DG_TRY(dg_manifest_load(ctx, file, &manifest));
     status = dg_inspect_done(ctx, path,
                              json_pack("{s:s, s:o, s:b, s:I, s:o, s:o, s:s, s:O}", "kind", "synthetic images", "path",
-                                       dg_inspect_text(path), "complete", dg_inspect_has(path, "DONE"), "images",
+                                       dg_json_text(path), "complete", dg_inspect_has(path, "DONE"), "images",
                                        (json_int_t)manifest.num_images, "classes", synthetic_classes(&manifest),
-                                       "program", dg_inspect_text(manifest.program), "model_sha256",
-                                       manifest.model_sha256, "options", manifest.options),
+                                       "program", dg_json_text(manifest.program), "model_sha256", manifest.model_sha256,
+                                       "options", manifest.options),
                              result);
 done:
     dg_manifest_free(&manifest);
@@ -136,10 +135,10 @@ dg_status dg_inspect_image(dg_ctx *ctx, const char *path, json_t **result) {
     status =
         dg_inspect_done(ctx, path,
                         json_pack("{s:s, s:o, s:i, s:i, s:i, s:i, s:b, s:I, s:o, s:o}", "kind", "image", "path",
-                                  dg_inspect_text(path), "width", info.width, "height", info.height, "channels",
+                                  dg_json_text(path), "width", info.width, "height", info.height, "channels",
                                   info.channels, "bits", info.bits, "alpha", info.alpha, "file_bytes", (json_int_t)size,
                                   "provenance", png.provenance ? json_incref(png.provenance) : json_null(),
-                                  "parameters", dg_inspect_text(png.parameters)),
+                                  "parameters", dg_json_text(png.parameters)),
                         result);
 done:
     dg_png_info_free(&png);

@@ -29,7 +29,7 @@ static json_t *size_or_null(int64_t value) {
 static json_t *class_names(const dg_model_folder *folder) {
     json_t *names = json_array();
     for (int64_t i = 0; i < folder->num_classes; i++)
-        json_array_append_new(names, dg_inspect_text(folder->class_names[i]));
+        json_array_append_new(names, dg_json_text(folder->class_names[i]));
     return names;
 }
 
@@ -82,7 +82,7 @@ dg_status dg_inspect_model(dg_ctx *ctx, const char *path, json_t **result) {
     const json_t *training = json_object_get(folder.info, "training");
     json_t *object = json_pack(
         "{s:s, s:o, s:s, s:o, s:o, s:I, s:i, s:I, s:o, s:b, s:I, s:o, s:o, s:o}", "kind", "model", "path",
-        dg_inspect_text(path), "sha256", sha256, "height", size_or_null(config->sample_h), "width",
+        dg_json_text(path), "sha256", sha256, "height", size_or_null(config->sample_h), "width",
         size_or_null(config->sample_w), "channels", (json_int_t)config->in_channels, "bits", folder.image_bits,
         "num_classes", (json_int_t)folder.num_classes, "classes", class_names(&folder), "guidance",
         config->null_class >= 0, "parameters", (json_int_t)folder.params.elements, "flops_per_image",
@@ -109,7 +109,7 @@ static dg_status list_checkpoints(dg_ctx *ctx, const char *path, json_t **result
     DG_TRY(dg_fs_list(ctx, folder, &names, &count));
     for (size_t i = 0; i < count; i++)
         if (strncmp(names[i], "step-", 5) == 0 && strspn(names[i] + 5, "0123456789") == strlen(names[i] + 5))
-            json_array_append_new(list, dg_inspect_text(names[i]));
+            json_array_append_new(list, dg_json_text(names[i]));
     *result = list;
     list = NULL;
 done:
@@ -141,7 +141,7 @@ dg_status dg_inspect_run(dg_ctx *ctx, const char *path, json_t **result) {
     if (dg_fs_is_dir(model_path))
         DG_TRY(dg_inspect_model(ctx, model_path, &model));
     json_t *object =
-        json_pack("{s:s, s:o, s:b, s:o, s:O, s:O, s:o}", "kind", "run", "path", dg_inspect_text(path), "finished",
+        json_pack("{s:s, s:o, s:b, s:o, s:O, s:O, s:o}", "kind", "run", "path", dg_json_text(path), "finished",
                   dg_inspect_has(path, "DONE"), "newest_metrics", newest_metrics(metrics), "checkpoints", checkpoints,
                   "config", config, "model", model ? json_incref(model) : json_null());
     status = dg_inspect_done(ctx, path, object, result);

@@ -19,8 +19,6 @@ bool dg_inspect_is_run(const char *path);
 
 /* true if "<path>/<name>" exists. */
 bool dg_inspect_has(const char *path, const char *name);
-/* Text as JSON; bytes that are not UTF-8 become '?'. NULL gives null. */
-json_t *dg_inspect_text(const char *text);
 /* Hands `object` over to *result; DG_ENOMEM if it is NULL (something in it could not be allocated). */
 DG_MUST_CHECK dg_status dg_inspect_done(dg_ctx *ctx, const char *path, json_t *object, json_t **result);
 

@@ -47,9 +47,32 @@ static bool parse_shape(const char *text, dg_npz_array *a) {
     }
 }
 
+/* Where element i of the file goes: the first dimension runs fastest there. */
+static int64_t c_order(const dg_npz_array *a, int64_t i) {
+    int64_t to = 0, stride = a->count;
+    for (int k = 0; k < a->rank; k++) {
+        stride /= a->dims[k];
+        to += i % a->dims[k] * stride;
+        i /= a->dims[k];
+    }
+    return to;
+}
+
+static void note_passed_over(dg_npz *npz, const char *name, const char *type) {
+    dg_str text = {0};
+    const size_t shown = type ? strcspn(type, ",}\n") : 0;
+    dg_str_printf(&text, "%s%s%s (%.*s)", npz->passed_over ? npz->passed_over : "", npz->passed_over ? ", " : "", name,
+                  type ? (int)(shown < 40 ? shown : 40) : 12, type ? type : "unknown type");
+    for (size_t i = 0; i < text.length; i++)
+        if (text.data[i] < ' ' || text.data[i] > '~')
+            text.data[i] = '?';
+    free(npz->passed_over);
+    npz->passed_over = text.data;
+}
+
 /* The .npy file in `bytes`. *taken false: a type that is passed over. */
 static dg_status parse_array(dg_ctx *ctx, const char *path, const char *name, const char *bytes, size_t size,
-                             dg_npz_array *a, bool *taken) {
+                             dg_npz *npz, dg_npz_array *a, bool *taken) {
     dg_status status = DG_OK;
     char *header = NULL;
     size_t start = MAGIC + 4, length;
@@ -69,19 +92,23 @@ static dg_status parse_array(dg_ctx *ctx, const char *path, const char *name, co
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "%s: out of memory", path));
     const char *type = value_of(header, "'descr'"), *fortran = value_of(header, "'fortran_order'");
     const bool wide = type && strncmp(type, "'<f8'", 5) == 0, narrow = type && strncmp(type, "'<f4'", 5) == 0;
-    if ((!wide && !narrow) || !fortran || strncmp(fortran, "False", 5) != 0)
+    const bool turned = fortran && strncmp(fortran, "True", 4) == 0;
+    if ((!wide && !narrow) || (!turned && (!fortran || strncmp(fortran, "False", 5) != 0))) {
+        note_passed_over(npz, name, type);
         goto done;
+    }
     if (!parse_shape(value_of(header, "'shape'"), a) || (size_t)a->count != (size - start - length) / (wide ? 8 : 4))
         DG_TRY(dg_fail(ctx, DG_EDATA, "%s: its member %s does not have the numbers its shape promises", path, name));
     DG_TRY(dg_alloc(ctx, &a->data, (size_t)a->count + 1, sizeof(double), "an array"));
     for (int64_t i = 0; i < a->count; i++) {
         const char *at = bytes + start + length + (size_t)i * (wide ? 8 : 4);
+        double *to = &a->data[turned ? c_order(a, i) : i];
         float single;
         if (wide)
-            memcpy(&a->data[i], at, sizeof(double));
+            memcpy(to, at, sizeof(double));
         else {
             memcpy(&single, at, sizeof single);
-            a->data[i] = single;
+            *to = single;
         }
     }
     *taken = true;
@@ -115,7 +142,7 @@ static dg_status add_member(dg_ctx *ctx, struct archive *archive, const char *pa
     if (npz->count == DG_NPZ_MAX_ARRAYS || length < 4 || strcmp(name + length - 4, ".npy") != 0)
         return DG_OK;
     DG_TRY(read_member(ctx, archive, path, &bytes));
-    DG_TRY(parse_array(ctx, path, name, bytes.data ? bytes.data : "", bytes.length, a, &taken));
+    DG_TRY(parse_array(ctx, path, name, bytes.data ? bytes.data : "", bytes.length, npz, a, &taken));
     if (taken) {
         a->name = strndup(name, length - 4);
         npz->count++;
@@ -169,6 +196,7 @@ void dg_npz_free(dg_npz *npz) {
         free(npz->arrays[i].data);
     }
     free(npz->arrays);
+    free(npz->passed_over);
     *npz = (dg_npz){0};
 }
 

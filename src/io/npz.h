@@ -22,9 +22,11 @@ typedef struct dg_npz_array {
 typedef struct dg_npz {
     dg_npz_array *arrays;
     int64_t count;
+    char *passed_over; /* names and types of the arrays that were; NULL: none */
 } dg_npz;
 
-/* Arrays of other types than little-endian f4 and f8, and in Fortran order, are passed over; nothing is executed.
+/* Arrays of other types than little-endian f4 and f8 are passed over; nothing is executed. Those in Fortran order are
+ * brought into C order.
  * err   DG_ENOINPUT; DG_EDATA not a zip archive of arrays, or a damaged array; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_npz_read(dg_ctx *ctx, const char *path, dg_npz *out);
 /* NULL if there is none of that name. */

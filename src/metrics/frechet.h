@@ -48,7 +48,8 @@ typedef struct dg_gaussian {
 /* err DG_EDATA fewer than two vectors, or a NaN among them; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_gaussian_fit(dg_ctx *ctx, const dg_vectors *x, dg_gaussian *out);
 DG_MUST_CHECK dg_status dg_gaussian_from_moments(dg_ctx *ctx, const dg_moments *moments, dg_gaussian *out);
-/* mean [d], covariance [d,d] as other tools store them; eigenvalues below 0 count as 0. */
+/* mean [d], covariance [d,d] as other tools store them; eigenvalues below 0 by rounding (1e-6 of the trace) count as 0.
+ * err   DG_EDATA not finite, not symmetric, or an eigenvalue below that */
 DG_MUST_CHECK dg_status dg_gaussian_from_statistics(dg_ctx *ctx, int64_t d, const double *mean,
                                                     const double *covariance, dg_gaussian *out);
 /* mean and covariance [d,d] (divisor n-1) of moments of at least two vectors. */

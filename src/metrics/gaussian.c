@@ -68,8 +68,9 @@ void dg_moments_statistics(const dg_moments *m, double *mean, double *covariance
     }
 }
 
-/* Rows sqrt(lambda_i) v_i of the eigenvectors with a positive eigenvalue; `covariance` is destroyed. */
-static dg_status root_of(dg_ctx *ctx, double *covariance, dg_gaussian *g) {
+/* Rows sqrt(lambda_i) v_i of the eigenvectors with a positive eigenvalue; `covariance` is destroyed. *least (or NULL):
+ * the smallest eigenvalue. */
+static dg_status root_of(dg_ctx *ctx, double *covariance, dg_gaussian *g, double *least) {
     dg_status status = DG_OK;
     const int64_t d = g->d;
     double *values = NULL;
@@ -78,6 +79,8 @@ static dg_status root_of(dg_ctx *ctx, double *covariance, dg_gaussian *g) {
     for (int64_t i = 0; i < d; i++)
         g->trace += covariance[i * d + i];
     DG_TRY(dg_linalg_eigen(ctx, d, covariance, values, covariance));
+    if (least)
+        *least = values[0];
     g->root_rows = 0;
     for (int64_t i = 0; i < d; i++) {
         if (!(values[i] > 0))
@@ -91,16 +94,44 @@ done:
     return status;
 }
 
+/* What rounding in single precision may leave of a covariance's properties, of its trace. */
+static const double rounding = 1e-6;
+
+static dg_status check_statistics(dg_ctx *ctx, int64_t d, const double *mean, const double *covariance) {
+    double trace = 0;
+    for (int64_t i = 0; i < d; i++) {
+        if (!isfinite(mean[i]))
+            return dg_fail(ctx, DG_EDATA, "element %lld of the mean is a NaN or an infinity", (long long)i);
+        trace += covariance[i * d + i];
+    }
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            const double a = covariance[i * d + j], b = covariance[j * d + i];
+            if (!isfinite(a) || !isfinite(b))
+                return dg_fail(ctx, DG_EDATA, "the covariance holds a NaN or an infinity in row %lld, column %lld",
+                               (long long)i, (long long)j);
+            if (!(fabs(a - b) <= rounding * fabs(trace)))
+                return dg_fail(ctx, DG_EDATA,
+                               "the covariance is not symmetric: %g in row %lld, column %lld, %g the other way round",
+                               a, (long long)i, (long long)j, b);
+        }
+    return DG_OK;
+}
+
 dg_status dg_gaussian_from_statistics(dg_ctx *ctx, int64_t d, const double *mean, const double *covariance,
                                       dg_gaussian *out) {
     dg_status status = DG_OK;
-    double *copy = NULL;
+    double *copy = NULL, least;
     *out = (dg_gaussian){.d = d};
+    DG_TRY(check_statistics(ctx, d, mean, covariance));
     DG_TRY(dg_alloc(ctx, &out->mean, (size_t)d, sizeof(double), "a Gaussian"));
     DG_TRY(dg_alloc(ctx, &copy, (size_t)(d * d), sizeof *copy, "a covariance"));
     memcpy(out->mean, mean, (size_t)d * sizeof *mean);
     memcpy(copy, covariance, (size_t)(d * d) * sizeof *copy);
-    DG_TRY(root_of(ctx, copy, out));
+    DG_TRY(root_of(ctx, copy, out, &least));
+    if (!(least >= -rounding * out->trace))
+        DG_TRY(dg_fail(ctx, DG_EDATA, "the covariance is not one: it has an eigenvalue of %g, and a trace of %g", least,
+                       out->trace));
 done:
     free(copy);
     if (status != DG_OK)
@@ -123,7 +154,7 @@ dg_status dg_gaussian_from_moments(dg_ctx *ctx, const dg_moments *m, dg_gaussian
     DG_TRY(dg_alloc(ctx, &out->mean, (size_t)m->d, sizeof(double), "a Gaussian"));
     DG_TRY(dg_alloc(ctx, &covariance, (size_t)(m->d * m->d), sizeof *covariance, "a covariance"));
     dg_moments_statistics(m, out->mean, covariance);
-    DG_TRY(root_of(ctx, covariance, out));
+    DG_TRY(root_of(ctx, covariance, out, NULL));
 done:
     free(covariance);
     if (status != DG_OK)

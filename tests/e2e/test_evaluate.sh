@@ -37,6 +37,11 @@ for key in fd kid precision recall density coverage c2st_auc by_class tstr trtr 
     says report/report.json "\"$key\""
 done
 says report/report.json '"dp_covered": false'
+says report/report.json '"slope"'
+says report/report.html " %</b>of the real images have a synthetic one near" # a share, as the other tiles
+for space in pixels features; do # the same titles, told apart
+    says report/report.html "Likely copies, by $space</td>"
+done
 ls report | grep -q tmp && fail "a temporary file is left"
 
 # The same numbers on any number of threads.
@@ -55,11 +60,12 @@ grep -q '"identical":{[^}]*"value":0.0' out || fail "real images that are no cop
 
 # Gates: 20 and the list; the report is written all the same. 0 when all pass. A policy is read before anything is
 # measured.
-echo '{"gates": [{"metric": "memorisation.pixels.identical", "max": 0}, {"metric": "fidelity.coverage", "min": 0.1}]}' >policy.json
+echo '{"gates": [{"metric": "memorisation.pixels.identical", "max": 0}, {"metric": "fidelity.coverage", "min": 0.1, "bound": "low"}]}' >policy.json
 expect 0 evaluate "${sets[@]}" --synthetic synthetic --out gated --no-utility --gate policy.json --quiet
 expect 20 evaluate "${sets[@]}" --synthetic copies --out gated --no-utility --gate policy.json --quiet
 says err "1 of 2 gates failed: memorisation.pixels.identical is 1, at most 0 is allowed"
 says gated/report.html "failed"
+says gated/report.html "low end of the 95 % interval"
 echo '{"gates": [{"metric": "x"}]}' >bad.json
 expect 78 evaluate "${sets[@]}" --synthetic synthetic --out never --gate bad.json
 [ -e never ] && fail "a bad policy is found out only after measuring"
@@ -124,18 +130,57 @@ done
 expect 0 evaluate --real grouped --holdout holdout --synthetic synthetic --resolution 12 --no-utility --group-column site \
     --out groups --quiet
 says groups/report.json '"group": "north"'
+# With one group measured there is no gap, and a limit of it fails; the others are counted. File names in Latin-1, and a
+# file that is no image.
+mkdir one-group empty-column && cp grouped/*.png one-group/ && cp grouped/*.png empty-column/
+sed 's/,south$/,/' grouped/metadata.csv >one-group/metadata.csv
+sed 's/,\(south\|north\)$/,/' grouped/metadata.csv >empty-column/metadata.csv
+for image in synthetic/*/*.png; do
+    class=$(basename "$(dirname "$image")")
+    mkdir -p "strange/$class" && cp "$image" "strange/$class/"$'\xe9'"$(basename "$image")"
+done
+head -c 100 "$image" >"strange/$class/torn.png"
+echo '{"gates": [{"metric": "balance.gaps.recall", "max": 0.1}, {"metric": "balance.without_group.real", "min": 50}]}' >gap.json
+expect 20 evaluate --real one-group --synthetic strange --resolution 12 --no-utility --group-column site \
+    --out one-group-report --gate gap.json
+says err "1 of 2 gates failed: balance.gaps.recall: the report has no number there"
+says err "--synthetic strange: 1 unreadable image left out, the first: $class/torn.png: "
+says one-group-report/report.html "are in no group"
+[ "$(grep -c '"synthetic": ".*/?.*png"' one-group-report/report.json)" = 32 ] || fail "pairs are missing"
+expect 65 evaluate --real empty-column --synthetic synthetic --group-column site --resolution 12 --no-utility --out no-groups
+says err "--group-column site: "
 expect 2 evaluate --real real --synthetic synthetic --group-column site --resolution 12 --no-utility --out no-groups
+
+# More classes than a chart shows.
+k=0
+for image in real/*/*.png; do
+    mkdir -p "many/class-$k" && cp "$image" "many/class-$k/"
+    k=$((k + 1))
+    [ $k = 30 ] && break
+done
+expect 0 evaluate --real many --synthetic many --resolution 12 --no-utility --out many-report --quiet
+says many-report/report.html "The first 24 of 30 classes."
 
 # Bad input.
 expect 2 evaluate --real real
 says err "--synthetic is missing"
-expect 66 evaluate --real nowhere --synthetic synthetic
+expect 66 evaluate --real nowhere --synthetic synthetic --out leftover
+[ -e leftover ] && fail "a run that could not begin leaves a folder"
+# The report would become part of the data.
+for out in real synthetic/report "$PWD/holdout/new/report"; do
+    expect 2 evaluate "${sets[@]}" --synthetic synthetic --out "$out"
+    says err "--out $out is in the images of --"
+done
+[ -e synthetic/report ] && fail "a refused folder is made"
 mkdir one-image && cp "$(find real -name '*.png' | head -1)" one-image/
 expect 65 evaluate --real real --synthetic one-image --unconditional --no-utility
 says err "at least 20 are needed"
 mkdir unlabelled && find synthetic -name '*.png' | while read -r f; do cp "$f" "unlabelled/$(md5sum <"$f" | head -c 12).png"; done
 expect 65 evaluate --real real --synthetic unlabelled --out u
 says err "--unconditional"
+mkdir one-class && cp -r synthetic/bag one-class/
+expect 65 evaluate --real real --synthetic one-class --out u
+says err "one class folder counts as unlabelled"
 cp -r synthetic other && mv other/bag other/luggage
 expect 65 evaluate --real real --synthetic other --out u
 says err "has a class 'luggage' that the real images do not have"

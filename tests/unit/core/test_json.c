@@ -355,6 +355,18 @@ START_TEST(typed_members) {
 }
 END_TEST
 
+START_TEST(bytes_from_outside_become_text) {
+    static const char *const texts[][2] = {
+        {"", ""}, {"a/b.png", "a/b.png"}, {"\xc3\xa9.png", "\xc3\xa9.png"}, {"\xc3\xa9\xff.png", "???.png"}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        json_t *text = dg_json_text(texts[i][0]);
+        ck_assert_str_eq(json_string_value(text), texts[i][1]);
+        json_decref(text);
+    }
+    ck_assert(json_is_null(dg_json_text(NULL)));
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("json");
     TCase *t = tcase_create("json");
@@ -369,6 +381,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, reals_read_back_as_the_same_double);
     tcase_add_test(t, what_cannot_be_saved_leaves_no_file);
     tcase_add_test(t, typed_members);
+    tcase_add_test(t, bytes_from_outside_become_text);
     suite_add_tcase(suite, t);
     return suite;
 }

@@ -8,8 +8,9 @@
 
 static const char report_text[] =
     "{\"fidelity\": {\"fd\": {\"value\": 3.5, \"interval_95\": [3.0, 4.0]}, \"fd_infinite\": {\"value\": null},"
-    " \"by_class\": [{\"class\": \"bag\", \"fd\": {\"value\": 7}}, {\"class\": \"2\", \"fd\": {\"value\": 9}}]},"
-    " \"utility\": {\"tstr\": {\"mean\": {\"accuracy\": 0.8}}}}";
+    " \"by_class\": [{\"class\": \"bag\", \"fd\": {\"value\": 7}}, {\"class\": \"2\", \"fd\": {\"value\": 9}},"
+    " {\"class\": \"v1\", \"fd\": {\"value\": 11}}, {\"class\": \"v1.2\", \"fd\": {\"value\": 12}}]},"
+    " \"utility\": {\"tstr\": {\"mean\": {\"accuracy\": 0.8, \"accuracy_95\": [0.7, 0.9], \"auroc\": 0.95}}}}";
 
 static dg_ctx *ctx;
 
@@ -57,6 +58,25 @@ static const struct {
     {"{\"metric\": \"fidelity.by_class.0.fd\", \"max\": 8}", DG_OK},
     {"{\"metric\": \"utility.tstr.mean.accuracy\", \"min\": 0.75}", DG_OK},
     {"{\"metric\": \"utility.tstr.mean.accuracy\", \"min\": 0.85}", DG_EGATE},
+    /* an interval beside a plain number; none there: fails */
+    {"{\"metric\": \"utility.tstr.mean.accuracy\", \"min\": 0.75, \"bound\": \"low\"}", DG_EGATE},
+    {"{\"metric\": \"utility.tstr.mean.accuracy\", \"min\": 0.65, \"bound\": \"low\"}", DG_OK},
+    {"{\"metric\": \"utility.tstr.mean.accuracy\", \"min\": 0.85, \"bound\": \"high\"}", DG_OK},
+    {"{\"metric\": \"utility.tstr.mean.auroc\", \"min\": 0.5, \"bound\": \"low\"}", DG_EGATE},
+    {"{\"metric\": \"fidelity.fd.value\", \"max\": 100, \"bound\": \"high\"}", DG_EGATE},
+    {"{\"metric\": \"fidelity.fd.interval_95.0\", \"max\": 100, \"bound\": \"high\"}", DG_EGATE},
+    /* names with dots; what is no name and no number */
+    {"{\"metric\": \"fidelity.by_class.v1.fd\", \"min\": 11, \"max\": 11}", DG_OK},
+    {"{\"metric\": \"fidelity.by_class.v1.2.fd\", \"min\": 12, \"max\": 12}", DG_OK},
+    {"{\"metric\": \"fidelity.by_class.v1.2.fd.value\", \"min\": 12, \"max\": 12}", DG_OK},
+    {"{\"metric\": \"fidelity.fd.interval_95.1\", \"min\": 4, \"max\": 4}", DG_OK},
+    {"{\"metric\": \"fidelity.by_class..fd\", \"max\": 100}", DG_EGATE},
+    {"{\"metric\": \"fidelity.by_class. 0.fd\", \"max\": 100}", DG_EGATE},
+    {"{\"metric\": \"fidelity.by_class.+0.fd\", \"max\": 100}", DG_EGATE},
+    {"{\"metric\": \"fidelity.by_class.18446744073709551616.fd\", \"max\": 100}", DG_EGATE},
+    {"{\"metric\": \"fidelity.fd.\", \"max\": 100}", DG_EGATE},
+    {"{\"metric\": \".fidelity.fd\", \"max\": 100}", DG_EGATE},
+    {"{\"metric\": \"\", \"max\": 100}", DG_EGATE},
 };
 
 START_TEST(rule_by_rule) {
@@ -78,6 +98,8 @@ static const char *const bad_policies[] = {
     "{}",
     "[]",
     "{\"gates\": []}",
+    "no JSON",
+    "{\"gates\": [{\"metric\": \"a\", \"max\": 1}], \"gate\": []}",
     "{\"gates\": [{\"metric\": \"a\"}]}",
     "{\"gates\": [{\"max\": 1}]}",
     "{\"gates\": [{\"metric\": \"a\", \"max\": \"1\"}]}",

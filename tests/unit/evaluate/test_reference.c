@@ -41,6 +41,39 @@ static double metric(const json_t *report, const char *key) {
     return value;
 }
 
+/* A file of statistics is judged before the images are so much as looked for. */
+START_TEST(statistics_that_are_none) {
+    dg_evaluate_options options;
+    dg_evaluate_result result;
+    enum { D = DG_INCEPTION_FEATURES };
+    ctx = dg_test_context();
+    double *mu = calloc(D, sizeof *mu), *sigma = calloc((size_t)D * D, sizeof *sigma);
+    char mu_name[] = "mu", sigma_name[] = "sigma";
+    DG_CK(ctx, dg_options_init(ctx, &dg_evaluate_option_table, &options));
+    options.real = in_dir("nowhere");
+    options.synthetic = in_dir("nowhere");
+    options.extractor = in_dir("nothing.safetensors");
+    free(options.out);
+    options.out = in_dir("no-report");
+    options.reference = in_dir("bad.npz");
+    for (int i = 0; i < 2; i++) {
+        mu[7] = i ? 0 : NAN;
+        const dg_npz_array arrays[] = {{mu_name, 1, {D}, D, mu},
+                                       {sigma_name, 2, {D, D - i}, (int64_t)D * (D - i), sigma}};
+        DG_CK(ctx, dg_npz_write(ctx, options.reference, arrays, 2));
+        ck_assert_int_eq(dg_evaluate(ctx, &options, NULL, &result), DG_EDATA);
+        dg_evaluate_result_free(&result);
+        ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), options.reference));
+        ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), i ? "needs arrays mu [2048]" : "element 7 of the mean"));
+        dg_ctx_clear_error(ctx);
+    }
+    ck_assert(!dg_fs_exists(options.out));
+    dg_options_free(&dg_evaluate_option_table, &options);
+    free(mu);
+    free(sigma);
+}
+END_TEST
+
 START_TEST(distance_to_kept_statistics) {
     dg_reference_options reference;
     dg_evaluate_options options;
@@ -90,6 +123,7 @@ Suite *dg_test_suite(void) {
     Suite *suite = suite_create("reference");
     TCase *tc = tcase_create("reference");
     tcase_set_timeout(tc, 550);
+    tcase_add_test(tc, statistics_that_are_none);
     tcase_add_test(tc, distance_to_kept_statistics);
     suite_add_tcase(suite, tc);
     return suite;

@@ -49,6 +49,22 @@ START_TEST(of_numpy) {
     ck_assert(m && s && m->dims[0] == 4 && s->count == 16);
     for (int i = 0; i < 4; i++)
         ck_assert(m->data[i] == i && s->data[5 * i] == 1);
+    ck_assert_str_eq(npz.passed_over, "names.npy ('<U1')");
+    dg_npz_free(&npz);
+}
+END_TEST
+
+/* Arrays 0, 1, 2, ... in C order, which the file holds in Fortran order. */
+START_TEST(fortran_order) {
+    ctx = dg_test_context();
+    dg_npz npz;
+    DG_CK(ctx, dg_npz_read(ctx, DG_SOURCE_DIR "/tests/golden/numpy_fortran.npz", &npz));
+    const dg_npz_array *sigma = dg_npz_find(&npz, "sigma"), *cube = dg_npz_find(&npz, "cube");
+    ck_assert(sigma && cube && sigma->dims[1] == 3 && cube->dims[2] == 4 && cube->count == 24);
+    for (int i = 0; i < 24; i++)
+        ck_assert(cube->data[i] == i && (i >= 6 || sigma->data[i] == i));
+    ck_assert_ptr_null(dg_npz_find(&npz, "whole"));
+    ck_assert_str_eq(npz.passed_over, "whole.npy ('<i8')");
     dg_npz_free(&npz);
 }
 END_TEST
@@ -78,6 +94,7 @@ Suite *dg_test_suite(void) {
     TCase *tc = tcase_create("npz");
     tcase_add_test(tc, round_trip);
     tcase_add_test(tc, of_numpy);
+    tcase_add_test(tc, fortran_order);
     tcase_add_test(tc, damaged);
     suite_add_tcase(suite, tc);
     return suite;

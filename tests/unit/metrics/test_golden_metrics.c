@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static dg_ctx *ctx;
 static json_t *golden;
@@ -106,6 +107,32 @@ START_TEST(frechet_distance) {
 }
 END_TEST
 
+/* What is no mean and covariance is refused; rounding is not. */
+START_TEST(kept_statistics) {
+    static const struct {
+        double mean, upper, lower, second;
+        const char *why; /* NULL: good */
+    } sets[] = {
+        {1, 0.5, 0.5, 1, NULL},
+        {1, 0.5, 0.5 + 1e-7, 1, NULL},
+        {1, 1, 1, 1 - 1e-7, NULL}, /* an eigenvalue just below 0 */
+        {NAN, 0.5, 0.5, 1, "element 1 of the mean is a NaN"},
+        {1, 0.5, INFINITY, 1, "a NaN or an infinity in row 1, column 0"},
+        {1, 0.5, 0.6, 1, "not symmetric: 0.6 in row 1, column 0, 0.5"},
+        {1, 2, 2, 1, "an eigenvalue of -1, and a trace of 2"},
+        {1, 0, 0, -1, "an eigenvalue of -1"},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        const double mean[2] = {0, sets[i].mean}, covariance[4] = {1, sets[i].upper, sets[i].lower, sets[i].second};
+        dg_gaussian g = {0};
+        dg_ctx_clear_error(ctx);
+        ck_assert_int_eq(dg_gaussian_from_statistics(ctx, 2, mean, covariance, &g), sets[i].why ? DG_EDATA : DG_OK);
+        ck_assert_msg(!sets[i].why || strstr(dg_last_error(ctx), sets[i].why), "%s", dg_last_error(ctx));
+        dg_gaussian_free(&g);
+    }
+}
+END_TEST
+
 START_TEST(kernel_distance) {
     pair p = set_case(_i);
     dg_kernel_distance k;
@@ -114,7 +141,8 @@ START_TEST(kernel_distance) {
     DG_CK(ctx, dg_kernel_distance_measure(ctx, &p.x, &p.y, n, 100, 1, &k));
     check_close("kid", k.mean, number(p.c, "kid"), 1e-9);
     ck_assert_int_eq(k.subsets, 1);
-    ck_assert(isnan(k.half_width));
+    DG_CK(ctx, dg_kernel_distance_interval(ctx, &p.x, &p.y, 1, &k));
+    ck_assert(k.jackknifed && (n < 15 ? isnan(k.half_width) : k.half_width > 0)); /* 5 groups of 3 */
     free_pair(&p);
 }
 END_TEST
@@ -324,6 +352,7 @@ Suite *dg_test_suite(void) {
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, frechet_distance, 0, 3);
+    tcase_add_test(tc, kept_statistics);
     tcase_add_loop_test(tc, kernel_distance, 0, 3);
     tcase_add_loop_test(tc, manifold, 0, 3);
     tcase_add_loop_test(tc, nearest, 0, 3);
