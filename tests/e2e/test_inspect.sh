@@ -17,7 +17,7 @@ head -c 100 "$one" >images/bag/torn.png
 expect 0 inspect images --holdout held --out found
 says out "       1  damaged files"
 says out "       1  pairs of the same file"
-says out "       2  held-out files that are among the images" # the image and its copy
+says out "       1  held-out images whose file is among the images"
 for file in inspection.json inspection.html; do
     [ -s "found/$file" ] || fail "no found/$file"
 done

@@ -370,6 +370,29 @@ START_TEST(paths) {
 }
 END_TEST
 
+START_TEST(inside_a_folder) {
+    dg_ctx *ctx = dg_test_context();
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("pictures/cats")));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("pictures-too")));
+    ck_assert_int_eq(chdir(dg_test_dir()), 0);
+    ck_assert_int_eq(symlink("pictures", "link"), 0);
+    ck_assert(dg_fs_is_inside("pictures", "pictures/"));
+    ck_assert(dg_fs_is_inside("pictures/cats", "pictures"));
+    ck_assert(dg_fs_is_inside("pictures/not/yet/", "pictures"));
+    ck_assert(dg_fs_is_inside("link/not-yet", "./pictures/."));
+    ck_assert(dg_fs_is_inside(at("pictures/x"), "link"));
+    ck_assert(dg_fs_is_inside("not/yet", "."));
+    ck_assert(dg_fs_is_inside("", "/"));
+    ck_assert(!dg_fs_is_inside(".", "pictures"));
+    ck_assert(!dg_fs_is_inside("pictures-too", "pictures"));
+    ck_assert(!dg_fs_is_inside("pictures-too/x", "pictures"));
+    ck_assert(!dg_fs_is_inside("not-yet", "pictures"));
+    ck_assert(!dg_fs_is_inside("missing/x", "missing")); /* no folder: an archive, or nothing */
+    ck_assert_int_eq(chdir("/"), 0);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(free_space_of_what_does_not_exist_yet) {
     const int64_t here = dg_fs_free_bytes(dg_test_dir());
     ck_assert_int_gt(here, 0);
@@ -489,6 +512,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, leftovers_are_removed_and_nothing_else);
     tcase_add_test(t, names_are_listed_bytewise);
     tcase_add_test(t, paths);
+    tcase_add_test(t, inside_a_folder);
     tcase_add_test(t, free_space_of_what_does_not_exist_yet);
     tcase_add_test(t, a_lock_names_its_owner);
     tcase_add_test(t, a_lock_dies_with_its_owner);
