@@ -32,6 +32,15 @@ is_empty err
 expect 0 inspect images --out quiet --quiet
 is_empty err
 
+# More classes than the chart has bars.
+for class in $(seq 10 35); do
+    mkdir -p "many/größe-$class"
+    find "$source/samples/fashion/bag" -name '*.png' | sort | sed -n "$((2 * class)),$((2 * class + 1))p" | xargs cp -t "many/größe-$class"
+done
+expect 0 inspect many --out many-found --quiet
+says many-found/inspection.html "The first 24 of 26 classes"
+iconv -f UTF-8 -t UTF-8 many-found/inspection.html >out || fail "the page is not UTF-8"
+
 expect 2 inspect
 expect 66 inspect nowhere
 mkdir empty && expect 66 inspect empty
