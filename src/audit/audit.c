@@ -4,6 +4,7 @@
 #include "audit/attack.h"
 #include "audit/audit_page.h"
 #include "core/fs.h"
+#include "data/hash_index.h"
 #include "metrics/draw.h"
 #include "metrics/roc.h"
 
@@ -22,8 +23,9 @@ typedef struct audit {
     dg_sample_model model, reference;
     dg_dataset *datasets[SIDES];
     dg_image_set sets[SIDES];
-    dg_attack_image *images; /* members first */
+    dg_attack_image *images, *reference_images; /* members first; with the labels of either model */
     int64_t members, count;
+    int64_t shared; /* non-members that are among --members */
     double *scores[DG_ATTACKS], *reference_loss;
     int64_t done, total; /* images, over all models */
 } audit;
@@ -48,42 +50,50 @@ done:
     return status;
 }
 
-/* The model's row for a label of the data set. */
-static dg_status model_label(const audit *a, int side, int32_t label, int32_t *out) {
-    const dg_model_folder *f = &a->model.folder;
+/* The row of a model, or of the reference, for a label of the data set: by the class's name. */
+static dg_status label_of(const audit *a, const dg_model_folder *f, int side, int32_t label, int32_t *out) {
+    const bool reference = f == &a->reference.folder,
+               unlabelled = a->options->unconditional || a->model.folder.num_classes == 0;
+    const char *name = dg_dataset_class_name(a->datasets[side], label), *of = reference ? " of --reference-model " : "",
+               *path = reference ? f->path : "";
     *out = 0;
-    if (f->num_classes == 0)
-        return DG_OK;
-    if (a->options->unconditional) {
-        if (f->config.null_class < 0)
-            return dg_fail(a->ctx, DG_EUSAGE, "--unconditional: the model was not trained without labels as well");
-        *out = (int32_t)f->config.null_class;
+    if (unlabelled) {
+        if (f->num_classes > 0 && f->config.null_class < 0)
+            return dg_fail(a->ctx, reference ? DG_EDATA : DG_EUSAGE,
+                           "%s: the model%s%s was not trained without labels as well",
+                           a->options->unconditional ? "--unconditional" : "--model has no classes", of, path);
+        *out = f->num_classes > 0 ? (int32_t)f->config.null_class : 0;
         return DG_OK;
     }
-    const char *name = dg_dataset_class_name(a->datasets[side], label);
     for (int64_t c = 0; c < f->num_classes; c++)
         if (strcmp(f->class_names[c], name) == 0) {
             *out = (int32_t)c;
             return DG_OK;
         }
-    return dg_fail(a->ctx, DG_EDATA, "%s: the model has no class '%s' (it has '%s', ...)", option_names[side], name,
-                   f->class_names[0]);
+    return dg_fail(a->ctx, DG_EDATA, "%s: the model%s%s has no class '%s' (it has %s%s%s)", option_names[side], of,
+                   path, name, f->num_classes > 0 ? "'" : "none", f->num_classes > 0 ? f->class_names[0] : "",
+                   f->num_classes > 0 ? "', ..." : "");
 }
 
 /* The first so many of a shuffle of each set. */
 static dg_status choose_images(audit *a) {
     dg_status status = DG_OK;
     int64_t *order = NULL;
-    DG_TRY(dg_alloc(a->ctx, &a->images, (size_t)(a->sets[0].n + a->sets[1].n), sizeof *a->images, "images to attack"));
+    const size_t most = (size_t)(a->sets[0].n + a->sets[1].n);
+    DG_TRY(dg_alloc(a->ctx, &a->images, most, sizeof *a->images, "images to attack"));
+    DG_TRY(dg_alloc(a->ctx, &a->reference_images, most, sizeof *a->reference_images, "images to attack"));
     for (int side = 0; side < SIDES; side++) {
         const dg_image_set *set = &a->sets[side];
         const int64_t n = set->n < a->options->images ? set->n : a->options->images;
         DG_TRY(dg_alloc(a->ctx, &order, (size_t)set->n, sizeof *order, "images to attack"));
         dg_draw_shuffle((uint64_t)a->options->seed, DG_DRAW_SUBSET, (uint64_t)side, set->n, order);
         for (int64_t i = 0; i < n; i++) {
-            dg_attack_image *image = &a->images[a->count++];
-            *image = (dg_attack_image){.set = set, .image = order[i]};
-            DG_TRY(model_label(a, side, set->labels[order[i]], &image->label));
+            dg_attack_image *image = &a->images[a->count], *again = &a->reference_images[a->count];
+            *image = *again = (dg_attack_image){.set = set, .image = order[i]};
+            DG_TRY(label_of(a, &a->model.folder, side, set->labels[order[i]], &image->label));
+            if (a->options->reference_model)
+                DG_TRY(label_of(a, &a->reference.folder, side, set->labels[order[i]], &again->label));
+            a->count++;
         }
         if (side == 0)
             a->members = n;
@@ -92,6 +102,38 @@ static dg_status choose_images(audit *a) {
     }
 done:
     free(order);
+    return status;
+}
+
+/* Non-members that are members, as a file or pixel by pixel, hide what the attacks could tell. */
+static dg_status count_shared(audit *a) {
+    dg_status status = DG_OK;
+    const int64_t others = a->count - a->members;
+    dg_hash_index hashes[SIDES] = {{0}};
+    dg_hash_match *matches = NULL;
+    for (int side = 0; side < SIDES; side++)
+        DG_TRY(
+            dg_hash_index_create(a->ctx, a->datasets[side], &a->sets[side], a->model.compute.threads, &hashes[side]));
+    DG_TRY(dg_alloc(a->ctx, &matches, (size_t)a->sets[1].n, sizeof *matches, "images of both kinds"));
+    dg_hash_index_match(&hashes[1], &hashes[0], matches);
+    for (int64_t i = a->members; i < a->count; i++) {
+        const dg_hash_match *m = &matches[a->images[i].image];
+        a->shared += m->files.num > 0 || m->pixels.num > 0;
+    }
+    if (a->shared == others)
+        DG_TRY(dg_fail(a->ctx, DG_EDATA,
+                       "--non-members %s: all %lld images are among --members %s as well; give images that the model "
+                       "was not trained on",
+                       a->options->non_members, (long long)others, a->options->members));
+    if (a->shared > 0)
+        dg_log(a->ctx, DG_LOG_WARN,
+               "--non-members %s: %lld of %lld images are among --members %s as well; the attacks look weaker than "
+               "they are",
+               a->options->non_members, (long long)a->shared, (long long)others, a->options->members);
+done:
+    free(matches);
+    for (int side = 0; side < SIDES; side++)
+        dg_hash_index_free(&hashes[side]);
     return status;
 }
 
@@ -107,11 +149,10 @@ static dg_status open_models(audit *a) {
     DG_TRY(
         dg_sample_model_open(a->ctx, a->options->reference_model, DG_SAMPLE_WEIGHTS_EMA, &compute, 0, &a->reference));
     if (a->reference.h != a->model.h || a->reference.w != a->model.w ||
-        a->reference.folder.config.in_channels != a->model.folder.config.in_channels ||
-        a->reference.folder.num_classes != a->model.folder.num_classes)
+        a->reference.folder.config.in_channels != a->model.folder.config.in_channels)
         DG_TRY(dg_fail(a->ctx, DG_EDATA,
-                       "--reference-model %s makes other images or classes than --model: it must be of the same kind, "
-                       "trained on other images",
+                       "--reference-model %s makes images of another size or number of channels than --model: it must "
+                       "be of the same kind, trained on other images",
                        a->options->reference_model));
 done:
     return status;
@@ -137,7 +178,7 @@ static dg_status attack(audit *a) {
         a->done = a->count;
         options.loss_only = true;
         reference[DG_ATTACK_LOSS] = a->reference_loss;
-        DG_TRY(dg_attack_run(a->ctx, &a->reference, a->images, a->count, &options, reference));
+        DG_TRY(dg_attack_run(a->ctx, &a->reference, a->reference_images, a->count, &options, reference));
     }
 done:
     return status;
@@ -248,10 +289,10 @@ static dg_status make_report(const audit *a, json_t **out) {
     const char *const variants[DG_ATTACKS] = {loss, "SecMI_stat, DDIM steps of 10 to t=100, squared distance",
                                               "p=4, t=200", "clean image, p=4, t=100"};
     json_t *report =
-        json_pack("{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:o}", "kind", "audit", "version", DIFFGEN_VERSION,
+        json_pack("{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "kind", "audit", "version", DIFFGEN_VERSION,
                   "dp_covered", 0, "model_sha256", a->model.sha256, "members", (json_int_t)a->members, "non_members",
-                  (json_int_t)(a->count - a->members), "noises", (json_int_t)a->options->noises, "seed",
-                  (json_int_t)a->options->seed, "attacks", json_array());
+                  (json_int_t)(a->count - a->members), "shared", (json_int_t)a->shared, "noises",
+                  (json_int_t)a->options->noises, "seed", (json_int_t)a->options->seed, "attacks", json_array());
     if (!report)
         DG_TRY(dg_fail(a->ctx, DG_ENOMEM, "no memory for the report"));
     json_t *list = json_object_get(report, "attacks");
@@ -270,6 +311,16 @@ done:
 
 /* ---- the job ---- */
 
+/* roc.svg among images would be taken for one of them. */
+static dg_status check_folder(const audit *a, const char *folder) {
+    const char *const inputs[SIDES] = {a->options->members, a->options->non_members};
+    for (int side = 0; side < SIDES; side++)
+        if (dg_fs_is_inside(folder, inputs[side]))
+            return dg_fail(a->ctx, DG_EUSAGE, "--out %s lies in %s %s: its roc.svg would be taken for an image", folder,
+                           option_names[side], inputs[side]);
+    return DG_OK;
+}
+
 static void free_audit(audit *a) {
     for (int side = 0; side < SIDES; side++) {
         dg_image_set_free(&a->sets[side]);
@@ -279,6 +330,7 @@ static void free_audit(audit *a) {
         free(a->scores[k]);
     free(a->reference_loss);
     free(a->images);
+    free(a->reference_images);
     dg_sample_model_close(&a->model);
     dg_sample_model_close(&a->reference);
 }
@@ -304,10 +356,12 @@ dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_au
     audit a = {.ctx = ctx, .options = options, .events = events};
     *result = (dg_audit_result){0};
     DG_TRY(dg_options_check(ctx, &dg_audit_option_table, options));
+    DG_TRY(check_folder(&a, folder));
     DG_TRY(open_models(&a));
     for (int side = 0; side < SIDES; side++)
         DG_TRY(open_images(&a, side));
     DG_TRY(choose_images(&a));
+    DG_TRY(count_shared(&a));
     DG_TRY(dg_fs_mkdirs(ctx, folder));
     DG_TRY(attack(&a));
     DG_TRY(make_report(&a, &result->report));

@@ -30,8 +30,8 @@ typedef struct dg_audit_result {
 } dg_audit_result;
 
 /* Attacks the model, and writes <out>/audit.json, audit.html and roc.svg.
- * err   DG_ENOINPUT, DG_EDATA (a class that the model does not know, too few images), DG_EDEVICE, DG_ECREATE, DG_EIO,
- *       DG_EINTERRUPTED, DG_ENOMEM */
+ * err   DG_ENOINPUT, DG_EDATA (a class that a model does not know, too few images, non-members that all are members),
+ *       DG_EUSAGE (out inside the images), DG_EDEVICE, DG_ECREATE, DG_EIO, DG_EINTERRUPTED, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
                                      dg_audit_result *result);
 void dg_audit_result_free(dg_audit_result *result);

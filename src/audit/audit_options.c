@@ -24,7 +24,9 @@ static const dg_option options[] = {
      DG_OPT_STRING(dg_audit_options, reference_model),
      .metavar = "PATH",
      .group = "What",
-     .help = "A model of the same kind that saw none of these images: adds an attack by the ratio of losses."},
+     .help =
+         "A model of the same kind, with classes of the same names, that saw none of these images: adds an attack by "
+         "the ratio of losses."},
     {.name = "label-column",
      DG_OPT_STRING(dg_audit_options, label_column),
      .metavar = "NAME",
@@ -85,7 +87,6 @@ const dg_option_table dg_audit_option_table = {
                "axes. Members and non-members must be of one origin and prepared alike.",
     .examples = "the newest model\tdiffgen audit --members chest/ --non-members chest-test/ --out audit/\n"
                 "with a reference model\tdiffgen audit --reference-model runs/other --members a/ --non-members b/\n",
-    "--non-members chest-test/ -n 5000\n",
     .options = options,
     .count = sizeof options / sizeof *options,
     .struct_size = sizeof(dg_audit_options),

@@ -106,6 +106,17 @@ static void attack_table(dg_str *out, const json_t *attacks) {
     dg_html_table_end(out);
 }
 
+static void warn_of_shared(dg_str *out, long long shared, long long others) {
+    char text[200];
+    if (!shared)
+        return;
+    snprintf(text, sizeof text,
+             "%lld of the %lld other images are among the training images as well: the attacks look weaker than they "
+             "are.",
+             shared, others);
+    dg_html_element(out, "p class=\"bad\"", text);
+}
+
 /* Of a model of private training: what no attack can beat. */
 static void promise(dg_str *out, const json_t *report) {
     const json_t *privacy = json_object_get(report, "privacy");
@@ -146,6 +157,7 @@ dg_status dg_audit_write_page(dg_ctx *ctx, const json_t *report, const char *htm
         "AUC far below 0.5 tells as much as one far above. "
         "What counts for privacy is the left end of the curve: how many training images are recognised with "
         "hardly any false alarm.");
+    warn_of_shared(&out, json_integer_value(json_object_get(report, "shared")), others);
     attack_table(&out, json_object_get(report, "attacks"));
     promise(&out, report);
     dg_str_append(&out, "<figure><div class=\"scroll\">");

@@ -15,18 +15,8 @@ void dg_check_progress(const dg_checking *c, const char *part, int64_t done, int
         c->events->on_progress(c->events->user, part, done, total);
 }
 
-/* Bytes that are not UTF-8 become '?'. */
 json_t *dg_check_path(const dg_dataset *dataset, int64_t image) {
-    const char *path = dg_dataset_item(dataset, image)->path;
-    if (dg_utf8_valid(path, strlen(path)))
-        return json_string(path);
-    char *copy = strdup(path);
-    for (char *p = copy; p && *p; p++)
-        if (*p & 0x80)
-            *p = '?';
-    json_t *text = copy ? json_string(copy) : NULL;
-    free(copy);
-    return text;
+    return dg_json_text(dg_dataset_item(dataset, image)->path);
 }
 
 const char *dg_check_class(const dg_checking *c, int64_t image) {
@@ -115,11 +105,13 @@ done:
     return status;
 }
 
-static dg_status examine(dg_checking *c) {
+/* The folder is made before the long part: a path that cannot be written is said at once. */
+static dg_status examine(dg_checking *c, const char *folder) {
     dg_status status = DG_OK;
     DG_TRY(open_images(c, c->options->images, "reading the images", &c->dataset, &c->images));
     if (c->options->holdout)
         DG_TRY(open_images(c, c->options->holdout, "reading the held-out images", &c->holdout, &c->holdout_images));
+    DG_TRY(dg_fs_mkdirs(c->ctx, folder));
     c->classes = dg_dataset_is_conditional(c->dataset) ? dg_dataset_class_count(c->dataset) : 1;
     DG_TRY(dg_check_files(c));
     DG_TRY(dg_check_duplicates(c));
@@ -143,8 +135,7 @@ dg_status dg_check(dg_ctx *ctx, const dg_check_options *options, const dg_check_
                          "seed", (json_int_t)options->seed);
     if (!c.report)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for the report"));
-    DG_TRY(examine(&c));
-    DG_TRY(dg_fs_mkdirs(ctx, folder));
+    DG_TRY(examine(&c, folder));
     result->json_path = dg_fs_join(folder, "inspection.json");
     result->html_path = dg_fs_join(folder, "inspection.html");
     if (!result->json_path || !result->html_path)

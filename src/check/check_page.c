@@ -34,8 +34,10 @@ static void findings(dg_str *out, const json_t *list, const char *const *heading
     const json_t *entry;
     char buffer[32];
     size_t i;
-    if (json_array_size(list) == 0)
+    if (json_array_size(list) == 0) {
+        dg_html_element(out, "p", "None was found.");
         return;
+    }
     dg_html_table_begin(out, headings, columns);
     json_array_foreach((json_t *)list, i, entry) {
         if (i == SHOWN)
@@ -58,12 +60,20 @@ static void findings(dg_str *out, const json_t *list, const char *const *heading
 
 /* ---- parts ---- */
 
-static void tile(dg_str *out, const json_t *section, const char *key, const char *title, const char *detail,
-                 bool bad_if_any) {
+/* The number under key, and the one under `more` with it (NULL: none). */
+static void tile_of_two(dg_str *out, const json_t *section, const char *key, const char *more, const char *title,
+                        const char *detail, bool bad_if_any) {
     char buffer[32];
-    const double value = dg_html_value(json_object_get(section, key));
+    double value = dg_html_value(json_object_get(section, key));
+    if (more)
+        value += dg_html_value(json_object_get(section, more));
     dg_html_tile(out, json_object_get(section, "skipped") ? "–" : dg_html_number(buffer, value), title, detail,
                  bad_if_any && value > 0 ? "bad" : "");
+}
+
+static void tile(dg_str *out, const json_t *section, const char *key, const char *title, const char *detail,
+                 bool bad_if_any) {
+    tile_of_two(out, section, key, NULL, title, detail, bad_if_any);
 }
 
 static int64_t flagged_images(const json_t *triggers) {
@@ -83,9 +93,11 @@ static void top(dg_str *out, const dg_checking *c) {
     dg_html_begin(out, "A look at a data set before training", text);
     dg_str_append(out, "<div class=\"tiles\">\n");
     tile(out, json_object_get(r, "files"), "damaged", "damaged files", "left out of everything below", true);
-    tile(out, json_object_get(r, "duplicates"), "same_file", "pairs of the same file", "within the images", true);
+    tile_of_two(out, json_object_get(r, "duplicates"), "same_file", "same_pixels", "pairs of the same image",
+                "the same file or the same pixels", true);
     tile(out, json_object_get(r, "duplicates"), "nearly_the_same", "pairs nearly the same", "within the images", false);
-    tile(out, json_object_get(r, "leakage"), "same_file", "images also held out", "a test on them says nothing", true);
+    tile_of_two(out, json_object_get(r, "leakage"), "same_file", "same_pixels", "held-out images leaked",
+                "they are among the images: a test on them says nothing", true);
     tile(out, json_object_get(r, "labels"), "doubtful", "doubtful labels", "the neighbours say another class", false);
     tile(out, json_object_get(r, "outliers"), "count", "outliers", "like no other image", false);
     snprintf(number, sizeof number, "%lld", (long long)flagged_images(triggers));
@@ -114,7 +126,8 @@ static void files(dg_str *out, const json_t *section) {
              number_of(section, "bits_16", b[5]));
     dg_html_element(out, "p", text);
     json_array_foreach(json_object_get(section, "notes"), i, note) dg_html_element(out, "p", json_string_value(note));
-    findings(out, json_object_get(section, "damaged_files"), headings, keys, 2);
+    if (json_array_size(json_object_get(section, "damaged_files")) > 0)
+        findings(out, json_object_get(section, "damaged_files"), headings, keys, 2);
 }
 
 static void classes(dg_str *out, const json_t *section) {
@@ -136,27 +149,47 @@ static void classes(dg_str *out, const json_t *section) {
     const dg_series series = {.y = share, .count = n};
     const dg_chart chart = {
         .title = "Images of each class", .x_label = "class", .y_label = "images", .series = &series, .num_series = 1};
-    dg_chart_bars(out, &chart, names, NULL);
+    snprintf(text, sizeof text, "The first %d of %zu classes; the others are in inspection.json.", MOST_BARS,
+             json_array_size(list));
+    dg_chart_bars(out, &chart, names, json_array_size(list) > MOST_BARS ? text : NULL);
     snprintf(text, sizeof text, "As even as %s classes of equal size.",
              number_of(section, "effective_classes", buffer));
     dg_html_element(out, "p", text);
 }
 
-static void pairs(dg_str *out, const char *anchor, const char *title, const char *lead, const json_t *section) {
-    static const char *const headings[] = {"Image", "And", "What", "#Correlation", "Other class"}, *const keys[] = {
-                                                                                                       "a", "b", "kind",
-                                                                                                       "correlation",
-                                                                                                       "other_class"};
-    char text[200], b[4][32];
-    dg_html_section(out, anchor, title, lead);
-    if (skipped(out, section))
-        return;
+static void pairs(dg_str *out, const json_t *section, const char *const headings[5]) {
+    static const char *const keys[] = {"a", "b", "kind", "correlation", "other_class"};
+    if (json_array_size(json_object_get(section, "pairs")) > 0)
+        findings(out, json_object_get(section, "pairs"), headings, keys, 5);
+}
+
+static void duplicates(dg_str *out, const json_t *section) {
+    static const char *const headings[] = {"Image", "And", "What", "#Correlation", "Other class"};
+    char text[240], b[4][32];
+    dg_html_section(out, "duplicates", "Duplicates",
+                    "Images that are there twice count twice in training and are memorised first.");
     snprintf(text, sizeof text,
-             "%s pairs of the same file, %s of the same pixels, %s nearly the same; %s with two classes.",
+             "%s pairs of the same file, %s of the same pixels in another file, %s nearly the same; %s with two "
+             "classes. Of many copies each is listed with the first.",
              number_of(section, "same_file", b[0]), number_of(section, "same_pixels", b[1]),
              number_of(section, "nearly_the_same", b[2]), number_of(section, "of_other_class", b[3]));
     dg_html_element(out, "p", text);
-    findings(out, json_object_get(section, "pairs"), headings, keys, 5);
+    pairs(out, section, headings);
+}
+
+static void leakage(dg_str *out, const json_t *section) {
+    static const char *const headings[] = {"Image", "Held out", "What", "#Correlation", "Other class"};
+    char text[240], b[4][32];
+    dg_html_section(out, "leakage", "Leakage", "Images that are in both sets: what is tested on them is not tested.");
+    if (skipped(out, section))
+        return;
+    snprintf(text, sizeof text,
+             "Held-out images: %s whose file is among the images, %s with the pixels of one of them in another file, "
+             "%s nearly the same as one; %s of these with another class.",
+             number_of(section, "same_file", b[0]), number_of(section, "same_pixels", b[1]),
+             number_of(section, "nearly_the_same", b[2]), number_of(section, "of_other_class", b[3]));
+    dg_html_element(out, "p", text);
+    pairs(out, section, headings);
 }
 
 static void learnt(dg_str *out, const json_t *labels, const json_t *outliers) {
@@ -214,8 +247,6 @@ static void patches(dg_str *out, const json_t *section) {
         "trigger, or a marker that gives the class away.");
     if (skipped(out, section))
         return;
-    if (json_array_size(json_object_get(section, "patches")) == 0)
-        dg_html_element(out, "p", "None was found.");
     findings(out, json_object_get(section, "patches"), headings, keys, 6);
 }
 
@@ -239,11 +270,8 @@ dg_status dg_check_write_page(dg_checking *c, const char *html_path) {
     top(&out, c);
     files(&out, json_object_get(r, "files"));
     classes(&out, json_object_get(r, "classes"));
-    pairs(&out, "duplicates", "Duplicates",
-          "Images that are there twice count twice in training and are memorised first.",
-          json_object_get(r, "duplicates"));
-    pairs(&out, "leakage", "Leakage", "Images that are in both sets: what is tested on them is not tested.",
-          json_object_get(r, "leakage"));
+    duplicates(&out, json_object_get(r, "duplicates"));
+    leakage(&out, json_object_get(r, "leakage"));
     learnt(&out, json_object_get(r, "labels"), json_object_get(r, "outliers"));
     triggers(&out, json_object_get(r, "triggers"));
     patches(&out, json_object_get(r, "patches"));

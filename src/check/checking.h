@@ -25,7 +25,7 @@ enum {
 
 /* "files": sizes, channels, damaged ones; "classes": counts and balance. */
 DG_MUST_CHECK dg_status dg_check_files(dg_checking *c);
-/* "duplicates" within the images, "leakage" between them and the held-out ones. */
+/* "duplicates", pairs within the images; "leakage", held-out images that are among them, each counted once. */
 DG_MUST_CHECK dg_status dg_check_duplicates(dg_checking *c);
 /* Trains the feature extractor. */
 DG_MUST_CHECK dg_status dg_check_learn(dg_checking *c);

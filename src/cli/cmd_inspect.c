@@ -15,9 +15,10 @@ static void print_report(const json_t *report) {
     print_count(report, "files", "damaged", "damaged files");
     print_count(report, "duplicates", "same_file", "pairs of the same file");
     print_count(report, "duplicates", "same_pixels", "pairs of the same pixels in another file");
-    print_count(report, "duplicates", "nearly_the_same", "pairs nearly the same");
-    print_count(report, "leakage", "same_file", "held-out files that are among the images");
-    print_count(report, "leakage", "same_pixels", "held-out images of the same pixels as one of the images");
+    print_count(report, "duplicates", "nearly_the_same", "pairs of images nearly the same");
+    print_count(report, "leakage", "same_file", "held-out images whose file is among the images");
+    print_count(report, "leakage", "same_pixels",
+                "held-out images with the pixels of one of the images, in another file");
     print_count(report, "leakage", "nearly_the_same", "held-out images nearly the same as one of the images");
     print_count(report, "labels", "doubtful", "doubtful labels");
     print_count(report, "outliers", "count", "outliers");

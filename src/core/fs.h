@@ -54,9 +54,8 @@ void dg_fs_free_list(char **names, size_t count);
 char *dg_fs_join(const char *directory, const char *name);
 /* The part after the last '/', ignoring trailing ones; malloc'ed. "." and "/" resolve to the real directory's name. */
 char *dg_fs_basename(const char *path);
-/* Whether path is the directory or lies in it, links followed; what does not exist yet of the path is taken as it would
- * be made. false also if the directory is none. err DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_fs_is_within(dg_ctx *ctx, const char *path, const char *directory, bool *within);
+/* true if path is that folder or lies in it, links followed; path need not exist yet. */
+bool dg_fs_is_inside(const char *path, const char *folder);
 /* Bytes free for this user on the file system that holds path or its nearest existing parent; -1 if unknown. */
 int64_t dg_fs_free_bytes(const char *path);
 

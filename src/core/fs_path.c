@@ -67,60 +67,18 @@ char *dg_fs_basename(const char *path) {
     return result;
 }
 
-/* The canonical path, and of what does not exist yet the one that mkdir -p would make; NULL: no memory. */
-static char *canonical(const char *path) {
-    size_t keep = strlen(path);
-    char *real = NULL, *result = text_copy(path, keep);
-    bool up = false;
-    /* the longest part that exists; "" is the working directory */
-    while (result && !(real = realpath(keep ? result : ".", NULL)) && errno != ENOMEM && keep) {
-        keep = trimmed_length(result);
-        while (keep > 0 && result[keep - 1] != '/')
-            keep--;
-        result[keep] = '\0';
-    }
-    free(result);
-    result = real;
-    for (const char *at = path + keep; result && *at;) {
-        size_t length = strcspn(at, "/");
-        char *name = text_copy(at, length), *slash = strrchr(result, '/'), *longer = NULL;
-        if (name && strcmp(name, "..") == 0) { /* of a folder that is made, so no link */
-            slash[slash == result] = '\0';
-            up = true;
-        } else if (name && length > 0 && strcmp(name, ".") != 0)
-            longer = dg_fs_join(result, name);
-        if (longer || !name) {
-            free(result);
-            result = longer;
-        }
-        free(name);
-        at += length + (at[length] == '/');
-    }
-    if (result && up) { /* and down again, perhaps by what exists */
-        char *again = canonical(result);
-        free(result);
-        result = again;
-    }
-    return result;
-}
-
-dg_status dg_fs_is_within(dg_ctx *ctx, const char *path, const char *directory, bool *within) {
-    dg_status status = DG_OK;
-    char *inner = NULL, *outer = NULL;
-    *within = false;
-    if (!dg_fs_is_dir(directory))
-        return DG_OK;
-    inner = canonical(path);
-    outer = canonical(directory);
-    if (!inner || !outer)
-        DG_TRY(dg_fail(ctx, DG_ENOMEM, "%s: out of memory", path));
-    const size_t length = trimmed_length(outer);
-    *within = strncmp(inner, outer, length) == 0 &&
-              (outer[length - 1] == '/' || inner[length] == '/' || inner[length] == '\0');
-done:
-    free(inner);
-    free(outer);
-    return status;
+/* Cuts path to its parent; false where there is none. */
+static bool to_parent(char *path) {
+    if (strcmp(path, ".") == 0 || strcmp(path, "/") == 0)
+        return false;
+    size_t keep = trimmed_length(path);
+    while (keep > 0 && path[keep - 1] != '/')
+        keep--;
+    if (keep == 0)
+        memcpy(path, ".", 2); /* at least one character was there */
+    else
+        path[keep > 1 ? keep - 1 : 1] = '\0';
+    return true;
 }
 
 int64_t dg_fs_free_bytes(const char *path) {
@@ -131,16 +89,9 @@ int64_t dg_fs_free_bytes(const char *path) {
     if (!copy)
         return -1;
     while (statvfs(copy, &fs) != 0) {
-        if ((errno != ENOENT && errno != ENOTDIR) || strcmp(copy, ".") == 0 || strcmp(copy, "/") == 0)
-            goto done;
         /* what is to be made does not exist yet: its parent's file system will hold it */
-        size_t keep = trimmed_length(copy);
-        while (keep > 0 && copy[keep - 1] != '/')
-            keep--;
-        if (keep == 0)
-            memcpy(copy, ".", 2); /* at least one character was there */
-        else
-            copy[keep > 1 ? keep - 1 : 1] = '\0';
+        if ((errno != ENOENT && errno != ENOTDIR) || !to_parent(copy))
+            goto done;
     }
     if (__builtin_mul_overflow((uint64_t)fs.f_bavail, (uint64_t)fs.f_frsize, (uint64_t *)&result) || result < 0)
         result = INT64_MAX;
@@ -148,6 +99,22 @@ int64_t dg_fs_free_bytes(const char *path) {
 done:
     free(copy);
     return result;
+}
+
+bool dg_fs_is_inside(const char *path, const char *folder) {
+    bool inside = false;
+    char *copy = text_copy(*path ? path : ".", *path ? strlen(path) : 1);
+    char *real = NULL, *outer = dg_fs_is_dir(folder) ? realpath(folder, NULL) : NULL;
+    if (copy && outer) {
+        const size_t length = strcmp(outer, "/") == 0 ? 0 : strlen(outer);
+        while (!(real = realpath(copy, NULL)) && to_parent(copy))
+            ;
+        inside = real && strncmp(real, outer, length) == 0 && (real[length] == '/' || real[length] == '\0');
+    }
+    free(copy);
+    free(real);
+    free(outer);
+    return inside;
 }
 
 dg_status dg_fs_sibling(dg_ctx *ctx, const char *path, const char *tag, char **out) {

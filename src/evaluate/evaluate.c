@@ -33,11 +33,7 @@ static dg_status check_folder(const dg_evaluation *e, const char *folder) {
     static const char *const names[DG_SIDES] = {"--real", "--holdout", "--synthetic"};
     for (int side = 0; side < DG_SIDES; side++) {
         const char *path = e->sets[side].path;
-        bool within = false;
-        const dg_status status = path ? dg_fs_is_within(e->ctx, folder, path, &within) : DG_OK;
-        if (status != DG_OK)
-            return status;
-        if (within)
+        if (path && dg_fs_is_inside(folder, path))
             return dg_fail(e->ctx, DG_EUSAGE,
                            "--out %s is in the images of %s %s: the report's pictures would be taken for some of them; "
                            "name another folder",

@@ -81,7 +81,7 @@ char *dg_axis_label(const dg_axis *axis, int tick, char buffer[32]) {
     else if (size >= 1e4)
         snprintf(buffer, 32, "%.6gk", value / 1e3);
     else if (size < 1e-4)
-        snprintf(buffer, 32, "%.1e", value);
+        snprintf(buffer, 32, "%.2g", value);
     else /* as many decimals as the step between ticks needs */
         snprintf(buffer, 32, "%.*f", (int)fmax(0, ceil(-log10(step) - 1e-9)), value);
     return buffer;

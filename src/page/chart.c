@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 640, HEIGHT = 340, LEFT = 66, RIGHT = 16, TOP = 58, BOTTOM = 52 };
+enum { WIDTH = 640, HEIGHT = 340, LEFT = 76, RIGHT = 16, TOP = 58, BOTTOM = 52 };
 
 static const char *const colours[DG_CHART_SERIES] = {"#2f86d6", "#d9772b", "#3d9a50", "#9b62c9",
                                                      "#c2487a", "#7a828e", "#a8862a"};
@@ -29,6 +29,23 @@ static void append_text(dg_str *out, double x, double y, const char *attributes,
     dg_str_printf(out, "<text x=\"%.1f\" y=\"%.1f\"%s>", x, y, attributes);
     dg_html_text(out, text);
     dg_str_append(out, "</text>\n");
+}
+
+/* ---- names in UTF-8: characters have a width, bytes do not ---- */
+
+/* Where the character after the one at p begins. */
+static const char *next_character(const char *p) {
+    do
+        p++;
+    while ((*p & 0xc0) == 0x80);
+    return p;
+}
+
+static int num_characters(const char *text) {
+    int n = 0;
+    for (const char *p = text; *p; p = next_character(p))
+        n++;
+    return n;
 }
 
 /* ---- what lines and bars share ---- */
@@ -69,7 +86,7 @@ static void draw_legend(plot *p) {
             dg_str_printf(p->out, "<path d=\"M%.1f %d h20\" stroke=\"%s\" stroke-width=\"3\"%s/>\n", x, TOP - 20,
                           colours[i], s->dashed ? " stroke-dasharray=\"5 4\"" : "");
         append_text(p->out, x + 26, TOP - 15.5, "", s->label);
-        x += 34 + 7.3 * (double)strlen(s->label);
+        x += 34 + 7.3 * num_characters(s->label);
     }
 }
 
@@ -82,7 +99,7 @@ static void draw_y_axis(plot *p) {
         append_text(p->out, LEFT - 7, y + 4.5, " text-anchor=\"end\"", dg_axis_label(&p->y, i, label));
     }
     dg_str_printf(p->out, "<path d=\"M%d %d H%d\" stroke=\"#8a8f98\"/>\n", LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT);
-    dg_str_printf(p->out, "<g transform=\"translate(15 %d) rotate(-90)\">", (TOP + HEIGHT - BOTTOM) / 2);
+    dg_str_printf(p->out, "<g transform=\"translate(13 %d) rotate(-90)\">", (TOP + HEIGHT - BOTTOM) / 2);
     append_text(p->out, 0, 0, " text-anchor=\"middle\"", p->chart->y_label);
     dg_str_append(p->out, "</g>\n");
 }
@@ -196,13 +213,17 @@ static void draw_bar(plot *p, int i, int64_t k, double x, double width) {
 
 /* Names too long for their place are cut; the whole is in the tables. */
 static void draw_name(plot *p, const char *name, double middle, double room) {
-    char text[64];
     const int most = (int)(room / 6.6);
-    if ((int)strlen(name) > most)
-        snprintf(text, sizeof text, "%.*s…", most > 2 ? most - 1 : 1, name);
+    const char *end = name;
+    dg_str text = {0};
+    for (int n = 0; *end && n < (most > 2 ? most - 1 : 1); n++)
+        end = next_character(end);
+    if (num_characters(name) > most)
+        dg_str_printf(&text, "%.*s…", (int)(end - name), name);
     else
-        snprintf(text, sizeof text, "%s", name);
-    append_text(p->out, middle, HEIGHT - BOTTOM + 18, " text-anchor=\"middle\"", text);
+        dg_str_append(&text, name);
+    append_text(p->out, middle, HEIGHT - BOTTOM + 18, " text-anchor=\"middle\"", text.data);
+    dg_str_free(&text);
 }
 
 void dg_chart_bars(dg_str *out, const dg_chart *chart, const char *const *names, const char *caption) {

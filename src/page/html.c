@@ -16,23 +16,24 @@
     "h2{font-size:1.25rem;margin:40px 0 4px;padding-top:14px;border-top:1px solid var(--line)}"                        \
     "h3{font-size:1rem;margin:26px 0 6px}p{margin:6px 0 "                                                              \
     "12px;max-width:46rem}.lead,.small,figcaption{color:var(--soft)}"                                                  \
-    ".small,figcaption{font-size:.85rem}a{color:var(--link)}nav{margin:14px 0;font-size:.95rem}nav "                   \
-    "a{margin-right:14px}"                                                                                             \
+    ".small,figcaption{font-size:.85rem}a{color:var(--link)}nav{display:flex;flex-wrap:wrap;gap:4px 14px;margin:14px " \
+    "0;font-size:.95rem}"                                                                                              \
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin:18px 0}"             \
     ".tile{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 14px}"                   \
     ".tile b{display:block;font-size:1.6rem;line-height:1.2}.tile "                                                    \
     "span{display:block;font-size:.85rem;color:var(--soft)}"                                                           \
     ".good{color:var(--good)}.bad{color:var(--bad)}.scroll{overflow-x:auto;margin:10px 0 16px}"                        \
     "table{border-collapse:collapse;font-size:.92rem;min-width:100%}th,td{padding:6px 10px;text-align:left;"           \
-    "vertical-align:top;border-bottom:1px solid var(--line)}th{font-weight:600;color:var(--soft);white-space:nowrap}"  \
-    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"                                 \
+    "vertical-align:top;border-bottom:1px solid var(--line)}th{font-weight:600;color:var(--soft)}"                     \
+    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.n{white-space:nowrap}"                            \
     "td .small{display:block;max-width:30rem;min-width:12rem}"                                                         \
     "figure{margin:14px 0}img{max-width:100%;height:auto;image-rendering:pixelated;border:1px solid var(--line)}"      \
     "svg{display:block;max-width:100%;height:auto;min-width:440px}"                                                    \
     "svg text{font:13px system-ui,sans-serif;fill:var(--soft)}svg .title{font-weight:600;fill:var(--ink)}"             \
     "footer{margin-top:40px;padding-top:12px;border-top:1px solid var(--line);font-size:.85rem;color:var(--soft)}"     \
     "@media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--card:#fff}main{max-width:none}"              \
-    "nav{display:none}h2{break-after:avoid}figure,.tile,tr{break-inside:avoid}.scroll{overflow:visible}}"
+    "nav{display:none}h2{break-after:avoid}figure,.tile,tr{break-inside:avoid}.scroll{overflow:visible}"               \
+    "table{font-size:.8rem}th,td{padding:4px 6px}td.n{white-space:normal}td .small{min-width:8rem}}"
 
 void dg_html_text(dg_str *out, const char *text) {
     for (const char *p = text ? text : ""; *p; p++) {

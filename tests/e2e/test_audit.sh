@@ -45,6 +45,33 @@ expect 0 audit --model run --members members --non-members others --reference-mo
 says out '"attack":"reference_ratio"'
 grep -qE '"attack":"reference_ratio"[^{]*"auc":0.5,' out || fail "a model is no reference for itself, yet its ratio tells"
 
+# Classes go by name: the same model whose two names were exchanged is asked for the wrong ones, and is a reference.
+cp -rL run/model exchanged
+sed -i 's/"bag"/"@"/; s/"sneaker"/"bag"/; s/"@"/"sneaker"/' exchanged/diffgen.json
+expect 0 audit --model run --members members --non-members others --reference-model exchanged --out reference --json
+grep -qE '"attack":"reference_ratio"[^{]*"auc":0.5,' out && fail "a reference is asked for the classes of the model"
+sed -i 's/"bag"/"hat"/' exchanged/diffgen.json
+expect 65 audit --model run --members members --non-members others --reference-model exchanged --out reference
+says err "the model of --reference-model exchanged has no class 'bag'"
+
+# Non-members that are members hide what the attacks could tell.
+expect 65 audit --model run --members members --non-members members --out same
+says err "--non-members members: all 40 images are among --members members"
+[ -e same ] && fail "a refused audit left a folder"
+cp -r others mixed && cp members/bag/* mixed/bag/
+expect 0 audit --model run --members members --non-members mixed --out mixed-audit
+says err "20 of 100 images are among --members members"
+says mixed-audit/audit.html "20 of the 100 other images are among the training images"
+grep -q '"shared": 20' mixed-audit/audit.json || fail "audit.json does not count shared images"
+grep -q '"shared": 0' audit/audit.json || fail "audit.json sees shared images where none are"
+grep -q "are among the training images" audit/audit.html && fail "the page sees shared images where none are"
+
+# A picture among the pictures would be read as one of them.
+expect 2 audit --model run --members members --non-members others --out others/audit
+says err "--out others/audit lies in --non-members others"
+expect 2 audit --model run --members members --non-members others --out members
+[ -e others/audit ] && fail "a refused audit left a folder"
+
 # Of a private model: what was proven stands beside what was reached, and was not exceeded.
 expect 0 train --images members --out private --dp --epsilon 2 --delta 1e-3 --batch 10 --steps 10 --resolution 8 --quiet
 expect 0 audit --model private --members members --non-members others --out proven
@@ -52,6 +79,9 @@ says out "at most, proven by the training"
 says proven/audit.html "was trained with differential privacy, epsilon"
 says proven/roc.svg ">ceiling<"
 grep -q '"exceeded": false' proven/audit.json || fail "an attack beats what was proven"
+# The run was trained without label dropout: it cannot be asked without a class.
+expect 65 audit --model private --members members --non-members others --reference-model run --unconditional --out unlabelled
+says err "--unconditional: the model of --reference-model run"
 grep -q '"privacy"' audit/audit.json && fail "a model that is not private promises something"
 
 expect 2 audit --members members

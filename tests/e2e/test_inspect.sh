@@ -17,7 +17,7 @@ head -c 100 "$one" >images/bag/torn.png
 expect 0 inspect images --holdout held --out found
 says out "       1  damaged files"
 says out "       1  pairs of the same file"
-says out "       2  held-out files that are among the images" # the image and its copy
+says out "       1  held-out images whose file is among the images"
 for file in inspection.json inspection.html; do
     [ -s "found/$file" ] || fail "no found/$file"
 done
@@ -31,6 +31,15 @@ says out '"kind":"inspection"'
 is_empty err
 expect 0 inspect images --out quiet --quiet
 is_empty err
+
+# More classes than the chart has bars.
+for class in $(seq 10 35); do
+    mkdir -p "many/größe-$class"
+    find "$source/samples/fashion/bag" -name '*.png' | sort | sed -n "$((2 * class)),$((2 * class + 1))p" | xargs cp -t "many/größe-$class"
+done
+expect 0 inspect many --out many-found --quiet
+says many-found/inspection.html "The first 24 of 26 classes"
+iconv -f UTF-8 -t UTF-8 many-found/inspection.html >out || fail "the page is not UTF-8"
 
 expect 2 inspect
 expect 66 inspect nowhere

@@ -36,7 +36,7 @@ START_TEST(test_ticks) {
     check_ticks(100, 2500000, false, true, "500k 1M 1.5M 2M 2.5M");
     check_ticks(0.031, 0.18, false, false, "0.04 0.06 0.08 0.10 0.12 0.14 0.16 0.18");
     check_ticks(0.01, 1, true, false, "0.01 0.02 0.05 0.1 0.2 0.5 1");
-    check_ticks(1e-6, 1, true, false, "1.0e-06 1.0e-05 0.0001 0.001 0.01 0.1 1");
+    check_ticks(1e-6, 1, true, false, "1e-06 1e-05 0.0001 0.001 0.01 0.1 1");
     check_ticks(0.04, 0.06, true, true, "0.040 0.045 0.050 0.055 0.060");
     check_ticks(INFINITY, -INFINITY, false, true, "0 0.2 0.4 0.6 0.8 1.0");
     check_ticks(NAN, NAN, true, true, "0.1 0.2 0.5 1");
