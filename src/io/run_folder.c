@@ -169,24 +169,28 @@ static bool is_leftover(const char *name) {
     return digits > 0 && name[5 + digits] == '.';
 }
 
+static dg_status remove_entry(dg_ctx *ctx, const char *folder, const char *name) {
+    char *path = NULL;
+    dg_status status = dg_run_join(ctx, folder, name, &path);
+    if (status == DG_OK)
+        status = dg_fs_remove_tree(ctx, path);
+    free(path);
+    return status;
+}
+
 dg_status dg_run_prune_checkpoints(dg_ctx *ctx, dg_run *run, int64_t keep) {
     dg_status status = DG_OK;
-    char *folder = NULL, **names = NULL, *path = NULL;
+    char *folder = NULL, **names = NULL;
     size_t count = 0;
     int64_t seen = 0;
     DG_TRY(list_checkpoints(ctx, run, &folder, &names, &count));
     for (size_t i = 0; i < count; i++) {
         const bool checkpoint = step_of(names[i]) >= 0;
         seen += checkpoint;
-        if (checkpoint ? seen <= (keep > 1 ? keep : 1) : !is_leftover(names[i]))
-            continue;
-        DG_TRY(dg_run_join(ctx, folder, names[i], &path));
-        DG_TRY(dg_fs_remove_tree(ctx, path));
-        free(path);
-        path = NULL;
+        if (checkpoint ? seen > (keep > 1 ? keep : 1) : is_leftover(names[i]))
+            DG_TRY(remove_entry(ctx, folder, names[i]));
     }
 done:
-    free(path);
     free(folder);
     dg_fs_free_list(names, count);
     return status;
@@ -196,7 +200,7 @@ done:
 
 dg_status dg_run_truncate_grids(dg_ctx *ctx, dg_run *run, int64_t step) {
     dg_status status = DG_OK;
-    char *folder = NULL, **names = NULL, *path = NULL;
+    char *folder = NULL, **names = NULL;
     size_t count = 0;
     DG_TRY(dg_run_join(ctx, run->path, "grids", &folder));
     if (!dg_fs_is_dir(folder))
@@ -209,15 +213,10 @@ dg_status dg_run_truncate_grids(dg_ctx *ctx, dg_run *run, int64_t step) {
         *ending = '\0';
         const bool later = step_of(names[i]) > step;
         *ending = '.';
-        if (!later)
-            continue;
-        DG_TRY(dg_run_join(ctx, folder, names[i], &path));
-        DG_TRY(dg_fs_remove_tree(ctx, path));
-        free(path);
-        path = NULL;
+        if (later)
+            DG_TRY(remove_entry(ctx, folder, names[i]));
     }
 done:
-    free(path);
     free(folder);
     dg_fs_free_list(names, count);
     return status;
