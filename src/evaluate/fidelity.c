@@ -153,10 +153,6 @@ done:
 
 /* ---- as JSON ---- */
 
-static dg_interval around(double value, double half_width) {
-    return (dg_interval){value - half_width, value + half_width};
-}
-
 /* A metric with the three values' common facts filled in. */
 static dg_metric metric_of(const trio *t, const char *title, const char *variant, const char *better,
                            const char *meaning) {
@@ -190,14 +186,14 @@ static void add_distances(const dg_evaluation *e, const trio *t, json_t *to) {
         metric_of(t, "Fréchet distance", variant, "lower",
                   "How far the synthetic images' features are from the real ones' in mean and spread; it falls with N, "
                   "so compare it at equal N only."),
-        t->all.fd, around(t->all.fd, t->all.fd_half_width), "grouped jackknife", ceiling, matched);
+        t->all.fd, dg_interval_around(t->all.fd, t->all.fd_half_width), "grouped jackknife", ceiling, matched);
     snprintf(variant, sizeof variant, "kid[%s], unbiased, (x.y/d+1)^3, %lld subset%s of %lld", e->extractor,
              (long long)t->all.kid.subsets, t->all.kid.subsets == 1 ? "" : "s", (long long)t->all.kid.subset_size);
     set(to, "kid",
         metric_of(t, "Kernel distance (KID)", variant, "lower",
                   "Another distance between the two sets, unbiased at small N; 0 is the same distribution, slightly "
                   "negative is chance."),
-        t->all.kid.mean, around(t->all.kid.mean, t->all.kid.half_width),
+        t->all.kid.mean, dg_interval_around(t->all.kid.mean, t->all.kid.half_width),
         t->all.kid.jackknifed ? "grouped jackknife" : "spread of subsets, scaled to N",
         t->halves.there ? t->halves.kid.mean : NAN, t->matched.there ? t->matched.kid.mean : NAN);
     snprintf(variant, sizeof variant, "c2st[logistic regression on %s], 5-fold, L2 penalty 1", e->extractor);
@@ -257,7 +253,7 @@ static void add_extrapolation(const dg_evaluation *e, const trio *t, json_t *to)
         metric_of(t, "Fréchet distance at infinite N", variant, "lower",
                   "The Fréchet distance that unlimited synthetic images would have: free of the bias of N on that "
                   "side."),
-        x->infinite, around(x->infinite, 2.16 * x->standard_error), "of the line fitted", NAN, NAN);
+        x->infinite, dg_interval_around(x->infinite, 2.16 * x->standard_error), "of the line fitted", NAN, NAN);
     for (int i = 0; i < DG_FRECHET_SIZES; i++) {
         json_array_append_new(sizes, json_integer(x->sizes[i]));
         json_array_append_new(distances, dg_report_number(x->distances[i]));

@@ -5,6 +5,7 @@
 #include "metrics/scores.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { MIN_GROUP = 20 };
@@ -16,19 +17,28 @@ static int64_t members(const dg_evaluation *e, dg_side side, int32_t group) {
     return n;
 }
 
+/* k of a group's n images; NaN where they are too few. */
+static void add_share(json_t *entry, const char *key, int64_t k, int64_t n) {
+    char beside[64];
+    const bool enough = n >= MIN_GROUP;
+    snprintf(beside, sizeof beside, "%s_95", key);
+    json_object_set_new(entry, key, dg_report_number(enough ? (double)k / (double)n : NAN));
+    json_object_set_new(entry, beside, enough ? dg_report_interval(dg_clopper_pearson(k, n)) : json_null());
+}
+
 /* Share of a group's real images that the synthetic ones reach. */
-static double reached_share(const dg_evaluation *e, int32_t group, const uint8_t *flags) {
+static void add_reached(const dg_evaluation *e, int32_t group, const uint8_t *flags, const char *key, json_t *entry) {
     int64_t n = 0, found = 0;
     for (int64_t i = 0; i < e->sets[DG_REAL].images.n; i++)
         if (e->sets[DG_REAL].group[i] == group) {
             n++;
             found += flags[i];
         }
-    return n >= MIN_GROUP ? (double)found / (double)n : NAN;
+    add_share(entry, key, found, n);
 }
 
 /* Share of a group's held-out images that the classifiers trained on synthetic images get right. */
-static double tstr_accuracy(const dg_evaluation *e, int32_t group) {
+static void add_accuracy(const dg_evaluation *e, int32_t group, json_t *entry) {
     const dg_evaluation_set *s = &e->sets[DG_HOLDOUT];
     int64_t n = 0, right = 0;
     for (int64_t i = 0; e->tstr && s->group && i < s->images.n; i++)
@@ -36,7 +46,7 @@ static double tstr_accuracy(const dg_evaluation *e, int32_t group) {
             n++;
             right += dg_scores_predicted(e->classes, e->tstr + i * e->classes) == s->images.labels[i];
         }
-    return n >= MIN_GROUP ? (double)right / (double)n : NAN;
+    add_share(entry, "tstr_accuracy", right, n);
 }
 
 static dg_status group_vectors(const dg_evaluation *e, dg_side side, int32_t group, dg_vectors *out, int64_t **index) {
@@ -53,19 +63,16 @@ static dg_status group_vectors(const dg_evaluation *e, dg_side side, int32_t gro
 
 /* Kernel distance of the group's real and synthetic images, where the synthetic ones say theirs; else of the group's
  * real images and all synthetic ones. */
-static dg_status group_distance(const dg_evaluation *e, int32_t group, double *kid) {
+static dg_status group_distance(const dg_evaluation *e, int32_t group, dg_kernel_distance *kid) {
     dg_status status = DG_OK;
     dg_vectors x, y = dg_evaluation_vectors(e, DG_SYNTHETIC);
     int64_t *x_index = NULL, *y_index = NULL;
-    dg_kernel_distance k;
-    *kid = NAN;
+    *kid = (dg_kernel_distance){.mean = NAN, .half_width = NAN};
     DG_TRY(group_vectors(e, DG_REAL, group, &x, &x_index));
     if (e->sets[DG_SYNTHETIC].group)
         DG_TRY(group_vectors(e, DG_SYNTHETIC, group, &y, &y_index));
-    if (x.n >= MIN_GROUP && y.n >= MIN_GROUP) {
-        DG_TRY(dg_kernel_distance_measure(e->ctx, &x, &y, 1000, 10, (uint64_t)e->options->seed, &k));
-        *kid = k.mean;
-    }
+    if (x.n >= MIN_GROUP && y.n >= MIN_GROUP)
+        DG_TRY(dg_kernel_distance_measure(e->ctx, &x, &y, 1000, 10, (uint64_t)e->options->seed, kid));
 done:
     free(x_index);
     free(y_index);
@@ -119,14 +126,16 @@ dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
                         json_pack("{s:o, s:o, s:o}", "real", without_group(e, DG_REAL), "holdout",
                                   without_group(e, DG_HOLDOUT), "synthetic", without_group(e, DG_SYNTHETIC)));
     for (int32_t g = 0; g < e->groups; g++) {
-        double kid;
+        dg_kernel_distance kid;
         DG_TRY(group_distance(e, g, &kid));
-        json_array_append_new(
-            list, json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "group", dg_json_text(e->group_names[g]), "real",
-                            (json_int_t)members(e, DG_REAL, g), "holdout", (json_int_t)members(e, DG_HOLDOUT, g), "kid",
-                            dg_report_number(kid), "recall", dg_report_number(reached_share(e, g, e->recalled)),
-                            "coverage", dg_report_number(reached_share(e, g, e->covered)), "tstr_accuracy",
-                            dg_report_number(tstr_accuracy(e, g))));
+        json_t *entry = json_pack("{s:o, s:I, s:I, s:o, s:o}", "group", dg_json_text(e->group_names[g]), "real",
+                                  (json_int_t)members(e, DG_REAL, g), "holdout", (json_int_t)members(e, DG_HOLDOUT, g),
+                                  "kid", dg_report_number(kid.mean), "kid_95",
+                                  dg_report_interval(dg_interval_around(kid.mean, kid.half_width)));
+        add_reached(e, g, e->recalled, "recall", entry);
+        add_reached(e, g, e->covered, "coverage", entry);
+        add_accuracy(e, g, entry);
+        json_array_append_new(list, entry);
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         json_object_set_new(gaps, columns[i], dg_report_number(gap(list, columns[i])));

@@ -358,7 +358,8 @@ static dg_status add_copying_test(dg_evaluation *e, const approach a[DG_SIDES], 
     dg_metric m = share_metric(e, "Copying test (C_T)", "0",
                                "A z score: below -3 the synthetic images lie closer to the training images than "
                                "held-out ones do (copying), far above 0 they lie further away (underfitting).",
-                               z, (dg_interval){NAN, NAN});
+                               z, dg_interval_around(z, 1.959963984540054));
+    m.interval_kind = "normal: a z score has a standard deviation of 1";
     m.variant = "Meehan 2020, 3 k-means cells of 64 principal components of the features";
     json_object_set_new(section, "ct", dg_metric_json(&m));
     return status;

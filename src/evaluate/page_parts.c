@@ -214,6 +214,30 @@ static void class_bars(dg_str *out, const json_t *utility) {
     dg_chart_bars(out, &chart, names, shown_classes(shown, real));
 }
 
+static void utility_gains(dg_str *out, const json_t *utility) {
+    static const struct {
+        const char *key, *title;
+    } rows[] = {{"tstr_over_trtr", "Synthetic instead of real images: accuracy, as a share of the real images' own"},
+                {"gain", "Synthetic images beside all real ones: accuracy gained"},
+                {"gain_at_10_percent", "Beside a tenth of the real ones"},
+                {"gain_at_1_percent", "Beside a hundredth"}};
+    static const char *const headings[] = {"What synthetic images give", "#Mean of the three", "#95 % interval"};
+    char key[64], b[3][32], text[80];
+    dg_html_table_begin(out, headings, 3);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(key, sizeof key, "%s_95", rows[i].key);
+        const json_t *interval = json_object_get(utility, key);
+        dg_html_row_begin(out);
+        dg_html_cell(out, rows[i].title);
+        dg_html_cell_number(out, dg_html_number(b[0], dg_page_number(utility, rows[i].key)));
+        snprintf(text, sizeof text, "%s to %s", dg_html_number(b[1], dg_html_value(json_array_get(interval, 0))),
+                 dg_html_number(b[2], dg_html_value(json_array_get(interval, 1))));
+        dg_html_cell_number(out, text);
+        dg_html_row_end(out);
+    }
+    dg_html_table_end(out);
+}
+
 void dg_page_utility(dg_str *out, const json_t *utility) {
     static const char *const keys[] = {"trtr",
                                        "tstr",
@@ -228,6 +252,7 @@ void dg_page_utility(dg_str *out, const json_t *utility) {
     if (dg_page_skipped(out, utility))
         return;
     utility_table(out, utility, keys, sizeof keys / sizeof *keys);
+    utility_gains(out, utility);
     class_bars(out, utility);
 }
 

@@ -189,22 +189,28 @@ static json_t *per_class(const dg_evaluation *e, const dg_scores s[KINDS]) {
 }
 
 static json_t *numbers(const dg_scores *s) {
-    return json_pack("{s:o, s:o, s:o, s:o}", "accuracy", dg_report_number(s->accuracy), "accuracy_95",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "accuracy", dg_report_number(s->accuracy), "accuracy_95",
                      dg_report_interval(s->accuracy_95), "balanced_accuracy", dg_report_number(s->balanced_accuracy),
-                     "auroc", dg_report_number(s->auroc));
+                     "balanced_accuracy_95", dg_report_interval(s->balanced_accuracy_95), "auroc",
+                     dg_report_number(s->auroc), "auroc_95", dg_report_interval(s->auroc_95));
 }
 
 /* The mean of the three with the interval that the number of test images allows. */
 static json_t *scores_json(const dg_evaluation *e, const char *title, const char *meaning, const dg_scores s[KINDS]) {
     dg_scores mean = {.n = s[0].n};
+    double balanced = 0, auroc = 0; /* half-widths: as wide as one classifier's, for all see the same test images */
     json_t *object = json_object();
     for (int k = 0; k < KINDS; k++) {
         mean.accuracy += s[k].accuracy / KINDS;
         mean.balanced_accuracy += s[k].balanced_accuracy / KINDS;
         mean.auroc += s[k].auroc / KINDS;
+        balanced += dg_interval_half_width(s[k].balanced_accuracy_95) / KINDS;
+        auroc += dg_interval_half_width(s[k].auroc_95) / KINDS;
         json_object_set_new(object, kind_names[k], numbers(&s[k]));
     }
     mean.accuracy_95 = dg_clopper_pearson(llround(mean.accuracy * (double)mean.n), mean.n);
+    mean.balanced_accuracy_95 = dg_interval_around(mean.balanced_accuracy, balanced);
+    mean.auroc_95 = dg_interval_around(mean.auroc, auroc);
     json_object_set_new(object, "mean", numbers(&mean));
     json_object_set_new(object, "title", json_string(title));
     json_object_set_new(object, "meaning", json_string(meaning));
@@ -214,21 +220,34 @@ static json_t *scores_json(const dg_evaluation *e, const char *title, const char
     return object;
 }
 
-static double mean_accuracy(const json_t *section, const char *key) {
-    return json_number_value(json_object_get(json_object_get(json_object_get(section, key), "mean"), "accuracy"));
+static double mean_accuracy(const json_t *section, const char *key, double *half_width) {
+    const json_t *mean = json_object_get(json_object_get(section, key), "mean"),
+                 *interval = json_object_get(mean, "accuracy_95");
+    *half_width = (json_number_value(json_array_get(interval, 1)) - json_number_value(json_array_get(interval, 0))) / 2;
+    return json_number_value(json_object_get(mean, "accuracy"));
 }
 
-/* TSTR over TRTR, and what adding synthetic images to real ones changes. */
+static void add_number(json_t *section, const char *key, double value, double half_width) {
+    char beside[64];
+    snprintf(beside, sizeof beside, "%s_95", key);
+    json_object_set_new(section, key, dg_report_number(value));
+    json_object_set_new(section, beside, dg_report_interval(dg_interval_around(value, half_width)));
+}
+
+/* TSTR over TRTR, and what adding synthetic images to real ones changes. Intervals as of independent tests: the same
+ * test images serve both arms, which makes a difference surer than that. */
 static void add_ratios(json_t *section) {
     static const char *const pairs[][3] = {{"gain", "real_and_synthetic", "trtr"},
                                            {"gain_at_10_percent", "real_10_percent_and_synthetic", "real_10_percent"},
                                            {"gain_at_1_percent", "real_1_percent_and_synthetic", "real_1_percent"}};
-    json_object_set_new(section, "tstr_over_trtr",
-                        dg_report_number(mean_accuracy(section, "tstr") / mean_accuracy(section, "trtr")));
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        json_object_set_new(
-            section, pairs[i][0],
-            dg_report_number(mean_accuracy(section, pairs[i][1]) - mean_accuracy(section, pairs[i][2])));
+    double a_half, b_half;
+    const double tstr = mean_accuracy(section, "tstr", &a_half), trtr = mean_accuracy(section, "trtr", &b_half);
+    add_number(section, "tstr_over_trtr", tstr / trtr, tstr / trtr * hypot(a_half / tstr, b_half / trtr));
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        const double with = mean_accuracy(section, pairs[i][1], &a_half),
+                     without = mean_accuracy(section, pairs[i][2], &b_half);
+        add_number(section, pairs[i][0], with - without, hypot(a_half, b_half));
+    }
 }
 
 static json_t *utility_json(const utility *u) {

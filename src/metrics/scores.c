@@ -13,9 +13,9 @@ int64_t dg_scores_predicted(int64_t classes, const float *outputs) {
     return best;
 }
 
-/* AUROC of one class against the rest. scratch [2n] */
+/* AUROC of one class against the rest, and half the width of its interval. scratch [2n] */
 static dg_status class_auroc(dg_ctx *ctx, const dg_scores *s, const float *outputs, const int32_t *labels, int64_t c,
-                             double *scratch, double *out) {
+                             double *scratch, double *out, double *half_width) {
     dg_roc roc = {0};
     int64_t positives = 0, negatives = 0;
     for (int64_t i = 0; i < s->n; i++) {
@@ -27,6 +27,7 @@ static dg_status class_auroc(dg_ctx *ctx, const dg_scores *s, const float *outpu
     }
     const dg_status status = dg_roc_create(ctx, scratch, positives, scratch + s->n, negatives, &roc);
     *out = roc.auc;
+    *half_width = dg_interval_half_width(roc.auc_95);
     dg_roc_free(&roc);
     return status;
 }
@@ -34,7 +35,7 @@ static dg_status class_auroc(dg_ctx *ctx, const dg_scores *s, const float *outpu
 static dg_status per_class(dg_ctx *ctx, dg_scores *s, const float *outputs, const int32_t *labels) {
     dg_status status = DG_OK;
     int64_t present = 0;
-    double *scratch = NULL;
+    double *scratch = NULL, variance = 0, half_width = 0, half_widths = 0;
     DG_TRY(dg_alloc(ctx, &scratch, (size_t)(2 * s->n), sizeof *scratch, "scores"));
     s->auroc = 0;
     for (int64_t c = 0; c < s->classes; c++) {
@@ -44,13 +45,18 @@ static dg_status per_class(dg_ctx *ctx, dg_scores *s, const float *outputs, cons
         present++;
         s->recall[c] = (double)s->confusion[c * s->classes + c] / (double)s->images[c];
         s->balanced_accuracy += s->recall[c];
+        variance += s->recall[c] * (1 - s->recall[c]) / (double)s->images[c];
         if (s->images[c] < s->n) {
-            DG_TRY(class_auroc(ctx, s, outputs, labels, c, scratch, &s->class_auroc[c]));
+            DG_TRY(class_auroc(ctx, s, outputs, labels, c, scratch, &s->class_auroc[c], &half_width));
             s->auroc += s->class_auroc[c];
+            half_widths += half_width;
         }
     }
     s->balanced_accuracy /= (double)present;
     s->auroc = present > 1 ? s->auroc / (double)present : NAN;
+    s->balanced_accuracy_95 =
+        dg_interval_around(s->balanced_accuracy, 1.959963984540054 * sqrt(variance) / (double)present);
+    s->auroc_95 = dg_interval_around(s->auroc, half_widths / (double)present);
 done:
     free(scratch);
     return status;

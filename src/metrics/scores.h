@@ -11,6 +11,8 @@ typedef struct dg_scores {
     double accuracy, balanced_accuracy; /* the latter: mean recall over the classes that occur */
     double auroc;                       /* mean over those classes of one against the rest; NaN if only one occurs */
     dg_interval accuracy_95;            /* Clopper-Pearson */
+    dg_interval balanced_accuracy_95;   /* normal, each class a sample of its own */
+    dg_interval auroc_95;               /* the classes' DeLong half-widths averaged: wide enough whatever they share */
     int64_t *images;                    /* [classes] */
     double *recall, *class_auroc;       /* [classes] NaN where the class does not occur */
     int64_t *confusion;                 /* [classes, classes]: true class, predicted class */

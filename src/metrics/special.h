@@ -16,6 +16,13 @@ typedef struct dg_interval {
     double low, high;
 } dg_interval;
 
+static inline dg_interval dg_interval_around(double value, double half_width) {
+    return (dg_interval){value - half_width, value + half_width};
+}
+static inline double dg_interval_half_width(dg_interval interval) {
+    return (interval.high - interval.low) / 2;
+}
+
 /* The exact 95 % interval of a proportion, k of n (Clopper & Pearson 1934); n = 0: 0 to 1. */
 dg_interval dg_clopper_pearson(int64_t k, int64_t n);
 

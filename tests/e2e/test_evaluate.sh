@@ -45,7 +45,7 @@ for part in Fidelity Usefulness Copying Balance Method; do
     says plain-report/report.html "$part"
 done
 grep -qE '(src|href)="(https?:)?//|<script|@import' plain-report/report.html && fail "the page asks for something from outside"
-for key in fd kid precision recall density coverage c2st_auc by_class tstr trtr trts identical extracted nearer_to_train \
+for key in balanced_accuracy_95 auroc_95 tstr_over_trtr_95 gain_at_1_percent_95 fd kid precision recall density coverage c2st_auc by_class tstr trtr trts identical extracted nearer_to_train \
     authenticity ct effective_classes_synthetic; do
     says plain-report/report.json "\"$key\""
 done
@@ -132,6 +132,7 @@ done
 expect 0 evaluate --real grouped --holdout holdout --synthetic synthetic --resolution 12 --no-utility --group-column site \
     --out groups --quiet
 says groups/report.json '"group": "north"'
+says groups/report.json '"recall_95": ['
 # With one group measured there is no gap, and a limit of it fails; the others are counted. File names in Latin-1, and a
 # file that is no image.
 mkdir one-group empty-column && cp grouped/*.png one-group/ && cp grouped/*.png empty-column/

@@ -242,6 +242,10 @@ START_TEST(classifier_scores) {
     check_close("accuracy", s.accuracy, number(c, "accuracy"), 1e-12);
     check_close("balanced accuracy", s.balanced_accuracy, number(c, "balanced_accuracy"), 1e-12);
     check_close("auroc", s.auroc, number(c, "auroc"), 1e-12);
+    /* Of classes of like size the interval of the mean recall is about that of the accuracy. */
+    const double width = dg_interval_half_width(s.accuracy_95);
+    ck_assert_double_eq_tol(dg_interval_half_width(s.balanced_accuracy_95), width, 0.15 * width);
+    ck_assert(s.auroc_95.low < s.auroc && s.auroc < s.auroc_95.high && dg_interval_half_width(s.auroc_95) < 0.15);
     dg_scores_free(&s);
     free(u);
     free(l);
