@@ -1,4 +1,5 @@
 /* The three sets of images, decoded to one size, with the classes of the real one. */
+#include "data/hash_index.h"
 #include "evaluate/evaluation.h"
 
 #include <stdlib.h>
@@ -165,6 +166,37 @@ done:
     return status;
 }
 
+/* ---- leakage ---- */
+
+/* Held-out images that were trained on, as a file or pixel by pixel, are no scale for copying and no test. */
+static dg_status count_leaked(const dg_evaluation *e, int64_t *leaked) {
+    dg_status status = DG_OK;
+    const dg_evaluation_set *real = &e->sets[DG_REAL], *holdout = &e->sets[DG_HOLDOUT];
+    dg_hash_index known = {0}, held = {0};
+    dg_hash_match *matches = NULL;
+    *leaked = 0;
+    DG_TRY(dg_hash_index_create(e->ctx, real->dataset, &real->images, e->lanes, &known));
+    DG_TRY(dg_hash_index_create(e->ctx, holdout->dataset, &holdout->images, e->lanes, &held));
+    DG_TRY(dg_alloc(e->ctx, &matches, (size_t)held.n, sizeof *matches, "held-out images"));
+    dg_hash_index_match(&held, &known, matches);
+    for (int64_t i = 0; i < held.n; i++)
+        *leaked += matches[i].files.num > 0 || matches[i].pixels.num > 0;
+    if (*leaked == held.n)
+        DG_TRY(
+            dg_fail(e->ctx, DG_EDATA,
+                    "--holdout %s: all %lld images are in --real %s as well; give images that the generator never saw",
+                    holdout->path, (long long)held.n, real->path));
+    if (*leaked > 0)
+        dg_log(e->ctx, DG_LOG_WARN,
+               "--holdout %s: %lld of %lld images are in --real %s as well; copying looks more normal than it is",
+               holdout->path, (long long)*leaked, (long long)held.n, real->path);
+done:
+    free(matches);
+    dg_hash_index_free(&known);
+    dg_hash_index_free(&held);
+    return status;
+}
+
 /* ---- the section ---- */
 
 static json_t *describe_set(const dg_evaluation_set *s) {
@@ -175,7 +207,7 @@ static json_t *describe_set(const dg_evaluation_set *s) {
                      r->min_height, r->max_height);
 }
 
-static json_t *describe(const dg_evaluation *e) {
+static json_t *describe(const dg_evaluation *e, int64_t leaked) {
     static const char *const names[DG_SIDES] = {"real", "holdout", "synthetic"};
     const dg_image_set *real = &e->sets[DG_REAL].images;
     json_t *classes = json_array(), *section;
@@ -185,12 +217,15 @@ static json_t *describe(const dg_evaluation *e) {
                         "classes", classes);
     for (int s = 0; s < DG_SIDES; s++)
         json_object_set_new(section, names[s], e->sets[s].dataset ? describe_set(&e->sets[s]) : json_null());
+    if (e->sets[DG_HOLDOUT].dataset)
+        json_object_set_new(section, "holdout_in_real", json_integer(leaked));
     return section;
 }
 
 dg_status dg_evaluation_load(dg_evaluation *e) {
     dg_status status = DG_OK;
     const dg_dataset *real;
+    int64_t leaked = 0;
     for (int side = 0; side < DG_SIDES; side++)
         if (e->sets[side].path)
             DG_TRY(open_set(e, (dg_side)side));
@@ -205,7 +240,9 @@ dg_status dg_evaluation_load(dg_evaluation *e) {
     for (int side = 0; side < DG_SIDES && e->options->group_column; side++)
         if (e->sets[side].path)
             DG_TRY(read_groups(e, (dg_side)side));
-    DG_TRY(dg_report_add(e, "data", describe(e)));
+    if (e->sets[DG_HOLDOUT].path)
+        DG_TRY(count_leaked(e, &leaked));
+    DG_TRY(dg_report_add(e, "data", describe(e, leaked)));
 done:
     return status;
 }

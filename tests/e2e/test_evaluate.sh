@@ -175,6 +175,12 @@ for out in real synthetic/report "$PWD/holdout/new/report"; do
     says err "--out $out is in the images of --"
 done
 [ -e synthetic/report ] && fail "a refused folder is made"
+expect 65 evaluate --real real --holdout real --synthetic synthetic --resolution 12 --out same
+says err "images are in --real real as well; give images that the generator never saw"
+cp -r holdout leaky && cp real/bag/*.png leaky/bag/
+expect 0 evaluate --real real --holdout leaky --synthetic synthetic --resolution 12 --no-utility --out leaky-report
+says err "images are in --real real as well"
+says leaky-report/report.json '"holdout_in_real": '
 mkdir one-image && cp "$(find real -name '*.png' | head -1)" one-image/
 expect 65 evaluate --real real --synthetic one-image --unconditional --no-utility
 says err "at least 20 are needed"
