@@ -109,17 +109,12 @@ done:
 static dg_status count_shared(audit *a) {
     dg_status status = DG_OK;
     const int64_t others = a->count - a->members;
-    dg_hash_index hashes[SIDES] = {{0}};
-    dg_hash_match *matches = NULL;
-    for (int side = 0; side < SIDES; side++)
-        DG_TRY(
-            dg_hash_index_create(a->ctx, a->datasets[side], &a->sets[side], a->model.compute.threads, &hashes[side]));
-    DG_TRY(dg_alloc(a->ctx, &matches, (size_t)a->sets[1].n, sizeof *matches, "images of both kinds"));
-    dg_hash_index_match(&hashes[1], &hashes[0], matches);
-    for (int64_t i = a->members; i < a->count; i++) {
-        const dg_hash_match *m = &matches[a->images[i].image];
-        a->shared += m->files.num > 0 || m->pixels.num > 0;
-    }
+    bool *known = NULL;
+    DG_TRY(dg_alloc(a->ctx, &known, (size_t)a->sets[1].n, sizeof *known, "images of both kinds"));
+    DG_TRY(dg_hash_index_shared(a->ctx, a->datasets[1], &a->sets[1], a->datasets[0], &a->sets[0],
+                                a->model.compute.threads, known));
+    for (int64_t i = a->members; i < a->count; i++)
+        a->shared += known[a->images[i].image];
     if (a->shared == others)
         DG_TRY(dg_fail(a->ctx, DG_EDATA,
                        "--non-members %s: all %lld images are among --members %s as well; give images that the model "
@@ -131,9 +126,7 @@ static dg_status count_shared(audit *a) {
                "they are",
                a->options->non_members, (long long)a->shared, (long long)others, a->options->members);
 done:
-    free(matches);
-    for (int side = 0; side < SIDES; side++)
-        dg_hash_index_free(&hashes[side]);
+    free(known);
     return status;
 }
 

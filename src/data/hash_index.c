@@ -91,3 +91,21 @@ void dg_hash_index_match(const dg_hash_index *from, const dg_hash_index *to, dg_
         out[from->pixels[k].image].pixels = find(to->pixels, to->n, from->pixels[k].hash);
     }
 }
+
+dg_status dg_hash_index_shared(dg_ctx *ctx, const dg_dataset *dataset, const dg_image_set *images,
+                               const dg_dataset *other, const dg_image_set *other_images, int threads, bool *in_both) {
+    dg_status status = DG_OK;
+    dg_hash_index from = {0}, to = {0};
+    dg_hash_match *matches = NULL;
+    DG_TRY(dg_hash_index_create(ctx, dataset, images, threads, &from));
+    DG_TRY(dg_hash_index_create(ctx, other, other_images, threads, &to));
+    DG_TRY(dg_alloc(ctx, &matches, (size_t)from.n, sizeof *matches, "images of both sets"));
+    dg_hash_index_match(&from, &to, matches);
+    for (int64_t i = 0; i < from.n; i++)
+        in_both[i] = matches[i].files.num > 0 || matches[i].pixels.num > 0;
+done:
+    free(matches);
+    dg_hash_index_free(&from);
+    dg_hash_index_free(&to);
+    return status;
+}

@@ -42,4 +42,10 @@ typedef struct dg_hash_match {
 /* Every image of `from` in `to`; both of one size and number of channels. out [from->n] */
 void dg_hash_index_match(const dg_hash_index *from, const dg_hash_index *to, dg_hash_match *out);
 
+/* The same in one call, where only whether matters. out in_both [images->n]: the image, as a file or by its pixels, is
+ * in the other set as well. err DG_EINTERRUPTED, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_hash_index_shared(dg_ctx *ctx, const dg_dataset *dataset, const dg_image_set *images,
+                                             const dg_dataset *other, const dg_image_set *other_images, int threads,
+                                             bool *in_both);
+
 #endif

@@ -71,8 +71,10 @@ static dg_status group_distance(const dg_evaluation *e, int32_t group, dg_kernel
     DG_TRY(group_vectors(e, DG_REAL, group, &x, &x_index));
     if (e->sets[DG_SYNTHETIC].group)
         DG_TRY(group_vectors(e, DG_SYNTHETIC, group, &y, &y_index));
-    if (x.n >= MIN_GROUP && y.n >= MIN_GROUP)
+    if (x.n >= MIN_GROUP && y.n >= MIN_GROUP) {
         DG_TRY(dg_kernel_distance_measure(e->ctx, &x, &y, 1000, 10, (uint64_t)e->options->seed, kid));
+        DG_TRY(dg_kernel_distance_interval(e->ctx, &x, &y, (uint64_t)e->options->seed, kid));
+    }
 done:
     free(x_index);
     free(y_index);

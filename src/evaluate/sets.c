@@ -172,28 +172,25 @@ done:
 static dg_status count_leaked(const dg_evaluation *e, int64_t *leaked) {
     dg_status status = DG_OK;
     const dg_evaluation_set *real = &e->sets[DG_REAL], *holdout = &e->sets[DG_HOLDOUT];
-    dg_hash_index known = {0}, held = {0};
-    dg_hash_match *matches = NULL;
+    const int64_t n = holdout->images.n;
+    bool *known = NULL;
     *leaked = 0;
-    DG_TRY(dg_hash_index_create(e->ctx, real->dataset, &real->images, e->lanes, &known));
-    DG_TRY(dg_hash_index_create(e->ctx, holdout->dataset, &holdout->images, e->lanes, &held));
-    DG_TRY(dg_alloc(e->ctx, &matches, (size_t)held.n, sizeof *matches, "held-out images"));
-    dg_hash_index_match(&held, &known, matches);
-    for (int64_t i = 0; i < held.n; i++)
-        *leaked += matches[i].files.num > 0 || matches[i].pixels.num > 0;
-    if (*leaked == held.n)
+    DG_TRY(dg_alloc(e->ctx, &known, (size_t)n, sizeof *known, "held-out images"));
+    DG_TRY(dg_hash_index_shared(e->ctx, holdout->dataset, &holdout->images, real->dataset, &real->images, e->lanes,
+                                known));
+    for (int64_t i = 0; i < n; i++)
+        *leaked += known[i];
+    if (*leaked == n)
         DG_TRY(
             dg_fail(e->ctx, DG_EDATA,
                     "--holdout %s: all %lld images are in --real %s as well; give images that the generator never saw",
-                    holdout->path, (long long)held.n, real->path));
+                    holdout->path, (long long)n, real->path));
     if (*leaked > 0)
         dg_log(e->ctx, DG_LOG_WARN,
                "--holdout %s: %lld of %lld images are in --real %s as well; copying looks more normal than it is",
-               holdout->path, (long long)*leaked, (long long)held.n, real->path);
+               holdout->path, (long long)*leaked, (long long)n, real->path);
 done:
-    free(matches);
-    dg_hash_index_free(&known);
-    dg_hash_index_free(&held);
+    free(known);
     return status;
 }
 

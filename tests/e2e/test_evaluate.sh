@@ -133,6 +133,7 @@ expect 0 evaluate --real grouped --holdout holdout --synthetic synthetic --resol
     --out groups --quiet
 says groups/report.json '"group": "north"'
 says groups/report.json '"recall_95": ['
+says groups/report.json '"kid_95": ['
 # With one group measured there is no gap, and a limit of it fails; the others are counted. File names in Latin-1, and a
 # file that is no image.
 mkdir one-group empty-column && cp grouped/*.png one-group/ && cp grouped/*.png empty-column/
