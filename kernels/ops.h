@@ -23,12 +23,16 @@
 
 typedef enum dg_act { DG_ACT_NONE, DG_ACT_SILU, DG_ACT_MISH, DG_ACT_GELU, DG_ACT_RELU } dg_act; /* gelu: erf form */
 
-/* How parameter gradients come out of *_bwd_params. With the last two, DP-SGD needs one forward, one backward and no
- * stored per-example gradients (Lee & Kifer 2021; Li et al. 2022, "ghost clipping"). */
+/* How parameter gradients come out of *_bwd_params. DP-SGD stores the gradient of each example (EXAMPLES), or makes it
+ * twice and stores none: SQNORMS, then WEIGHTED, of the same x and dy (Lee & Kifer 2021; Bu et al. 2023,
+ * "book-keeping"). On CUDA both make the very same numbers, but for those of linear layers on vectors, whose norm is a
+ * product of two: so that the norm of what WEIGHTED adds is never above the one that SQNORMS found by more than 2^-22
+ * of itself. */
 typedef enum dg_grad_mode {
     DG_GRAD_SUM,      /* sum over the examples of the batch */
     DG_GRAD_SQNORMS,  /* only sqnorms[n] += squared norm of example n's gradient; gradient arrays untouched */
-    DG_GRAD_WEIGHTED, /* sum over examples of example_weight[n] * gradient of example n */
+    DG_GRAD_WEIGHTED, /* sum over examples of example_weight[n] * gradient of example n; a weight of 0 leaves an example
+                       * out, whatever its gradient is */
     DG_GRAD_EXAMPLES, /* of each example by itself: that of example e goes to the arrays at e * example_stride */
 } dg_grad_mode;
 
@@ -194,6 +198,10 @@ typedef struct dg_clip_desc {
      * whose norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                             \
     X(clip_examples, (dg_exec * exec, const dg_clip_desc *desc, const double *sqnorms, int64_t count,                  \
                       const float *grads, float *sum, double *left_out))                                               \
+    /* weight[n] = s_n for n < desc->examples, else 0, of `images`; 0, and 1 more in *left_out, for an example whose   \
+     * norm is not finite. Takes the squared norms: they are 0 afterwards, for DG_GRAD_SQNORMS to add to. */           \
+    X(clip_weights,                                                                                                    \
+      (dg_exec * exec, const dg_clip_desc *desc, double *sqnorms, int64_t images, float *weight, double *left_out))    \
     /* *norm = grad_scale * sqrt(sums[0] + ... + sums[count-1]), added up in that order; desc->grad_scale = grad_scale \
      * * min(1, max_norm/(*norm + 1e-6)), max_norm 0: no clipping; NaN if the norm is not finite. As                   \
      * torch.nn.utils.clip_grad_norm_. */                                                                              \

@@ -436,6 +436,14 @@ static void vector_params(const conv_plan *p, const float *x, const float *dy, b
     }
 }
 
+static dg_status image_params(dg_exec *exec, const conv_plan *p, const float *x, const float *dy, bool accumulate,
+                              float *dweight, float *dbias, char *workspace) {
+    if (!p->vectors)
+        return sum_params(exec, p, p->example, 1, x, dy, accumulate, dweight, dbias, workspace);
+    vector_params(p, x, dy, accumulate, dweight, dbias);
+    return DG_OK;
+}
+
 /* Each example's gradient, an image at a time; a batch that is one example is summed as any batch. */
 static dg_status example_params(dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const float *x,
                                 const float *dy, float *dweight, float *dbias) {
@@ -446,15 +454,18 @@ static dg_status example_params(dg_exec *exec, const conv_plan *p, const dg_para
     for (int64_t b = 0; b < p->desc.n; b++) {
         const int64_t to = b / mode->copies * mode->example_stride;
         const bool add = mode->accumulate || b % mode->copies != 0;
-        float *bias = p->desc.bias ? dbias + to : NULL;
-        if (p->vectors)
-            vector_params(p, x + b * in, dy + b * out, add, dweight + to, bias);
-        else
-            DG_TRY(
-                sum_params(exec, p, p->example, 1, x + b * in, dy + b * out, add, dweight + to, bias, exec->workspace));
+        DG_TRY(image_params(exec, p, x + b * in, dy + b * out, add, dweight + to, p->desc.bias ? dbias + to : NULL,
+                            exec->workspace));
     }
 done:
     return status;
+}
+
+static bool leaves_out(const float *example_weight, int64_t n) {
+    for (int64_t b = 0; b < n; b++)
+        if (example_weight[b] == 0.0f)
+            return true;
+    return false;
 }
 
 static void scale_images(const conv_plan *p, const float *dy, const float *example_weight, float *out) {
@@ -466,22 +477,46 @@ static void scale_images(const conv_plan *p, const float *dy, const float *examp
     }
 }
 
+/* All images at once, or, if some are to be left out, the others one by one: what is left out may be NaN. */
+static dg_status weighted_params(dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const float *x,
+                                 const float *dy, float *dweight, float *dbias) {
+    const int64_t in = input_count(p), out = output_count(p), n = p->desc.n;
+    dg_status status = DG_OK;
+    float *scaled = exec->workspace;
+    char *rest = (char *)exec->workspace + float_bytes(n * out);
+    bool add = mode->accumulate;
+    scale_images(p, dy, mode->example_weight, scaled);
+    if (!leaves_out(mode->example_weight, n))
+        return sum_params(exec, p, p->batch, n, x, scaled, add, dweight, dbias, rest);
+    for (int64_t b = 0; b < n; b++)
+        if (mode->example_weight[b] != 0.0f) {
+            DG_TRY(image_params(exec, p, x + b * in, scaled + b * out, add, dweight, dbias, rest));
+            add = true;
+        }
+    if (!add) {
+        memset(dweight, 0, (size_t)weight_count(p) * sizeof *dweight);
+        if (p->desc.bias)
+            memset(dbias, 0, (size_t)p->desc.out_c * sizeof *dbias);
+    }
+done:
+    return status;
+}
+
 dg_status DG_CPU(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const dg_param_grad *mode, const dg_tensor *x,
                                     const dg_tensor *dy, float *dweight, float *dbias) {
     const conv_plan *p = plan_of(plan);
-    const float *gradient = dy->data;
-    char *rest = exec->workspace;
     assert(p->desc.training && exec->workspace_bytes >= plan->workspace_bytes);
     assert(dg_tensor_count(x) == p->desc.n * input_count(p) && dg_tensor_count(dy) == p->desc.n * output_count(p));
-    if (mode->mode == DG_GRAD_SQNORMS)
-        return add_sqnorms(exec, p, x->data, gradient, mode->sqnorms);
-    if (mode->mode == DG_GRAD_EXAMPLES)
-        return example_params(exec, p, mode, x->data, gradient, dweight, dbias);
-    if (mode->mode == DG_GRAD_WEIGHTED) {
-        float *scaled = exec->workspace;
-        scale_images(p, gradient, mode->example_weight, scaled);
-        gradient = scaled;
-        rest += float_bytes(p->desc.n * output_count(p));
+    switch (mode->mode) {
+    case DG_GRAD_SQNORMS:
+        return add_sqnorms(exec, p, x->data, dy->data, mode->sqnorms);
+    case DG_GRAD_EXAMPLES:
+        return example_params(exec, p, mode, x->data, dy->data, dweight, dbias);
+    case DG_GRAD_WEIGHTED:
+        return weighted_params(exec, p, mode, x->data, dy->data, dweight, dbias);
+    case DG_GRAD_SUM:
+        break;
     }
-    return sum_params(exec, p, p->batch, p->desc.n, x->data, gradient, mode->accumulate, dweight, dbias, rest);
+    return sum_params(exec, p, p->batch, p->desc.n, x->data, dy->data, mode->accumulate, dweight, dbias,
+                      exec->workspace);
 }

@@ -29,6 +29,8 @@ dg_status DG_CPU(embedding_bwd_params)(dg_exec *exec, const dg_param_grad *mode,
         }
         const float weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight[n] : 1.0f;
         float *restrict row = dtable + n / images * mode->example_stride + labels[n] * c;
+        if (weight == 0.0f)
+            continue;
 #pragma omp simd
         for (int64_t j = 0; j < c; j++)
             row[j] += weight * from[j];

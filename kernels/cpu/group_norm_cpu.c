@@ -374,9 +374,10 @@ static void reduce_images(const dg_group_norm_desc *desc, int64_t images, const 
                           const float *gradients, float *out) {
     for (int64_t c = 0; c < desc->c; c++) {
         double sum = 0.0;
-        for (int64_t n = 0; n < images; n++)
-            sum += (mode->mode == DG_GRAD_WEIGHTED ? (double)mode->example_weight[n] : 1.0) *
-                   (double)gradients[n * 2 * desc->c + c];
+        for (int64_t n = 0; n < images; n++) {
+            const double weight = mode->mode == DG_GRAD_WEIGHTED ? (double)mode->example_weight[n] : 1.0;
+            sum += weight == 0.0 ? 0.0 : weight * (double)gradients[n * 2 * desc->c + c];
+        }
         out[c] = (mode->accumulate ? out[c] : 0.0f) + (float)sum;
     }
 }

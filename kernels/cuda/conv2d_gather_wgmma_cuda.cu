@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
         const bf16 *tiles = slots + slot * SLOT;
         conv_wgmma_step<TILE, false>(tiles, tiles + TILE::BM * STEP, warpgroup, acc);
     };
-    conv_wgmma_pipeline<TILE>((phase.taps * g.from_c + STEP - 1) / STEP, fetch, multiply);
+    conv_wgmma_pipeline<TILE>((phase.taps * g.from_c + STEP - 1) / STEP, fetch, multiply, [] {});
     if (d.runs) /* the slots become the stage */
         conv_store<bf16, TILE, conv_chunk<bf16>>(g, phase, d, first_m, first_n, acc, reinterpret_cast<float *>(slots));
     else

@@ -121,25 +121,16 @@ template <class TILE> struct accumulators {
     float acc[TILE::MI][TILE::NI][4], sums[TILE::MI][2];
 
     __device__ __forceinline__ void clear() {
+        conv_clear<TILE>(acc);
 #pragma unroll
-        for (int i = 0; i < 2 * TILE::MI; i++) {
+        for (int i = 0; i < 2 * TILE::MI; i++)
             sums[i / 2][i % 2] = 0.0f;
-#pragma unroll
-            for (int j = 0; j < 2 * TILE::NI; j++)
-                acc[i / 2][j / 2][i % 2 * 2 + j % 2] = 0.0f;
-        }
     }
-    /* A weight of 0 leaves an example out whatever its gradient is. */
     __device__ __forceinline__ void add(const accumulators &other, float weight) {
-        if (weight == 0.0f)
-            return;
+        conv_add_weighted<TILE>(acc, other.acc, weight);
 #pragma unroll
-        for (int i = 0; i < 2 * TILE::MI; i++) {
-            sums[i / 2][i % 2] += weight * other.sums[i / 2][i % 2];
-#pragma unroll
-            for (int j = 0; j < 2 * TILE::NI; j++)
-                acc[i / 2][j / 2][i % 2 * 2 + j % 2] += weight * other.acc[i / 2][j / 2][i % 2 * 2 + j % 2];
-        }
+        for (int i = 0; i < 2 * TILE::MI && weight != 0.0f; i++)
+            sums[i / 2][i % 2] = fmaf(weight, other.sums[i / 2][i % 2], sums[i / 2][i % 2]);
     }
 };
 
@@ -156,29 +147,26 @@ __device__ __forceinline__ void write_bias_part(const params_job &job, const acc
     }
 }
 
-template <class TILE>
-__device__ __forceinline__ void write_squares(const params_job &job, const accumulators<TILE> &a, int image,
-                                              bool bias) {
-    const int tiles = gridDim.x / job.splits, tile = blockIdx.x % tiles;
-    double sum = 0.0;
+template <class TILE> __device__ __forceinline__ double squares_of(const accumulators<TILE> &a, bool bias) {
+    double sum = conv_squares<TILE>(a.acc);
 #pragma unroll
     for (int i = 0; i < 2 * TILE::MI; i++) {
-#pragma unroll
-        for (int j = 0; j < 2 * TILE::NI; j++) {
-            const double v = (double)a.acc[i / 2][j / 2][i % 2 * 2 + j % 2];
-            sum += v * v;
-        }
         const double row = (double)a.sums[i / 2][i % 2];
         if (bias && TILE::column() == 0 && (threadIdx.x & 3) == 0)
             sum += row * row;
     }
-    sum = dg_block_sum(sum);
-    if (threadIdx.x == 0)
-        job.squares[(int64_t)image * tiles + tile] = sum;
+    return sum;
+}
+
+/* Of all images' steps, the first of a split's. */
+template <dg_grad_mode MODE> __device__ __forceinline__ int first_step(const params_job &job, int split) {
+    if (MODE != DG_GRAD_SUM)
+        return conv_first_image(job, split) * job.steps;
+    return (int)((int64_t)job.g.n * job.steps * split / job.splits);
 }
 
 /* Grid x: tiles of weights within splits of the pixels; z: the phase. The blocks of the first column of tiles have the
- * bias as well. MODE: weights need two sets of sums, of the image and of all; squared norms have an image per split. */
+ * bias as well. MODE: weights need two sets of sums, of the image and of all. */
 template <class P, class TILE, dg_grad_mode MODE>
 __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : TILE::RESIDENT)
     params_kernel(params_job job, const typename P::element *x, const typename P::element *dy, bool x_chunks,
@@ -190,14 +178,13 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
     const int columns = (phase.taps * job.g.from_c + TILE::BN - 1) / TILE::BN;
     const int tiles = gridDim.x / job.splits, tile = blockIdx.x % tiles, split = blockIdx.x / tiles;
     const int first_m = tile / columns * TILE::BM, first_n = tile % columns * TILE::BN;
-    const int64_t all = (int64_t)job.g.n * job.steps;
-    const int first = (int)(all * split / job.splits), steps = (int)(all * (split + 1) / job.splits) - first;
+    const int first = first_step<MODE>(job, split), steps = first_step<MODE>(job, split + 1) - first;
     const bool bias = job.bias && first_n == 0;
     dy_rows<T, TILE> a;
     x_rows<T, TILE> b;
     accumulators<TILE> own, total;
     int fetch_image = first / job.steps, fetch_step = first % job.steps;
-    int image = fetch_image, step_of_image = fetch_step;
+    int image = fetch_image, step_of_image = 0; /* of what is multiplied; of no use to DG_GRAD_SUM */
     a.open(phase, first_m);
     b.open(phase, first_n);
     a.seek(job, fetch_step);
@@ -229,31 +216,30 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
         __syncthreads(); /* the step has arrived for all, and all have done with the slot that is filled next */
         fetch(step + TILE::STAGES - 1);
         conv_product<P, TILE, true>::step(slot, slot + A_COUNT, own.acc, own.sums, bias);
-        if (++step_of_image == job.steps || step == steps - 1) {
-            if (MODE == DG_GRAD_WEIGHTED) {
+        if (MODE != DG_GRAD_SUM && ++step_of_image == job.steps) {
+            if (MODE == DG_GRAD_WEIGHTED)
                 total.add(own, job.example_weight[image]);
-                own.clear();
-            }
+            else
+                conv_write_squares<TILE>(job, squares_of<TILE>(own, bias), image);
+            own.clear();
             step_of_image = 0, image++;
         }
     }
     cp_async_wait_group<0>();
-    const accumulators<TILE> &result = MODE == DG_GRAD_WEIGHTED ? total : own;
-    if (MODE == DG_GRAD_SQNORMS) {
-        write_squares<TILE>(job, own, split, bias);
+    if (MODE == DG_GRAD_SQNORMS)
         return;
-    }
+    const accumulators<TILE> &result = MODE == DG_GRAD_WEIGHTED ? total : own;
     conv_write_part<TILE>(job, result.acc, split, first_m, first_n);
     if (bias)
         write_bias_part<TILE>(job, result, split, first_m);
 }
 
-/* Warp = one image: lanes take every 32nd tile. */
-__global__ void __launch_bounds__(THREADS) add_squares_kernel(params_job job, int tiles, double *sqnorms) {
-    const int image = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32);
+/* Warp = one image: lanes take every 32nd of its squares. */
+__global__ void __launch_bounds__(THREADS) add_squares_kernel(params_job job, double *sqnorms) {
+    const int image = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32), count = job.squares_per_image;
     double sum = 0.0;
-    for (int tile = threadIdx.x & 31; image < job.g.n && tile < tiles; tile += 32)
-        sum += job.squares[(int64_t)image * tiles + tile];
+    for (int i = threadIdx.x & 31; image < job.g.n && i < count; i += 32)
+        sum += job.squares[(int64_t)image * count + i];
     sum = dg_warp_sum(sum);
     if (image < job.g.n && (threadIdx.x & 31) == 0)
         sqnorms[image] += sum;
@@ -265,15 +251,17 @@ int64_t part_count(const conv_gather &g) {
     return conv_round_up(dg_cuda_conv2d_packed_count(&g) + (int64_t)g.phases * g.to_c, 4);
 }
 
+/* What clipping goes by needs each weight's sum in one place: all taps in one grid, also of an enlarged image. */
 params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, int k) {
+    const bool by_image = mode->mode == DG_GRAD_SQNORMS || mode->mode == DG_GRAD_WEIGHTED;
     params_job job = {};
-    if (mode->mode == DG_GRAD_SQNORMS)
+    if (by_image)
         dg_cuda_conv2d_gather_whole(p, &job.g);
     else
         (void)dg_cuda_conv2d_gather(p, false, 0, &job.g);
     job.grid_h = job.g.phase[0].grid_h, job.grid_w = job.g.phase[0].grid_w;
     job.steps = (int)conv_blocks((int64_t)job.grid_h * job.grid_w, k);
-    job.splits = mode->mode == DG_GRAD_SQNORMS ? job.g.n : p->splits;
+    job.splits = by_image && p->splits > job.g.n ? job.g.n : p->splits;
     job.bias = p->desc.bias;
     job.example_weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight : NULL;
     job.bias_first = dg_cuda_conv2d_packed_count(&job.g);
@@ -300,10 +288,12 @@ void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) 
 }
 
 template <class P, class TILE>
-void run_squares(const dg_exec *exec, const params_job &job, const void *x, const void *dy, double *sqnorms) {
-    launch<P, TILE, DG_GRAD_SQNORMS>(exec, job, x, dy);
-    LAUNCH(add_squares_kernel, dg_cuda_blocks(job.g.n, THREADS / 32), THREADS, 0, dg_cuda_stream(exec), job,
-           (int)conv_params_tiles<TILE>(job.g), sqnorms);
+void run_squares(const dg_exec *exec, const conv_plan *p, params_job job, const void *x, const void *dy,
+                 double *sqnorms) {
+    job.squares_per_image = (int)conv_params_tiles<TILE>(job.g) * (TILE::THREADS / 32);
+    if (!dg_cuda_conv2d_params_wgmma(exec, p, DG_GRAD_SQNORMS, &job, 1, x, dy))
+        launch<P, TILE, DG_GRAD_SQNORMS>(exec, job, x, dy);
+    LAUNCH(add_squares_kernel, dg_cuda_blocks(job.g.n, THREADS / 32), THREADS, 0, dg_cuda_stream(exec), job, sqnorms);
 }
 
 /* The gradients of `examples` examples of `copies` images each, from the given images on. Their number divides that of
@@ -313,7 +303,7 @@ void run_examples(const dg_exec *exec, const conv_plan *p, params_job job, const
                   int copies, const void *x, const void *dy, float *dweight, float *dbias) {
     job.g.n = examples * copies;
     job.splits = job.splits / examples * examples;
-    if (MODE != DG_GRAD_SUM || !dg_cuda_conv2d_params_wgmma(exec, p, &job, examples, x, dy))
+    if (!dg_cuda_conv2d_params_wgmma(exec, p, MODE, &job, examples, x, dy))
         launch<P, TILE, MODE>(exec, job, x, dy);
     dg_cuda_conv2d_add_parts(exec, &job, mode, examples, dweight, dbias);
 }
@@ -352,7 +342,7 @@ void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, con
         run_each<P, tile>(exec, p, job, mode, x, dy, dweight, dbias);
         break;
     case DG_GRAD_SQNORMS:
-        run_squares<P, example_tile>(exec, job, x, dy, mode->sqnorms);
+        run_squares<P, example_tile>(exec, p, job, x, dy, mode->sqnorms);
         break;
     }
 }
@@ -383,7 +373,7 @@ size_t dg_cuda_conv2d_params_plan(conv_plan *p) {
             (int)dg_cuda_conv2d_params_wgmma_splits(p, &g, (int64_t)g.n * g.phase[0].grid_h * g.phase[0].grid_w);
     const int64_t parts = p->splits * part_count(g);
     dg_cuda_conv2d_gather_whole(p, &g);
-    const int64_t squares = g.n * conv_params_tiles<narrow>(g);
+    const int64_t squares = g.n * conv_params_tiles<narrow>(g) * (narrow::THREADS / 32); /* larger tiles leave fewer */
     const size_t bytes = (size_t)parts * sizeof(float), square_bytes = (size_t)squares * sizeof(double);
     return bytes > square_bytes ? bytes : square_bytes;
 }

@@ -58,9 +58,10 @@ static __device__ __forceinline__ void conv_wgmma_step(const __nv_bfloat16 *a_ti
     wgmma_commit();
 }
 
-/* The pipeline. fetch(step, slot) starts a step's copies to slot; multiply(slot) starts its products. */
-template <class TILE, class FETCH, class MULTIPLY>
-static __device__ __forceinline__ void conv_wgmma_pipeline(int steps, FETCH fetch, MULTIPLY multiply) {
+/* The pipeline. fetch(slot) starts a step's copies to slot; multiply(slot) starts its products; follow() comes after
+ * that, when the next copies have been started too. */
+template <class TILE, class FETCH, class MULTIPLY, class FOLLOW>
+static __device__ __forceinline__ void conv_wgmma_pipeline(int steps, FETCH fetch, MULTIPLY multiply, FOLLOW follow) {
     int filled = 0, slot = 0;
     const auto fetch_next = [&](int step) {
         if (step < steps)
@@ -79,6 +80,7 @@ static __device__ __forceinline__ void conv_wgmma_pipeline(int steps, FETCH fetc
         multiply(slot);
         fetch_next(step + TILE::AHEAD);
         wgmma_wait<TILE::IN_FLIGHT>();
+        follow();
         slot = slot + 1 == TILE::STAGES ? 0 : slot + 1;
     }
     wgmma_wait<0>();

@@ -37,7 +37,7 @@ static __global__ void embedding_bwd_kernel(const int32_t *labels, const float *
         for (int i = 0; i < width; i++)
             if (chunk[i] == row && j < c) {
                 const float weight = example_weight ? example_weight[first + i] : 1.0f;
-                sum += weight * dg_load(dy + (first + i) * c + j);
+                sum += weight == 0.0f ? 0.0f : weight * dg_load(dy + (first + i) * c + j);
             }
         __syncthreads();
     }

@@ -152,6 +152,17 @@ template <int Left> static __device__ __forceinline__ void cp_async_wait_group()
 #endif
 }
 
+/* a b + c, rounded up. (The twin rounds twice; what the first time loses is 2^-53 of the result.) */
+static __device__ __forceinline__ float fma_up(float a, float b, float c) {
+#ifdef __CUDACC__
+    return __fmaf_ru(a, b, c);
+#else
+    const double exact = (double)a * (double)b + (double)c;
+    const float nearest = (float)exact;
+    return (double)nearest < exact ? nextafterf(nearest, INFINITY) : nearest;
+#endif
+}
+
 /* 2^x, relative error about 2^-22, denormal results flushed to zero. */
 static __device__ __forceinline__ float ex2_approx(float x) {
 #ifdef __CUDACC__

@@ -314,8 +314,10 @@ static __global__ void __launch_bounds__(PARAMS_COLUMNS *PARAMS_ROWS)
     dsums += blockIdx.y * n * 2 * c;
     if (j < 2 * c)
 #pragma unroll 4
-        for (int64_t image = row; image < n; image += PARAMS_ROWS)
-            sum += (example_weight ? (double)example_weight[image] : 1.0) * (double)dsums[image * 2 * c + j];
+        for (int64_t image = row; image < n; image += PARAMS_ROWS) {
+            const double weight = example_weight ? (double)example_weight[image] : 1.0;
+            sum += weight == 0.0 ? 0.0 : weight * (double)dsums[image * 2 * c + j];
+        }
     parts[row][lane] = sum;
     __syncthreads();
     if (row == 0 && j < 2 * c) {

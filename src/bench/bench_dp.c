@@ -16,6 +16,12 @@ static dg_status add_noise(void *random, int64_t step, int64_t first, int64_t co
     return DG_OK;
 }
 
+/* Images at a time: what a run would take, but on a device no more than the batch, for all contenders together are to
+ * fit into it. */
+static int64_t micro_batch(const dg_bench *b, int64_t images, int64_t copies) {
+    return b->backend->host_memory ? dg_train_auto_micro_batch(b->backend, images, copies) : b->batch;
+}
+
 static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random *random, dg_bench_contender *one) {
     dg_status status = DG_OK;
     const int64_t passes = b->backend->host_memory ? HOST_PASSES : DEVICE_PASSES;
@@ -27,7 +33,7 @@ static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random 
                                         .h = b->h,
                                         .w = b->w,
                                         .batch = one->images,
-                                        .micro_batch = dg_train_auto_micro_batch(b->backend, one->images, copies),
+                                        .micro_batch = micro_batch(b, one->images, copies),
                                         .lanes = b->lanes,
                                         .pixel_bits = 8,
                                         .ema = true,
@@ -35,6 +41,7 @@ static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random 
                                         .privacy = {.copies = copies,
                                                     .max_grad_norm = 1,
                                                     .expected_batch = (double)one->images,
+                                                    .book_keeping = dg_train_keeps_book(b->backend, copies),
                                                     .add_noise = add_noise,
                                                     .user = random},
                                         .schedule = &b->schedule};

@@ -16,10 +16,11 @@ typedef struct dg_net dg_net;
 
 typedef struct dg_net_options {
     const dg_backend *backend;
-    int64_t n, h, w; /* images per lane and pass, pixels */
-    bool training;   /* false: only forward passes; activations share memory as soon as they can */
-    bool recompute;  /* training: keep only the values between blocks, compute the others again in the backward pass:
-                        the same bits in less memory and more time */
+    int64_t n, h, w;   /* images per lane and pass, pixels */
+    bool training;     /* false: only forward passes; activations share memory as soon as they can */
+    bool recompute;    /* training: keep only the values between blocks, compute the others again in the backward pass:
+                          the same bits in less memory and more time */
+    bool book_keeping; /* training: what parameter gradients are made of is kept for dg_net_backward_params */
     int lanes;
     dg_precision precision;       /* DG_PRECISION_FP32 unless the backend has the others */
     dg_library_use libraries;     /* as dg_compute_use_libraries has it */
@@ -101,5 +102,8 @@ DG_MUST_CHECK dg_status dg_net_forward(dg_net *net, int lane, const float *weigh
  * overwrites every parameter (padding between them is never touched). */
 DG_MUST_CHECK dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_param_grad *mode,
                                         float *grad);
+/* With book_keeping, after a backward of the same lane: its parameter gradients once more, in another mode, without the
+ * gradients of activations. ref  Bu et al. 2023, "Differentially private optimization on large model at small cost" */
+DG_MUST_CHECK dg_status dg_net_backward_params(dg_net *net, int lane, const dg_param_grad *mode, float *grad);
 
 #endif

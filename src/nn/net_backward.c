@@ -1,5 +1,7 @@
 #include "nn/net_internal.h"
 
+#include <assert.h>
+
 /* What a node's backward works on. */
 typedef struct pass {
     dg_net *net;
@@ -21,14 +23,36 @@ static dg_status pass_through(const pass *p, int value, float factor, const dg_t
     return p->net->options.backend->ops->axpby(&p->net->lanes[p->lane].exec, factor, dy, accumulate ? 1 : 0, 0, &dx);
 }
 
+/* The node's parameter gradients, if it has any; a group norm's come after its bwd_data. */
+static dg_status node_params(const pass *p, const dg_node *node, const dg_node_state *state, const dg_tensor *dy) {
+    dg_net *net = p->net;
+    const dg_ops *ops = net->options.backend->ops;
+    dg_exec *exec = &net->lanes[p->lane].exec;
+    float *dweight = param_grad(p, node->weight), *dbias = param_grad(p, node->bias);
+    switch (node->kind) {
+    case DG_NODE_CONV2D: {
+        const dg_tensor x = dg_net_backward_value(net, p->lane, node->x);
+        return ops->conv2d_bwd_params(exec, state->plan, p->mode, &x, dy, dweight, dbias);
+    }
+    case DG_NODE_GROUP_NORM: {
+        const dg_group_norm_desc desc = dg_net_group_norm_desc(net, node);
+        const float *dsums = dg_net_slot(net, p->lane, state->extra[DG_EXTRA_DSUMS]);
+        return ops->group_norm_bwd_params(exec, &desc, p->mode, dsums, dweight, dbias);
+    }
+    case DG_NODE_EMBEDDING:
+        return ops->embedding_bwd_params(exec, p->mode, net->config.num_class_embeds, net->lanes[p->lane].io.labels, dy,
+                                         dweight);
+    default:
+        return DG_OK;
+    }
+}
+
 static dg_status conv2d_backward(const pass *p, const dg_node *node, const dg_node_state *state, const dg_tensor *dy) {
     dg_status status = DG_OK;
     dg_net *net = p->net;
     const dg_ops *ops = net->options.backend->ops;
     dg_exec *exec = &net->lanes[p->lane].exec;
-    const dg_tensor x = dg_net_backward_value(net, p->lane, node->x);
-    DG_TRY(ops->conv2d_bwd_params(exec, state->plan, p->mode, &x, dy, param_grad(p, node->weight),
-                                  param_grad(p, node->bias)));
+    DG_TRY(node_params(p, node, state, dy));
     if (dg_net_has_grad(net, node->x)) {
         const dg_tensor dx = dg_net_grad(net, p->lane, node->x);
         DG_TRY(
@@ -56,8 +80,7 @@ static dg_status group_norm_backward(const pass *p, const dg_node *node, const d
                                     dg_net_param(net, p->weights, node->bias), embedded ? &embed : NULL,
                                     dg_net_slot(net, p->lane, state->extra[DG_EXTRA_STATS]), dy,
                                     state->accumulate[0] ? &dx : NULL, &dx, embedded ? &dembed : NULL, dsums));
-    DG_TRY(ops->group_norm_bwd_params(exec, &desc, p->mode, dsums, param_grad(p, node->weight),
-                                      param_grad(p, node->bias)));
+    DG_TRY(node_params(p, node, state, dy));
 done:
     return status;
 }
@@ -121,8 +144,7 @@ static dg_status node_backward(const pass *p, int i) {
     case DG_NODE_TIMESTEP:
         return DG_OK;
     case DG_NODE_EMBEDDING:
-        return ops->embedding_bwd_params(exec, p->mode, net->config.num_class_embeds, net->lanes[p->lane].io.labels,
-                                         &dy, param_grad(p, node->weight));
+        return node_params(p, node, state, &dy);
     }
     return DG_EINVAL;
 }
@@ -160,6 +182,21 @@ dg_status dg_net_backward(dg_net *net, int lane, const float *weights, const dg_
             told = from;
             DG_TRY(watch.fn(watch.user, told));
         }
+    }
+done:
+    return status;
+}
+
+dg_status dg_net_backward_params(dg_net *net, int lane, const dg_param_grad *mode, float *grad) {
+    dg_status status = DG_OK;
+    const pass p = {.net = net, .lane = lane, .mode = mode, .grad = grad};
+    assert(net->options.book_keeping);
+    for (int i = net->graph->node_count - 1; i >= 0; i--) {
+        const dg_node *node = &net->graph->nodes[i];
+        if (!dg_net_has_grad(net, node->y))
+            continue;
+        const dg_tensor dy = dg_net_grad(net, lane, node->y);
+        DG_TRY(node_params(&p, node, &net->nodes[i], &dy));
     }
 done:
     return status;

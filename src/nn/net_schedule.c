@@ -6,7 +6,11 @@
  * gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
  * The gradient of a fused residual equals the gradient of the sum: where nothing has been added to it yet, it is the
  * same buffer, whose life is prolonged instead of copying it. Dropout works in place: nobody else reads its
- * input, so input and output are one buffer, and so are their gradients. */
+ * input, so input and output are one buffer, and so are their gradients.
+ *
+ * With book-keeping, what parameter gradients are made of lives on to one step more, after the last call: the inputs of
+ * convolutions and the gradients of what nodes with parameters put out. Nothing may be added to such a gradient once
+ * its node's backward is through, so a residual shares its buffer only where nobody else reads it. */
 #include "nn/net_internal.h"
 
 #include <stdlib.h>
@@ -29,6 +33,11 @@ static size_t value_bytes(const dg_net *net, int value) {
 static void keep_until(dg_net *net, int slot, int step) {
     if (slot >= 0 && net->slots[slot].last < step)
         net->slots[slot].last = step;
+}
+
+/* The step of dg_net_backward_params. */
+static int params_step(const dg_net *net) {
+    return net->graph->node_count + net->backward_count + 1;
 }
 
 static bool is_in_place(const dg_node *node) {
@@ -62,6 +71,8 @@ static void keep_for_readers(dg_net *net, int i) {
         if (dg_net_backward_reads(node, k))
             keep_until(net, net->backward_slot[inputs[k]], state->backward_step);
     }
+    if (net->options.book_keeping && node->kind == DG_NODE_CONV2D)
+        keep_until(net, net->backward_slot[node->x], params_step(net));
     if (dg_net_backward_reads_output(node))
         keep_until(net, net->backward_slot[node->y], state->backward_step);
 }
@@ -91,7 +102,8 @@ static void schedule_extras(dg_net *net) {
         if (node->kind == DG_NODE_GROUP_NORM) {
             state->extra[DG_EXTRA_STATS] = add_slot(net, (size_t)(n * node->groups * 2) * sizeof(float), i, last);
             if (net->options.training)
-                state->extra[DG_EXTRA_DSUMS] = add_slot(net, (size_t)(n * 2 * y->c) * sizeof(float), last, last);
+                state->extra[DG_EXTRA_DSUMS] = add_slot(net, (size_t)(n * 2 * y->c) * sizeof(float), last,
+                                                        net->options.book_keeping ? params_step(net) : last);
         } else if (node->kind == DG_NODE_ATTENTION) {
             state->extra[DG_EXTRA_STATS] =
                 add_slot(net, (size_t)(n * node->heads * y->h * y->w) * sizeof(float), i, last);
@@ -101,6 +113,20 @@ static void schedule_extras(dg_net *net) {
 
 static bool is_fused_residual(const dg_node *node, int which) {
     return node->kind == DG_NODE_CONV2D && which == 1;
+}
+
+static int readers_of(const dg_graph *graph, int value) {
+    int readers = 0;
+    for (int i = 0; i < graph->node_count; i++) {
+        const dg_node *node = &graph->nodes[i];
+        readers += (node->x == value) + (node->x2 == value) + (node->x3 == value);
+    }
+    return readers;
+}
+
+/* Whether the gradient of a fused residual, the first contribution to it, can stay in the gradient of the sum. */
+static bool can_share(const dg_net *net, const dg_node *node, int which, int value) {
+    return is_fused_residual(node, which) && (!net->options.book_keeping || readers_of(net->graph, value) == 1);
 }
 
 /* Walks the nodes as the backward does and gives every value's gradient its buffer at the first contribution. */
@@ -115,13 +141,15 @@ static void schedule_gradients(dg_net *net) {
         if (dy < 0)
             continue;
         keep_until(net, dy, step);
+        if (net->options.book_keeping && (node->kind == DG_NODE_CONV2D || node->kind == DG_NODE_EMBEDDING))
+            keep_until(net, dy, params_step(net));
         const int inputs[3] = {node->x, node->x2, node->x3};
         for (int k = 0; k < 3; k++) {
             if (inputs[k] < 0 || !graph->values[inputs[k]].needs_grad)
                 continue;
             int *slot = &net->grad_slot[inputs[k]];
             state->accumulate[k] = *slot >= 0;
-            if (*slot < 0 && is_fused_residual(node, k)) {
+            if (*slot < 0 && can_share(net, node, k, inputs[k])) {
                 state->residual_aliased = true;
                 *slot = dy;
             } else if (is_in_place(node)) {

@@ -228,29 +228,31 @@ static dg_status create_stepper(dg_ctx *ctx, dg_train_plan *plan, int64_t micro_
     const int64_t items = (share.images + item_images - 1) / item_images;
     plan->micro_batch = micro_batch;
     plan->lanes = items < 1 ? 1 : items < plan->compute.lanes ? (int)items : plan->compute.lanes;
-    const dg_stepper_options options = {.backend = plan->compute.backend,
-                                        .precision = plan->compute.precision,
-                                        .libraries = plan->compute.libraries,
-                                        .h = plan->size,
-                                        .w = plan->size,
-                                        .batch = o->dp ? private->capacity : plan->batch,
-                                        .micro_batch = micro_batch,
-                                        .lanes = plan->lanes,
-                                        .recompute = o->recompute,
-                                        .threads = plan->compute.threads,
-                                        .pixel_bits = dg_dataset_bits(plan->dataset),
-                                        .ema = plan->preset.ema > 0,
-                                        .training = dg_train_plan_training(plan),
-                                        .privacy = {.copies = o->dp ? private->copies : 0,
-                                                    .max_grad_norm = o->max_grad_norm,
-                                                    .clip_gamma = dg_train_plan_clip_gamma(plan),
-                                                    .expected_batch = private->expected_batch,
-                                                    .add_noise = private->add_noise,
-                                                    .grid = private->integer_std ? &private->grid : NULL,
-                                                    .add_integer_noise = private->add_integer_noise,
-                                                    .user = private->user},
-                                        .schedule = &plan->schedule,
-                                        .comm = plan->comm};
+    const dg_stepper_options options = {
+        .backend = plan->compute.backend,
+        .precision = plan->compute.precision,
+        .libraries = plan->compute.libraries,
+        .h = plan->size,
+        .w = plan->size,
+        .batch = o->dp ? private->capacity : plan->batch,
+        .micro_batch = micro_batch,
+        .lanes = plan->lanes,
+        .recompute = o->recompute,
+        .threads = plan->compute.threads,
+        .pixel_bits = dg_dataset_bits(plan->dataset),
+        .ema = plan->preset.ema > 0,
+        .training = dg_train_plan_training(plan),
+        .privacy = {.copies = o->dp ? private->copies : 0,
+                    .max_grad_norm = o->max_grad_norm,
+                    .clip_gamma = dg_train_plan_clip_gamma(plan),
+                    .expected_batch = private->expected_batch,
+                    .book_keeping = o->dp && dg_train_keeps_book(plan->compute.backend, private->copies),
+                    .add_noise = private->add_noise,
+                    .grid = private->integer_std ? &private->grid : NULL,
+                    .add_integer_noise = private->add_integer_noise,
+                    .user = private->user},
+        .schedule = &plan->schedule,
+        .comm = plan->comm};
     return dg_stepper_create(ctx, &plan->preset.unet, &options, out);
 }
 
@@ -261,6 +263,10 @@ int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int6
     if (copies)
         return copies < PRIVATE_EXAMPLES ? PRIVATE_EXAMPLES : MICRO_BATCH;
     return piece < MICRO_BATCH ? piece : MICRO_BATCH;
+}
+
+bool dg_train_keeps_book(const dg_backend *backend, int64_t copies) {
+    return copies == 1 && !backend->host_memory;
 }
 
 /* Memory for one rank; -1: unknown. */

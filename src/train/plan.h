@@ -72,6 +72,10 @@ void dg_train_plan_free(dg_train_plan *plan);
  * private step, whose gradients of single examples take memory as well; 0: an ordinary one. */
 int64_t dg_train_auto_micro_batch(const dg_backend *backend, int64_t batch, int64_t copies);
 
+/* Whether gradients of private steps are made twice instead of being stored (dg_step_privacy.book_keeping): on a GPU,
+ * whose memory is what a stored one waits for, where an example is one image. */
+bool dg_train_keeps_book(const dg_backend *backend, int64_t copies);
+
 /* gamma of automatic clipping, 0: clipping as Abadi et al. (dg_clip_desc). */
 double dg_train_plan_clip_gamma(const dg_train_plan *plan);
 /* What the network learns to predict, as the options and the preset say. */

@@ -1,5 +1,6 @@
 #include "train/step_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static const dg_params *params_of(const dg_stepper *stepper) {
@@ -18,6 +19,7 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
     stepper->ctx = ctx;
     stepper->options = *options;
     stepper->config = *config;
+    assert(!options->privacy.book_keeping || (options->privacy.copies == 1 && !options->privacy.grid));
     dg_stepper_lay_out(stepper);
     stepper->share =
         dg_train_share(options->batch, stepper->item_images, dg_comm_rank(options->comm), dg_comm_size(options->comm));
@@ -27,6 +29,7 @@ dg_status dg_stepper_create(dg_ctx *ctx, const dg_unet_config *config, const dg_
                                 .w = options->w,
                                 .training = true,
                                 .recompute = options->recompute,
+                                .book_keeping = options->privacy.book_keeping,
                                 .precision = options->precision,
                                 /* Examples must not show in each other's gradients, not even by a rounding. */
                                 .libraries = options->privacy.copies ? DG_LIBRARIES_OFF : options->libraries,

@@ -25,6 +25,9 @@ typedef struct dg_step_privacy {
     /* Adds the step's noise to sum[0..count), elements first.. of the whole gradient. Called from several threads for
      * parts of one sum, on every rank for all of it; must give all ranks the same. */
     dg_status (*add_noise)(void *user, int64_t step, int64_t first, int64_t count, float *sum);
+    /* Each gradient is made twice, for its norm and for the sum, and none is stored (dg_net_backward_params); the same
+     * but for rounding. For copies 1, without a grid. */
+    bool book_keeping;
     /* Instead, with a grid: gradients as integers, whose sum is exact (step_grid.c). On the CPU alone. */
     const dg_grid *grid; /* NULL: none; of max_grad_norm */
     dg_status (*add_integer_noise)(void *user, int64_t step, int64_t first, int64_t count, int64_t *sum);

@@ -37,7 +37,9 @@ typedef struct dg_step_lane {
     void *private_memory;  /* of private steps: */
     double *left_out;      /* [1] */
     double *sqnorms;       /* [item_images] */
-    float *examples;       /* [item_images][total] gradients; NULL: the only one is made where the sum goes */
+    float *examples;       /* [item_images][total] gradients; NULL: the only one is made where the sum goes, or none is
+                            * stored (book-keeping) */
+    float *example_weight; /* [item_images], book-keeping */
     dg_step_slot slots[DG_STEP_SLOTS];
     int next; /* slot of the next micro-batch */
     dg_replay replay;

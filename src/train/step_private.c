@@ -1,7 +1,11 @@
 /* What a private step does besides an ordinary one. The gradients of an item's examples are made one beside the other
  * (DG_GRAD_EXAMPLES), and what is clipped is the very array that is added up: whatever rounding went on before, no
  * example moves the sum by more than max_grad_norm. An item is as many examples as fit in a pass, or one example whose
- * copies take several passes; so memory holds an item's gradients, never a batch's. */
+ * copies take several passes; so memory holds an item's gradients, never a batch's.
+ *
+ * Storing a gradient and reading it again costs a GPU more than making it twice, where an example is one image. There
+ * the backward leaves the norms alone, and what clipping lets through is added up from what was kept for that
+ * (book-keeping). What ops.h promises of the two modes makes it the same bound. */
 #include "nn/lanes.h"
 #include "train/step_internal.h"
 
@@ -27,13 +31,17 @@ void dg_stepper_lay_out(dg_stepper *s) {
 
 static size_t examples_bytes(const dg_stepper *s) {
     const size_t total = (size_t)dg_net_graph(s->net)->params.total;
-    return s->item_images > 1 ? (size_t)s->item_images * total * sizeof(float) : 0;
+    return s->item_images > 1 && !s->options.privacy.book_keeping ? (size_t)s->item_images * total * sizeof(float) : 0;
+}
+
+static size_t weight_bytes(const dg_stepper *s) {
+    return s->options.privacy.book_keeping ? (size_t)s->item_images * sizeof(float) : 0;
 }
 
 size_t dg_stepper_private_bytes(const dg_stepper *s) {
     if (!s->options.privacy.copies)
         return 0;
-    return examples_bytes(s) + (size_t)(s->item_images + 1) * sizeof(double);
+    return examples_bytes(s) + (size_t)(s->item_images + 1) * sizeof(double) + weight_bytes(s);
 }
 
 /* The gradients come first, for their alignment. */
@@ -44,6 +52,23 @@ dg_status dg_stepper_allocate_private(dg_stepper *s, dg_step_lane *lane) {
     lane->examples = examples_bytes(s) ? lane->private_memory : NULL;
     lane->sqnorms = (double *)((char *)lane->private_memory + examples_bytes(s));
     lane->left_out = lane->sqnorms + s->item_images;
+    lane->example_weight = (float *)(lane->left_out + 1);
+done:
+    return status;
+}
+
+static dg_status backward_twice(dg_stepper *s, int lane, int64_t present) {
+    dg_status status = DG_OK;
+    const dg_step_privacy *privacy = &s->options.privacy;
+    const dg_step_lane *l = &s->lanes[lane];
+    float *sum = dg_grad_sum_lane(s->grad, lane);
+    const dg_param_grad norms = {.mode = DG_GRAD_SQNORMS, .sqnorms = l->sqnorms},
+                        weighted = {.mode = DG_GRAD_WEIGHTED, .example_weight = l->example_weight};
+    const dg_clip_desc clip = {.examples = present, .max_norm = privacy->max_grad_norm, .gamma = privacy->clip_gamma};
+    DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &norms, sum));
+    DG_TRY(s->options.backend->ops->clip_weights(dg_net_lane(s->net, lane)->exec, &clip, l->sqnorms, s->item_images,
+                                                 l->example_weight, l->left_out));
+    DG_TRY(dg_net_backward_params(s->net, lane, &weighted, sum));
 done:
     return status;
 }
@@ -58,6 +83,8 @@ dg_status dg_stepper_private_backward(dg_stepper *s, int lane, int pass, int64_t
     float *sum = dg_grad_sum_lane(s->grad, lane), *examples = l->examples ? l->examples : sum;
     const dg_param_grad mode = {
         .mode = DG_GRAD_EXAMPLES, .accumulate = pass > 0, .copies = s->pass_copies, .example_stride = total};
+    if (privacy->book_keeping)
+        return backward_twice(s, lane, present);
     DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &mode, examples));
     if (pass < s->passes - 1)
         goto done;

@@ -207,26 +207,31 @@ START_TEST(test_copies) {
 }
 END_TEST
 
-__global__ void conversions_kernel(const float *from, uint32_t *tf32, float *powers) {
+__global__ void conversions_kernel(const float *from, uint32_t *tf32, float *powers, float *up) {
     tf32[threadIdx.x] = tf32_round(from[threadIdx.x]);
+    up[threadIdx.x] = fma_up(from[threadIdx.x], from[threadIdx.x], 3.0f);
     powers[threadIdx.x] = ex2_approx(10.0f * from[threadIdx.x]);
 }
 
 START_TEST(test_conversions) {
     float *from = (float *)shared_memory(32 * 4), *powers = (float *)shared_memory(32 * 4);
+    float *up = (float *)shared_memory(32 * 4);
     uint32_t *tf32 = (uint32_t *)shared_memory(32 * 4);
     for (int i = 0; i < 32; i++)
         from[i] = number(i);
     from[0] = bits_float(0x3f801000u); /* half way between two TF32 numbers */
     const cudaStream_t stream = new_stream();
-    LAUNCH(conversions_kernel, 1, 32, 0, stream, from, tf32, powers);
+    LAUNCH(conversions_kernel, 1, 32, 0, stream, from, tf32, powers, up);
     finish(stream);
     for (int i = 0; i < 32; i++) {
         const double want = exp2(10.0 * (double)from[i]);
         ck_assert_uint_eq(tf32[i], float_bits(tf32_value(from[i])));
         ck_assert_double_le(fabs((double)powers[i] - want), 1e-6 * want);
+        const double square = (double)from[i] * (double)from[i] + 3.0; /* exact but for a rounding in the 53rd bit */
+        ck_assert_double_ge((double)up[i], square * (1.0 - 0x1p-53));
+        ck_assert_double_lt((double)nextafterf(up[i], 0.0f), square);
     }
-    cudaFreeHost(from), cudaFreeHost(powers), cudaFreeHost(tf32);
+    cudaFreeHost(from), cudaFreeHost(powers), cudaFreeHost(tf32), cudaFreeHost(up);
 }
 END_TEST
 

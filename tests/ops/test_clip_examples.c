@@ -81,6 +81,37 @@ START_TEST(test_clip) {
 }
 END_TEST
 
+/* The factors by themselves are those of clip_examples; images beyond the examples get 0 and are not counted. */
+static void check_weights(dg_op_env *env, const void *item) {
+    const clip_case *c = item;
+    enum { IMAGES = 300, COUNTED = 290 };
+    double *sqnorms = dg_op_bytes(env, IMAGES * sizeof *sqnorms), *left_out = dg_op_bytes(env, sizeof *left_out);
+    double *given = dg_op_bytes(env, IMAGES * sizeof *given), *counted = dg_op_bytes(env, sizeof *counted);
+    float *weight = dg_op_floats(env, IMAGES), *one = dg_op_floats(env, 1), *sum = dg_op_floats(env, 1);
+    const dg_clip_desc desc = {COUNTED, 0, c->max_norm, c->gamma};
+    for (int n = 0; n < IMAGES; n++)
+        given[n] = sqnorms[n] = n % 7 == 3 ? NAN : n % 7 == 5 ? INFINITY : 1e-9 * (double)(n * n * n);
+    *left_out = 2;
+    DG_OP(env, clip_weights(&env->exec, &desc, sqnorms, IMAGES, weight, left_out));
+    int missing = 0;
+    for (int n = 0; n < IMAGES; n++) {
+        const dg_clip_desc alone = {1, 4, c->max_norm, c->gamma};
+        *one = 1.0f;
+        *counted = 0;
+        DG_OP(env, clip_examples(&env->exec, &alone, given + n, 1, one, sum, counted));
+        ck_assert_float_eq(weight[n], n < COUNTED ? *sum : 0.0f);
+        missing += *counted > 0 ? n < COUNTED : 0;
+        ck_assert_double_eq(sqnorms[n], 0.0);
+    }
+    ck_assert_int_gt(missing, 0);
+    ck_assert_double_eq(*left_out, 2 + missing);
+}
+
+START_TEST(test_weights) {
+    dg_op_on_every_variant(check_weights, &table[_i]);
+}
+END_TEST
+
 /* Nobody left: zeros, not what was there. */
 static void check_none(dg_op_env *env, const void *item) {
     (void)item;
@@ -103,6 +134,7 @@ Suite *dg_test_suite(void) {
     Suite *suite = suite_create("clip_examples");
     TCase *tests = tcase_create("clip_examples");
     tcase_add_loop_test(tests, test_clip, 0, CASES);
+    tcase_add_loop_test(tests, test_weights, 0, CASES);
     tcase_add_test(tests, test_none);
     suite_add_tcase(suite, tests);
     return suite;

@@ -235,6 +235,49 @@ static void check_bwd_params(dg_op_env *env, const void *item) {
     dg_plan_free(p.plan);
 }
 
+/* What clipping relies on: an example of weight 0 is left out whatever its gradient is, and the gradient of the only
+ * one that is not has the norm that was found, to the rounding of a sum of squares, and on a GPU never a larger one. */
+static void check_clipping(dg_op_env *env, const void *item) {
+    problem p = problem_make(env, item, true);
+    const int64_t n = p.desc.n, biases = p.desc.bias ? p.desc.out_c : 0;
+    float *dweight = dg_op_floats(env, p.weights), *dbias = biases ? dg_op_floats(env, biases) : NULL;
+    double *sqnorms = dg_op_bytes(env, (size_t)n * sizeof *sqnorms);
+    float *only = dg_op_floats(env, n);
+    const int64_t kept = n / 2;
+    for (int64_t b = 0; b < n; b++)
+        only[b] = b == kept, sqnorms[b] = 0;
+    for (int64_t i = 0; i < in_all(&p); i++)
+        p.x[i] = i / p.in == kept ? p.x[i] : NAN;
+    for (int64_t i = 0; i < out_all(&p); i++)
+        p.dy[i] = i / p.out == kept ? p.dy[i] : INFINITY;
+    backward_params(env, &p, &(dg_param_grad){.mode = DG_GRAD_SQNORMS, .sqnorms = sqnorms}, dweight, dbias);
+    backward_params(env, &p, &(dg_param_grad){.mode = DG_GRAD_WEIGHTED, .example_weight = only}, dweight, dbias);
+    double norm = 0;
+    for (int64_t i = 0; i < p.weights; i++)
+        norm += (double)dweight[i] * (double)dweight[i];
+    for (int64_t i = 0; i < biases; i++)
+        norm += (double)dbias[i] * (double)dbias[i];
+    ck_assert_msg(fabs(sqnorms[kept] / norm - 1) < 4e-6, "%s: squared norm %.17g, of what was added %.17g",
+                  env->variant, sqnorms[kept], norm);
+    if (!env->backend->host_memory)
+        ck_assert_msg(sqnorms[kept] >= norm * (1 - 1e-6), "%s: squared norm %.17g, of what was added %.17g",
+                      env->variant, sqnorms[kept], norm);
+    for (int64_t b = 0; b < n; b++)
+        ck_assert_msg(b == kept || !isfinite(sqnorms[b]), "%s: a norm of NaN was lost", env->variant);
+    only[kept] = 0;
+    backward_params(env, &p, &(dg_param_grad){.mode = DG_GRAD_WEIGHTED, .example_weight = only}, dweight, dbias);
+    for (int64_t i = 0; i < p.weights; i++)
+        ck_assert_float_eq(dweight[i], 0.0f);
+    for (int64_t i = 0; i < biases; i++)
+        ck_assert_float_eq(dbias[i], 0.0f);
+    dg_plan_free(p.plan);
+}
+
+START_TEST(test_clipping) {
+    dg_op_on_every_variant(check_clipping, &table[_i]);
+}
+END_TEST
+
 /* Each example by itself, an example being 1, n/2 (where that is whole) or all images; twice, adding the second time.
  */
 static void check_examples(dg_op_env *env, const void *item) {
@@ -480,6 +523,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tests, test_fwd, 0, CASES);
     tcase_add_loop_test(tests, test_bwd_data, 0, CASES);
     tcase_add_loop_test(tests, test_bwd_params, 0, CASES);
+    tcase_add_loop_test(tests, test_clipping, 0, CASES);
     tcase_add_loop_test(tests, test_examples, 0, CASES);
     tcase_add_loop_test(tests, test_slots, 0, CASES);
     tcase_add_test(tests, test_lanes);

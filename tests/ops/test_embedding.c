@@ -133,6 +133,15 @@ static void check_gradient(dg_op_env *env, const void *item) {
             want += (double)dy[n * c + j] * (double)dy[n * c + j];
         dg_op_expect_close_double(env, "sqnorms", sqnorms[n], want, DG_TOL_SQNORM);
     }
+
+    const dg_param_grad nobody = {.mode = DG_GRAD_WEIGHTED, .example_weight = weights};
+    for (int n = 0; n < N; n++) { /* left out, whatever their gradients are */
+        weights[n] = 0.0f;
+        dy[n * c] = n % 2 ? NAN : INFINITY;
+    }
+    DG_OP(env, embedding_bwd_params(&env->exec, &nobody, ROWS, labels, &tdy, dtable));
+    for (int64_t i = 0; i < ROWS * c; i++)
+        ck_assert_float_eq(dtable[i], 0.0f);
 }
 
 /* Of six images, two in a row an example: what a sum over each pair alone gives. */

@@ -301,6 +301,14 @@ static void check_params(dg_op_env *env, const void *item) {
         dg_op_expect_close_double(env, "sqnorms", sqnorms[n], want, DG_TOL_SQNORM);
     }
     dg_op_expect_same(env, "dweight", gradient[0], before, (size_t)d->c * sizeof(float));
+
+    const dg_param_grad nobody = {.mode = DG_GRAD_WEIGHTED, .example_weight = weights};
+    for (int64_t n = 0; n < d->n; n++) /* left out, whatever their gradients are */
+        weights[n] = 0.0f;
+    p.dsums[0] = NAN, p.dsums[2 * d->c - 1] = INFINITY;
+    DG_OP(env, group_norm_bwd_params(&env->exec, d, &nobody, p.dsums, gradient[0], gradient[1]));
+    for (int64_t c = 0; c < d->c; c++)
+        ck_assert(gradient[0][c] == 0.0f && gradient[1][c] == 0.0f);
 }
 
 /* Each example by itself: the sum over its images alone. */

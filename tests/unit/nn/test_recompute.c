@@ -1,17 +1,23 @@
-/* Nets that compute values again in the backward pass: the same bits as nets that keep them, in less memory. */
+/* Nets that compute values again in the backward pass: the same bits as nets that keep them, in less memory. And nets
+ * that keep more, to make parameter gradients once more: the same bits again. */
 #include "net_images.h"
 #include "nn/lanes.h"
 
 enum { N = 3, LANES = 3, ITEMS = 7 };
 
-static net_fixture open_training_net(dg_ctx *ctx, const char *text, int n, bool recompute, int lanes) {
+static net_fixture open_such_net(dg_ctx *ctx, const char *text, dg_net_options options) {
     const dg_unet_config config = net_fixture_config(ctx, text);
-    return net_fixture_open(
-        ctx, &config,
-        &(dg_net_options){.n = n, .h = SIDE, .w = SIDE, .training = true, .recompute = recompute, .lanes = lanes});
+    options.h = options.w = SIDE;
+    options.training = true;
+    return net_fixture_open(ctx, &config, &options);
 }
 
-/* What a forward and a backward pass give in each mode. */
+static net_fixture open_training_net(dg_ctx *ctx, const char *text, int n, bool recompute, int lanes) {
+    return open_such_net(ctx, text, (dg_net_options){.n = n, .recompute = recompute, .lanes = lanes});
+}
+
+/* What a forward and a backward pass give in each mode; with book-keeping, a backward in another mode and its
+ * parameters' part once more. */
 enum { SUM, ACCUMULATE, SQNORMS, WEIGHTED, EXAMPLES, MODES };
 
 typedef struct outcome {
@@ -20,7 +26,7 @@ typedef struct outcome {
     float *grad; /* [N * total] */
 } outcome;
 
-static outcome run_mode(const net_fixture *f, int mode, bool dropout) {
+static outcome run_mode(const net_fixture *f, int mode, bool dropout, bool book_keeping) {
     static const float weights[N] = {0.5f, -2.0f, 0.0f};
     const int64_t total = f->params->total;
     outcome o = {.grad = calloc((size_t)(N * total), sizeof(float))};
@@ -37,26 +43,47 @@ static outcome run_mode(const net_fixture *f, int mode, bool dropout) {
     memcpy(o.y, output(f, 0, 0), sizeof o.y);
     for (int slot = 0; slot < N; slot++)
         set_output_gradient(f, 0, slot, slot + mode);
-    DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, &modes[mode], o.grad));
+    if (book_keeping) {
+        double unused[N] = {0};
+        const dg_param_grad norms = {.mode = DG_GRAD_SQNORMS, .sqnorms = unused};
+        DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, &norms, o.grad));
+        ck_assert_double_gt(unused[0], 0);
+        DG_CK(f->ctx, dg_net_backward_params(f->net, 0, &modes[mode], o.grad));
+    } else {
+        DG_CK(f->ctx, dg_net_backward(f->net, 0, f->weights, &modes[mode], o.grad));
+    }
     return o;
+}
+
+static void expect_same(const net_fixture *kept, const outcome *got, const outcome *want) {
+    ck_assert_mem_eq(got->y, want->y, sizeof want->y);
+    ck_assert_mem_eq(got->grad, want->grad, (size_t)(N * kept->params->total) * sizeof(float));
+    ck_assert_mem_eq(got->sqnorms, want->sqnorms, sizeof want->sqnorms);
 }
 
 START_TEST(every_mode_gives_the_same_bits) {
     dg_ctx *ctx = dg_test_context();
     net_fixture kept = open_training_net(ctx, configs[_i], N, false, 1);
     net_fixture again = open_training_net(ctx, configs[_i], N, true, 1);
+    net_fixture book = open_such_net(ctx, configs[_i], (dg_net_options){.n = N, .book_keeping = true, .lanes = 1});
+    net_fixture both =
+        open_such_net(ctx, configs[_i], (dg_net_options){.n = N, .book_keeping = true, .recompute = true, .lanes = 1});
     for (int mode = 0; mode < MODES; mode++)
         for (int dropout = 0; dropout < 2; dropout++) {
-            outcome want = run_mode(&kept, mode, dropout), got = run_mode(&again, mode, dropout);
-            ck_assert_mem_eq(got.y, want.y, sizeof want.y);
-            ck_assert_mem_eq(got.grad, want.grad, (size_t)(N * kept.params->total) * sizeof(float));
-            ck_assert_mem_eq(got.sqnorms, want.sqnorms, sizeof want.sqnorms);
+            outcome want = run_mode(&kept, mode, dropout, false),
+                    of[] = {run_mode(&again, mode, dropout, false), run_mode(&book, mode, dropout, true),
+                            run_mode(&both, mode, dropout, true)};
             ck_assert(mode != SQNORMS || want.sqnorms[0] > 0);
+            for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+                expect_same(&kept, &of[i], &want);
+                free(of[i].grad);
+            }
             free(want.grad);
-            free(got.grad);
         }
     net_fixture_close(&kept);
     net_fixture_close(&again);
+    net_fixture_close(&book);
+    net_fixture_close(&both);
     dg_ctx_free(ctx);
 }
 END_TEST

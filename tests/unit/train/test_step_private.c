@@ -24,6 +24,7 @@ typedef struct fixture {
     /* of the next stepper */
     double max_grad_norm, gamma;
     int64_t copies, micro_batch;
+    bool book_keeping;
     int lanes;
     float noise;  /* what the callback adds to every element */
     dg_grid grid; /* bits 0: floats */
@@ -54,6 +55,15 @@ static void open_fixture(fixture *f) {
         f->labels[i] = i % 3;
         f->flip[i] = i % 2;
     }
+}
+
+/* How gradients of examples are made: one image each, stored; of several copies; one image, made twice. */
+enum { ONE_COPY, SEVERAL_COPIES, BOOK_KEEPING, WAYS };
+
+static void open_way(fixture *f, int way, int64_t copies) {
+    open_fixture(f);
+    f->copies = way == SEVERAL_COPIES ? copies : 1;
+    f->book_keeping = way == BOOK_KEEPING;
 }
 
 static void close_fixture(fixture *f) {
@@ -97,6 +107,7 @@ static dg_stepper *make_stepper(fixture *f) {
                                                     .max_grad_norm = f->max_grad_norm,
                                                     .clip_gamma = f->gamma,
                                                     .expected_batch = BATCH,
+                                                    .book_keeping = f->book_keeping,
                                                     .add_noise = observe,
                                                     .grid = f->grid.bits ? &f->grid : NULL,
                                                     .add_integer_noise = observe_integers,
@@ -156,8 +167,7 @@ static double distance(int64_t count, const float *a, const float *b) {
 START_TEST(test_sensitivity) {
     fixture f;
     int64_t total;
-    open_fixture(&f);
-    f.copies = _i ? 4 : 1;
+    open_way(&f, _i, 4);
     for (int64_t micro = 1; micro <= 8; micro += 3) {
         f.micro_batch = micro;
         f.max_grad_norm = 1e9;
@@ -212,8 +222,7 @@ END_TEST
 START_TEST(test_cutting_up) {
     fixture f;
     int64_t total;
-    open_fixture(&f);
-    f.copies = _i ? 6 : 1;
+    open_way(&f, _i, 6);
     f.max_grad_norm = 0.05;
     float *first = sum_of(&f, BATCH, &total);
     for (f.lanes = 1; f.lanes < 5; f.lanes += 3) {
@@ -237,7 +246,7 @@ END_TEST
  * same constant. Every parameter gets noise once, what lies between them none. */
 START_TEST(test_unclipped_is_ordinary) {
     fixture f;
-    open_fixture(&f);
+    open_way(&f, _i ? BOOK_KEEPING : ONE_COPY, 1);
     f.preset.scheduler.prediction = DG_PREDICT_V;
     dg_stepper *stepper = make_stepper(&f);
     run_step(&f, stepper, BATCH);
@@ -305,7 +314,7 @@ END_TEST
 /* No example came: the step is taken all the same, with noise alone. */
 START_TEST(test_empty_batch) {
     fixture f;
-    open_fixture(&f);
+    open_way(&f, _i ? BOOK_KEEPING : ONE_COPY, 1);
     f.noise = 0.25f;
     dg_stepper *stepper = make_stepper(&f);
     const dg_stepper_state state = dg_stepper_get_state(stepper);
@@ -330,7 +339,7 @@ END_TEST
 /* Weights that make every gradient infinite: all examples are left out and counted, and nothing but noise remains. */
 START_TEST(test_not_finite) {
     fixture f;
-    open_fixture(&f);
+    open_way(&f, _i ? BOOK_KEEPING : ONE_COPY, 1);
     dg_stepper *stepper = make_stepper(&f);
     const dg_stepper_state state = dg_stepper_get_state(stepper);
     const dg_param *last = &dg_stepper_params(stepper)->list[dg_stepper_params(stepper)->count - 1];
@@ -351,13 +360,13 @@ Suite *dg_test_suite(void) {
     Suite *suite = suite_create("private step");
     TCase *tests = tcase_create("private step");
     tcase_set_timeout(tests, 120);
-    tcase_add_loop_test(tests, test_sensitivity, 0, 2);
+    tcase_add_loop_test(tests, test_sensitivity, 0, WAYS);
     tcase_add_test(tests, test_copies_are_averaged_first);
-    tcase_add_loop_test(tests, test_cutting_up, 0, 2);
-    tcase_add_test(tests, test_unclipped_is_ordinary);
+    tcase_add_loop_test(tests, test_cutting_up, 0, WAYS);
+    tcase_add_loop_test(tests, test_unclipped_is_ordinary, 0, 2);
     tcase_add_loop_test(tests, test_grid, 0, 2);
-    tcase_add_test(tests, test_empty_batch);
-    tcase_add_test(tests, test_not_finite);
+    tcase_add_loop_test(tests, test_empty_batch, 0, 2);
+    tcase_add_loop_test(tests, test_not_finite, 0, 2);
     suite_add_tcase(suite, tests);
     return suite;
 }
