@@ -296,26 +296,28 @@ void run_squares(const dg_exec *exec, const conv_plan *p, params_job job, const 
     LAUNCH(add_squares_kernel, dg_cuda_blocks(job.g.n, THREADS / 32), THREADS, 0, dg_cuda_stream(exec), job, sqnorms);
 }
 
-/* The gradients of `examples` examples of `copies` images each, from the given images on. Their number divides that of
- * the splits, so that a split never has images of two of them. */
+/* The gradients of `examples` examples of `copies` images each, from the given images on, each cut into splits of its
+ * own. */
 template <class P, class TILE, dg_grad_mode MODE>
 void run_examples(const dg_exec *exec, const conv_plan *p, params_job job, const dg_param_grad *mode, int examples,
                   int copies, const void *x, const void *dy, float *dweight, float *dbias) {
     job.g.n = examples * copies;
-    job.splits = job.splits / examples * examples;
+    job.splits *= examples;
     if (!dg_cuda_conv2d_params_wgmma(exec, p, MODE, &job, examples, x, dy))
         launch<P, TILE, MODE>(exec, job, x, dy);
     dg_cuda_conv2d_add_parts(exec, &job, mode, examples, dweight, dbias);
 }
 
-/* As many examples at once as there are splits, whose parts the workspace holds. */
+/* As many examples at once as there are splits, whose parts the workspace holds. An example is cut up the same way
+ * wherever it stands: its gradient does not tell what others there were. */
 template <class P, class TILE>
-void run_each(const dg_exec *exec, const conv_plan *p, const params_job &job, const dg_param_grad *mode, const void *x,
+void run_each(const dg_exec *exec, const conv_plan *p, params_job job, const dg_param_grad *mode, const void *x,
               const void *dy, float *dweight, float *dbias) {
     typedef typename P::element T;
     const conv_gather &g = job.g;
     const int copies = (int)mode->copies, all = g.n / copies, most = all < job.splits ? all : job.splits;
     const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * g.to_c;
+    job.splits /= most;
     for (int first = 0; first < all; first += most) {
         const int64_t image = (int64_t)first * copies, to = first * mode->example_stride;
         run_examples<P, TILE, DG_GRAD_SUM>(exec, p, job, mode, all - first < most ? all - first : most, copies,

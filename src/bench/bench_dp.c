@@ -16,35 +16,54 @@ static dg_status add_noise(void *random, int64_t step, int64_t first, int64_t co
     return DG_OK;
 }
 
-/* Images at a time: what a run would take, but on a device no more than the batch, for all contenders together are to
- * fit into it. */
-static int64_t micro_batch(const dg_bench *b, int64_t images, int64_t copies) {
-    return b->backend->host_memory ? dg_train_auto_micro_batch(b->backend, images, copies) : b->batch;
+static dg_stepper_options options_of(const dg_bench *b, int64_t copies, const dg_bench_contender *one,
+                                     dg_secure_random *random) {
+    return (dg_stepper_options){.backend = b->backend,
+                                .precision = b->precision,
+                                .libraries = b->libraries,
+                                .h = b->h,
+                                .w = b->w,
+                                .batch = one->images,
+                                .micro_batch = dg_train_auto_micro_batch(b->backend, one->images, copies),
+                                .lanes = b->lanes,
+                                .pixel_bits = 8,
+                                .ema = true,
+                                .training = dg_bench_training(b),
+                                .privacy = {.copies = copies,
+                                            .max_grad_norm = 1,
+                                            .expected_batch = (double)one->images,
+                                            .book_keeping = dg_train_keeps_book(b->backend, copies),
+                                            .add_noise = add_noise,
+                                            .user = random},
+                                .schedule = &b->schedule};
 }
 
-static dg_status create_contender(dg_bench *b, int64_t copies, dg_secure_random *random, dg_bench_contender *one) {
+/* Halves the micro-batch until the step fits into a share of what is free on the device: `left` contenders are still to
+ * come. */
+static dg_status fit_device(const dg_bench *b, int left, dg_stepper_options *options) {
     dg_status status = DG_OK;
-    const int64_t passes = b->backend->host_memory ? HOST_PASSES : DEVICE_PASSES;
+    const int64_t share = b->backend->available_bytes() / left;
+    bool fits = false;
+    while (!fits && options->micro_batch > 1) {
+        dg_stepper *stepper;
+        DG_TRY(dg_stepper_create(b->ctx, &b->config, options, &stepper));
+        fits = dg_stepper_bytes(stepper) <= (size_t)share;
+        dg_stepper_free(stepper);
+        if (!fits)
+            options->micro_batch /= 2;
+    }
+done:
+    return status;
+}
+
+static dg_status create_contender(dg_bench *b, int kind, dg_secure_random *random, dg_bench_contender *one) {
+    dg_status status = DG_OK;
+    const int64_t passes = b->backend->host_memory ? HOST_PASSES : DEVICE_PASSES, copies = copies_of[kind];
     one->images = copies ? passes / copies : passes;
     one->grad_scale = copies ? 1.0 / (double)one->images : 1;
-    const dg_stepper_options options = {.backend = b->backend,
-                                        .precision = b->precision,
-                                        .libraries = b->libraries,
-                                        .h = b->h,
-                                        .w = b->w,
-                                        .batch = one->images,
-                                        .micro_batch = micro_batch(b, one->images, copies),
-                                        .lanes = b->lanes,
-                                        .pixel_bits = 8,
-                                        .ema = true,
-                                        .training = dg_bench_training(b),
-                                        .privacy = {.copies = copies,
-                                                    .max_grad_norm = 1,
-                                                    .expected_batch = (double)one->images,
-                                                    .book_keeping = dg_train_keeps_book(b->backend, copies),
-                                                    .add_noise = add_noise,
-                                                    .user = random},
-                                        .schedule = &b->schedule};
+    dg_stepper_options options = options_of(b, copies, one, random);
+    if (!b->backend->host_memory)
+        DG_TRY(fit_device(b, KINDS - kind, &options));
     DG_TRY(dg_bench_create_stepper(b, &options, &one->stepper));
 done:
     return status;
@@ -77,7 +96,7 @@ dg_status dg_bench_dp(dg_bench *b, json_t **section) {
     DG_TRY(dg_secure_random_create(b->ctx, &random));
     dg_secure_random_advance(random);
     for (int kind = 0; kind < KINDS; kind++)
-        DG_TRY(create_contender(b, copies_of[kind], random, &of[kind]));
+        DG_TRY(create_contender(b, kind, random, &of[kind]));
     DG_TRY(dg_bench_contest(b, of, KINDS, &rounds));
     *section = rows_of(of, rounds);
 done:

@@ -50,6 +50,10 @@ for class in bag coat; do
         cp "$image" "images/$class/"
     done
 done
+# So many images at a time that a convolution could not count them: fewer are taken.
+expect 0 train --images "$source/samples/fashion" --preset tiny --resolution 128 --device cuda --dry-run --out none \
+    --dp --epsilon 8 --batch 2000 --noise-multiplicity 64
+
 train=(train --images images --preset small.json --resolution 8 --micro-batch 4 --seed 7 --log-every 1 --grid-every never)
 
 # close FILE FILE TOLERANCE: the losses of two runs

@@ -314,7 +314,8 @@ START_TEST(test_bwd_params) {
 }
 END_TEST
 
-/* The same image in every slot gives the same bits; forward also alone in a batch of one, which sampling relies on. */
+/* The same image in every slot gives the same bits, also of its own parameter gradients; forward also alone in a batch
+ * of one, which sampling relies on. */
 static void check_slots(dg_op_env *env, const void *item) {
     problem p = problem_make(env, item, true);
     const size_t in_bytes = (size_t)p.in * sizeof(float), out_bytes = (size_t)p.out * sizeof(float);
@@ -330,6 +331,20 @@ static void check_slots(dg_op_env *env, const void *item) {
     for (int64_t n = 1; n < p.desc.n; n++) {
         dg_op_expect_same(env, "y of another slot", p.y, p.y + n * p.out, out_bytes);
         dg_op_expect_same(env, "dx of another slot", dx, dx + n * p.in, in_bytes);
+    }
+    float *each = dg_op_floats(env, p.desc.n * p.weights);
+    float *biases = p.desc.bias ? dg_op_floats(env, p.desc.n * p.weights) : NULL;
+    double *sqnorms = dg_op_bytes(env, (size_t)p.desc.n * sizeof *sqnorms);
+    for (int64_t n = 0; n < p.desc.n; n++)
+        sqnorms[n] = 0;
+    const dg_param_grad alone_each = {.mode = DG_GRAD_EXAMPLES, .copies = 1, .example_stride = p.weights},
+                        norms = {.mode = DG_GRAD_SQNORMS, .sqnorms = sqnorms};
+    backward_params(env, &p, &alone_each, each, biases);
+    backward_params(env, &p, &norms, each, biases);
+    for (int64_t n = 1; n < p.desc.n; n++) {
+        dg_op_expect_same(env, "dweight of another slot", each, each + n * p.weights,
+                          (size_t)p.weights * sizeof(float));
+        dg_op_expect_same(env, "squared norm of another slot", sqnorms, sqnorms + n, sizeof *sqnorms);
     }
     if (env->libraries) { /* which promise nothing of other batches */
         dg_plan_free(p.plan);
