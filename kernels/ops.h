@@ -40,9 +40,10 @@ typedef struct dg_param_grad {
     dg_grad_mode mode;
     bool accumulate;             /* add to the gradient arrays instead of overwriting them */
     const float *example_weight; /* [N], DG_GRAD_WEIGHTED */
-    double *sqnorms;             /* [N], DG_GRAD_SQNORMS */
-    int64_t copies;              /* DG_GRAD_EXAMPLES: so many images in a row are one example; divides N */
-    int64_t example_stride;      /* DG_GRAD_EXAMPLES, in floats */
+    double *sqnorms;        /* [N], DG_GRAD_SQNORMS; DG_GRAD_EXAMPLES: [examples], += the squared norm of what is in
+                             * an example's arrays afterwards; NULL: nobody asks */
+    int64_t copies;         /* DG_GRAD_EXAMPLES: so many images in a row are one example; divides N */
+    int64_t example_stride; /* DG_GRAD_EXAMPLES, in floats */
 } dg_param_grad;
 
 /* Activations and products: all float; float with products in TF32 (10 bits of mantissa); bf16 with sums in float. */
@@ -123,7 +124,7 @@ typedef struct dg_adamw_desc {
  * 2016, alg. 1) or, for gamma > 0, max_norm / (norm_e + gamma) (Bu et al. 2023, "automatic clipping"). s_e is made
  * smaller by 2^-20 of itself, so that no rounding lifts a norm above max_norm. */
 typedef struct dg_clip_desc {
-    int64_t examples, example_stride;
+    int64_t examples;
     double max_norm, gamma;
 } dg_clip_desc;
 
@@ -194,14 +195,14 @@ typedef struct dg_clip_desc {
     /* dst += src, flat */                                                                                             \
     X(accumulate, (dg_exec * exec, int64_t count, const float *src, float *dst))                                       \
     X(sum_squares, (dg_exec * exec, int64_t count, const float *x, double *sum))                                       \
-    /* sum[i] = s_0 grads[i] + s_1 grads[stride + i] + ..., from the squared norms of whole gradients; an example      \
-     * whose norm is not finite is left out, and adds 1 to *left_out. sum may be grads. */                             \
-    X(clip_examples, (dg_exec * exec, const dg_clip_desc *desc, const double *sqnorms, int64_t count,                  \
-                      const float *grads, float *sum, double *left_out))                                               \
     /* weight[n] = s_n for n < desc->examples, else 0, of `images`; 0, and 1 more in *left_out, for an example whose   \
-     * norm is not finite. Takes the squared norms: they are 0 afterwards, for DG_GRAD_SQNORMS to add to. */           \
+     * norm is not finite. Takes the squared norms: they are 0 afterwards, for *_bwd_params to add to. */              \
     X(clip_weights,                                                                                                    \
       (dg_exec * exec, const dg_clip_desc *desc, double *sqnorms, int64_t images, float *weight, double *left_out))    \
+    /* sum[i] = weight[0] grads[i] + weight[1] grads[stride + i] + ...; a weight of 0 leaves an example out, whatever  \
+     * it is. sum may be grads. */                                                                                     \
+    X(sum_examples, (dg_exec * exec, int64_t examples, int64_t example_stride, const float *weight, int64_t count,     \
+                     const float *grads, float *sum))                                                                  \
     /* *norm = grad_scale * sqrt(sums[0] + ... + sums[count-1]), added up in that order; desc->grad_scale = grad_scale \
      * * min(1, max_norm/(*norm + 1e-6)), max_norm 0: no clipping; NaN if the norm is not finite. As                   \
      * torch.nn.utils.clip_grad_norm_. */                                                                              \

@@ -393,20 +393,13 @@ done:
     return status;
 }
 
-static double squares(int64_t count, const float *x) {
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sum;
-}
-
 static dg_status add_sqnorms(dg_exec *exec, const conv_plan *p, const float *x, const float *dy, double *sqnorms) {
     const int64_t in = input_count(p), out = output_count(p);
     dg_status status = DG_OK;
     if (p->vectors) {
         for (int64_t b = 0; b < p->desc.n; b++)
-            sqnorms[b] += squares(out, dy + b * out) * (squares(in, x + b * in) + (p->desc.bias ? 1.0 : 0.0));
+            sqnorms[b] +=
+                dg_cpu_squares(out, dy + b * out) * (dg_cpu_squares(in, x + b * in) + (p->desc.bias ? 1.0 : 0.0));
         return DG_OK;
     }
     char *take = exec->workspace;
@@ -416,7 +409,8 @@ static dg_status add_sqnorms(dg_exec *exec, const conv_plan *p, const float *x, 
     take += float_bytes(p->desc.out_c);
     for (int64_t b = 0; b < p->desc.n; b++) {
         DG_TRY(sum_params(exec, p, p->example, 1, x + b * in, dy + b * out, false, dweight, dbias, take));
-        sqnorms[b] += squares(weight_count(p), dweight) + (p->desc.bias ? squares(p->desc.out_c, dbias) : 0.0);
+        sqnorms[b] +=
+            dg_cpu_squares(weight_count(p), dweight) + (p->desc.bias ? dg_cpu_squares(p->desc.out_c, dbias) : 0.0);
     }
 done:
     return status;
@@ -447,15 +441,20 @@ static dg_status image_params(dg_exec *exec, const conv_plan *p, const float *x,
 /* Each example's gradient, an image at a time; a batch that is one example is summed as any batch. */
 static dg_status example_params(dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const float *x,
                                 const float *dy, float *dweight, float *dbias) {
-    const int64_t in = input_count(p), out = output_count(p);
+    const int64_t in = input_count(p), out = output_count(p), n = p->desc.n, examples = n / mode->copies;
     dg_status status = DG_OK;
-    if (mode->copies == p->desc.n)
-        return sum_params(exec, p, p->batch, p->desc.n, x, dy, mode->accumulate, dweight, dbias, exec->workspace);
-    for (int64_t b = 0; b < p->desc.n; b++) {
+    if (examples == 1)
+        DG_TRY(sum_params(exec, p, p->batch, n, x, dy, mode->accumulate, dweight, dbias, exec->workspace));
+    for (int64_t b = 0; b < n && examples > 1; b++) {
         const int64_t to = b / mode->copies * mode->example_stride;
         const bool add = mode->accumulate || b % mode->copies != 0;
         DG_TRY(image_params(exec, p, x + b * in, dy + b * out, add, dweight + to, p->desc.bias ? dbias + to : NULL,
                             exec->workspace));
+    }
+    for (int64_t e = 0; e < examples && mode->sqnorms; e++) {
+        const int64_t at = e * mode->example_stride;
+        mode->sqnorms[e] += dg_cpu_squares(weight_count(p), dweight + at) +
+                            (p->desc.bias ? dg_cpu_squares(p->desc.out_c, dbias + at) : 0.0);
     }
 done:
     return status;

@@ -38,6 +38,14 @@ static inline int64_t dg_cpu_image_count(const dg_tensor *t) {
     return t->dims[1] * t->dims[2] * t->dims[3];
 }
 
+static inline double dg_cpu_squares(int64_t count, const float *x) {
+    double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
 /* e^x without a branch, so that loops over it become vector code (`#pragma omp simd`). Within 1.1 ulp of the true
  * value where that is a normal number (tests/ops/test_attention.c), gradual below, 0 or inf outside, NaN for NaN. */
 static inline float dg_expf(float x) {

@@ -35,5 +35,7 @@ dg_status DG_CPU(embedding_bwd_params)(dg_exec *exec, const dg_param_grad *mode,
         for (int64_t j = 0; j < c; j++)
             row[j] += weight * from[j];
     }
+    for (int64_t e = 0; mode->mode == DG_GRAD_EXAMPLES && mode->sqnorms && e < dy->dims[0] / images; e++)
+        mode->sqnorms[e] += dg_cpu_squares(rows * c, dtable + e * mode->example_stride);
     return DG_OK;
 }

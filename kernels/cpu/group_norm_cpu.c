@@ -399,6 +399,9 @@ dg_status DG_CPU(group_norm_bwd_params)(dg_exec *exec, const dg_group_norm_desc 
         const float *from = dsums + e * images * 2 * desc->c;
         reduce_images(desc, images, mode, from, dweight + e * mode->example_stride);
         reduce_images(desc, images, mode, from + desc->c, dbias + e * mode->example_stride);
+        if (mode->mode == DG_GRAD_EXAMPLES && mode->sqnorms)
+            mode->sqnorms[e] += dg_cpu_squares(desc->c, dweight + e * mode->example_stride) +
+                                dg_cpu_squares(desc->c, dbias + e * mode->example_stride);
     }
     return DG_OK;
 }

@@ -28,7 +28,7 @@ struct params_job {
     const float *example_weight; /* or NULL */
     float *parts;                /* [splits][packed weights, then [phases][out_c] of the bias] */
     int64_t part_count, bias_first;
-    double *squares; /* [images][squares_per_image] */
+    double *squares; /* [images][squares_per_image]; for DG_GRAD_EXAMPLES of examples instead, or NULL */
     int squares_per_image;
 };
 
@@ -128,9 +128,11 @@ template <class TILE> static inline int64_t conv_params_tiles(const conv_gather 
  * false: this plan is mma's. */
 bool dg_cuda_conv2d_params_wgmma(const dg_exec *exec, const conv_plan *plan, dg_grad_mode mode, params_job *job,
                                  int examples, const void *x, const void *dy);
-/* Adds the parts of job.splits splits, as many for each of `examples` examples, to the gradients or sets them. */
+/* Adds the parts of job.splits splits, as many for each of `examples` examples, to the gradients or sets them; leaves
+ * the squares of what comes out, dg_cuda_conv2d_part_squares of each example, in job.squares if that is not NULL. */
 void dg_cuda_conv2d_add_parts(const dg_exec *exec, const params_job *job, const dg_param_grad *mode, int examples,
                               float *dweight, float *dbias);
+int dg_cuda_conv2d_part_squares(const conv_gather *gather);
 /* The splits that fill the device, for an even split of `pixels` pixels. */
 int64_t dg_cuda_conv2d_params_wgmma_splits(const conv_plan *plan, const conv_gather *gather, int64_t pixels);
 

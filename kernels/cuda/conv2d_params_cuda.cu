@@ -234,14 +234,15 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
         write_bias_part<TILE>(job, result, split, first_m);
 }
 
-/* Warp = one image: lanes take every 32nd of its squares. */
-__global__ void __launch_bounds__(THREADS) add_squares_kernel(params_job job, double *sqnorms) {
-    const int image = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32), count = job.squares_per_image;
+/* Warp = one image, or example, of `images`: lanes take every 32nd of its squares. */
+__global__ void __launch_bounds__(THREADS)
+    add_squares_kernel(const double *squares, int images, int per_image, double *sqnorms) {
+    const int image = (int)(blockIdx.x * (THREADS / 32) + threadIdx.x / 32);
     double sum = 0.0;
-    for (int i = threadIdx.x & 31; image < job.g.n && i < count; i += 32)
-        sum += job.squares[(int64_t)image * count + i];
+    for (int i = threadIdx.x & 31; image < images && i < per_image; i += 32)
+        sum += squares[(int64_t)image * per_image + i];
     sum = dg_warp_sum(sum);
-    if (image < job.g.n && (threadIdx.x & 31) == 0)
+    if (image < images && (threadIdx.x & 31) == 0)
         sqnorms[image] += sum;
 }
 
@@ -267,7 +268,8 @@ params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *
     job.bias_first = dg_cuda_conv2d_packed_count(&job.g);
     job.part_count = part_count(job.g);
     job.parts = (float *)exec->workspace;
-    job.squares = (double *)exec->workspace;
+    if (mode->mode == DG_GRAD_SQNORMS)
+        job.squares = (double *)exec->workspace;
     return job;
 }
 
@@ -287,13 +289,18 @@ void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) 
            whole(job.g.to_c, dy));
 }
 
+void add_squares(const dg_exec *exec, const params_job &job, int images, double *sqnorms) {
+    LAUNCH(add_squares_kernel, dg_cuda_blocks(images, THREADS / 32), THREADS, 0, dg_cuda_stream(exec),
+           (const double *)job.squares, images, job.squares_per_image, sqnorms);
+}
+
 template <class P, class TILE>
 void run_squares(const dg_exec *exec, const conv_plan *p, params_job job, const void *x, const void *dy,
                  double *sqnorms) {
     job.squares_per_image = (int)conv_params_tiles<TILE>(job.g) * (TILE::THREADS / 32);
     if (!dg_cuda_conv2d_params_wgmma(exec, p, DG_GRAD_SQNORMS, &job, 1, x, dy))
         launch<P, TILE, DG_GRAD_SQNORMS>(exec, job, x, dy);
-    LAUNCH(add_squares_kernel, dg_cuda_blocks(job.g.n, THREADS / 32), THREADS, 0, dg_cuda_stream(exec), job, sqnorms);
+    add_squares(exec, job, job.g.n, sqnorms);
 }
 
 /* The gradients of `examples` examples of `copies` images each, from the given images on, each cut into splits of its
@@ -317,13 +324,19 @@ void run_each(const dg_exec *exec, const conv_plan *p, params_job job, const dg_
     const conv_gather &g = job.g;
     const int copies = (int)mode->copies, all = g.n / copies, most = all < job.splits ? all : job.splits;
     const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * g.to_c;
+    double *squares = mode->sqnorms ? (double *)(job.parts + job.splits * job.part_count) : (double *)NULL;
     job.splits /= most;
+    job.squares_per_image = dg_cuda_conv2d_part_squares(&g) - (job.bias ? 0 : (int)conv_blocks(g.to_c, THREADS));
     for (int first = 0; first < all; first += most) {
         const int64_t image = (int64_t)first * copies, to = first * mode->example_stride;
+        job.squares = squares ? squares + (int64_t)first * job.squares_per_image : squares;
         run_examples<P, TILE, DG_GRAD_SUM>(exec, p, job, mode, all - first < most ? all - first : most, copies,
                                            (const T *)x + image * in, (const T *)dy + image * out, dweight + to,
                                            job.bias ? dbias + to : (float *)NULL);
     }
+    job.squares = squares;
+    if (squares)
+        add_squares(exec, job, all, mode->sqnorms);
 }
 
 /* WIDE: 128 output channels a block. */
@@ -373,7 +386,7 @@ size_t dg_cuda_conv2d_params_plan(conv_plan *p) {
     if (p->wgmma)
         p->splits =
             (int)dg_cuda_conv2d_params_wgmma_splits(p, &g, (int64_t)g.n * g.phase[0].grid_h * g.phase[0].grid_w);
-    const int64_t parts = p->splits * part_count(g);
+    const int64_t parts = p->splits * part_count(g) + 2 * g.n * dg_cuda_conv2d_part_squares(&g);
     dg_cuda_conv2d_gather_whole(p, &g);
     const int64_t squares = g.n * conv_params_tiles<narrow>(g) * (narrow::THREADS / 32); /* larger tiles leave fewer */
     const size_t bytes = (size_t)parts * sizeof(float), square_bytes = (size_t)squares * sizeof(double);

@@ -93,4 +93,10 @@ void dg_cuda_conv2d_vectors_bwd_params(const dg_exec *exec, const conv_plan *p, 
                    (const T *)dy->data, mode->example_stride, mode->accumulate, dweight,
                    d->bias ? dbias : (float *)NULL);
     });
+    if (mode->mode == DG_GRAD_EXAMPLES && mode->sqnorms) {
+        const int64_t examples = images / copies, stride = mode->example_stride;
+        dg_cuda_add_squares(exec, examples, stride, (int64_t)in_c * out_c, dweight, mode->sqnorms);
+        if (d->bias)
+            dg_cuda_add_squares(exec, examples, stride, out_c, dbias, mode->sqnorms);
+    }
 }

@@ -99,6 +99,10 @@ template <class T> static __device__ T dg_block_sum(T v) {
     return v;
 }
 
+/* sqnorms[e] += squared norm of x[e * example_stride .. + count). */
+void dg_cuda_add_squares(const dg_exec *exec, int64_t examples, int64_t example_stride, int64_t count, const float *x,
+                         double *sqnorms);
+
 /* Calls f with a null pointer of the element type: dg_cuda_typed(x->dtype, [&](auto *t) { using T = ...; }). */
 template <class F> static inline void dg_cuda_typed(dg_dtype dtype, F f) {
     if (dtype == DG_BF16)

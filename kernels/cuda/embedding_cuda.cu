@@ -87,5 +87,7 @@ dg_status DG_CUDA(embedding_bwd_params)(dg_exec *exec, const dg_param_grad *mode
                    dim3((unsigned)rows, dg_cuda_blocks(c, threads), (unsigned)(images / copies)), threads, 0, stream,
                    labels, weight, (const T *)dy->data, dtable, copies, c, mode->example_stride, mode->accumulate);
     });
+    if (mode->mode == DG_GRAD_EXAMPLES && mode->sqnorms)
+        dg_cuda_add_squares(exec, images / copies, mode->example_stride, rows * c, dtable, mode->sqnorms);
     return dg_cuda_launched(exec, "embedding_bwd_params");
 }

@@ -353,5 +353,9 @@ dg_status DG_CUDA(group_norm_bwd_params)(dg_exec *exec, const dg_group_norm_desc
                dim3(dg_cuda_blocks(2 * desc->c, PARAMS_COLUMNS), (unsigned)(desc->n / images)),
                PARAMS_COLUMNS * PARAMS_ROWS, 0, dg_cuda_stream(exec), images, desc->c, dsums, weight, dweight, dbias,
                mode->example_stride, mode->accumulate);
+    if (mode->mode == DG_GRAD_EXAMPLES && mode->sqnorms) {
+        dg_cuda_add_squares(exec, desc->n / images, mode->example_stride, desc->c, dweight, mode->sqnorms);
+        dg_cuda_add_squares(exec, desc->n / images, mode->example_stride, desc->c, dbias, mode->sqnorms);
+    }
     return dg_cuda_launched(exec, "group_norm_bwd_params");
 }

@@ -1,7 +1,6 @@
 /* Private steps on an integer grid (integer_noise.h): clipped gradients are rounded to it, their sum is exact in any
  * order, and the noise is drawn from the discrete Gaussian without a floating-point decision. On the CPU alone: lanes
  * add examples to sums of their own, which are added up at the end, over the ranks too. */
-#include "kernels/clip_scale.h"
 #include "nn/lanes.h"
 #include "privacy/integer_noise.h"
 #include "train/step_internal.h"
@@ -44,16 +43,13 @@ static bool add_at(const dg_stepper *s, const float *gradient, double factor, in
     return dg_grid_fits(s->options.privacy.grid, &norm);
 }
 
-/* The factor as ops->clip_examples has it; where rounding has made the integers too long after all, a smaller one. */
-void dg_stepper_grid_add(dg_stepper *s, int lane, const dg_clip_desc *clip, const double *sqnorms,
-                         const float *gradients, double *left_out) {
-    for (int64_t e = 0; e < clip->examples; e++) {
-        const float *gradient = gradients + e * clip->example_stride;
-        double factor = (double)dg_clip_scale(clip, sqnorms[e]);
-        if (factor == 0) {
-            *left_out += 1;
+/* As ops->sum_examples; where rounding has made the integers too long after all, the factor is a smaller one. */
+void dg_stepper_grid_add(dg_stepper *s, int lane, int64_t examples, const float *weight, const float *gradients) {
+    for (int64_t e = 0; e < examples; e++) {
+        const float *gradient = gradients + e * total_of(s);
+        double factor = (double)weight[e];
+        if (factor == 0)
             continue;
-        }
         while (!add_at(s, gradient, factor, 1, sum_of(s, lane))) {
             (void)add_at(s, gradient, factor, -1, sum_of(s, lane));
             factor *= 1 - 0x1p-20;

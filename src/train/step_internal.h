@@ -39,7 +39,7 @@ typedef struct dg_step_lane {
     double *sqnorms;       /* [item_images] */
     float *examples;       /* [item_images][total] gradients; NULL: the only one is made where the sum goes, or none is
                             * stored (book-keeping) */
-    float *example_weight; /* [item_images], book-keeping */
+    float *example_weight; /* [item_images] */
     dg_step_slot slots[DG_STEP_SLOTS];
     int next; /* slot of the next micro-batch */
     dg_replay replay;
@@ -95,8 +95,7 @@ DG_MUST_CHECK dg_status dg_stepper_add_noise(dg_stepper *stepper, int64_t step, 
 size_t dg_stepper_grid_bytes(const dg_stepper *stepper);
 DG_MUST_CHECK dg_status dg_stepper_allocate_grid(dg_stepper *stepper);
 void dg_stepper_grid_clear(dg_stepper *stepper);
-void dg_stepper_grid_add(dg_stepper *stepper, int lane, const dg_clip_desc *clip, const double *sqnorms,
-                         const float *gradients, double *left_out);
+void dg_stepper_grid_add(dg_stepper *stepper, int lane, int64_t examples, const float *weight, const float *gradients);
 DG_MUST_CHECK dg_status dg_stepper_grid_release(dg_stepper *stepper, dg_status mine, int64_t step, float **grad);
 /* Of the block of inputs. */
 size_t dg_stepper_input_bytes(const dg_stepper *stepper);

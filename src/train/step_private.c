@@ -34,14 +34,10 @@ static size_t examples_bytes(const dg_stepper *s) {
     return s->item_images > 1 && !s->options.privacy.book_keeping ? (size_t)s->item_images * total * sizeof(float) : 0;
 }
 
-static size_t weight_bytes(const dg_stepper *s) {
-    return s->options.privacy.book_keeping ? (size_t)s->item_images * sizeof(float) : 0;
-}
-
 size_t dg_stepper_private_bytes(const dg_stepper *s) {
     if (!s->options.privacy.copies)
         return 0;
-    return examples_bytes(s) + (size_t)(s->item_images + 1) * sizeof(double) + weight_bytes(s);
+    return examples_bytes(s) + sizeof(double) + (size_t)s->item_images * (sizeof(double) + sizeof(float));
 }
 
 /* The gradients come first, for their alignment. */
@@ -57,17 +53,23 @@ done:
     return status;
 }
 
+/* From squared norms to what each of the `present` examples counts for. */
+static dg_status clip(dg_stepper *s, int lane, int64_t present) {
+    const dg_step_privacy *privacy = &s->options.privacy;
+    const dg_step_lane *l = &s->lanes[lane];
+    const dg_clip_desc desc = {.examples = present, .max_norm = privacy->max_grad_norm, .gamma = privacy->clip_gamma};
+    return s->options.backend->ops->clip_weights(dg_net_lane(s->net, lane)->exec, &desc, l->sqnorms, s->item_images,
+                                                 l->example_weight, l->left_out);
+}
+
 static dg_status backward_twice(dg_stepper *s, int lane, int64_t present) {
     dg_status status = DG_OK;
-    const dg_step_privacy *privacy = &s->options.privacy;
     const dg_step_lane *l = &s->lanes[lane];
     float *sum = dg_grad_sum_lane(s->grad, lane);
     const dg_param_grad norms = {.mode = DG_GRAD_SQNORMS, .sqnorms = l->sqnorms},
                         weighted = {.mode = DG_GRAD_WEIGHTED, .example_weight = l->example_weight};
-    const dg_clip_desc clip = {.examples = present, .max_norm = privacy->max_grad_norm, .gamma = privacy->clip_gamma};
     DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &norms, sum));
-    DG_TRY(s->options.backend->ops->clip_weights(dg_net_lane(s->net, lane)->exec, &clip, l->sqnorms, s->item_images,
-                                                 l->example_weight, l->left_out));
+    DG_TRY(clip(s, lane, present));
     DG_TRY(dg_net_backward_params(s->net, lane, &weighted, sum));
 done:
     return status;
@@ -75,36 +77,34 @@ done:
 
 dg_status dg_stepper_private_backward(dg_stepper *s, int lane, int pass, int64_t present) {
     dg_status status = DG_OK;
-    const dg_step_privacy *privacy = &s->options.privacy;
-    const dg_ops *ops = s->options.backend->ops;
     const dg_step_lane *l = &s->lanes[lane];
     const int64_t total = s->optimiser.total;
-    dg_exec *exec = dg_net_lane(s->net, lane)->exec;
     float *sum = dg_grad_sum_lane(s->grad, lane), *examples = l->examples ? l->examples : sum;
-    const dg_param_grad mode = {
-        .mode = DG_GRAD_EXAMPLES, .accumulate = pass > 0, .copies = s->pass_copies, .example_stride = total};
-    if (privacy->book_keeping)
+    const bool last = pass == s->passes - 1;
+    const dg_param_grad mode = {.mode = DG_GRAD_EXAMPLES,
+                                .accumulate = pass > 0,
+                                .copies = s->pass_copies,
+                                .example_stride = total,
+                                .sqnorms = last ? l->sqnorms : NULL};
+    if (s->options.privacy.book_keeping)
         return backward_twice(s, lane, present);
     DG_TRY(dg_net_backward(s->net, lane, s->optimiser.weights, &mode, examples));
-    if (pass < s->passes - 1)
+    if (!last)
         goto done;
-    for (int64_t e = 0; e < present; e++)
-        DG_TRY(ops->sum_squares(exec, total, examples + e * total, &l->sqnorms[e]));
-    const dg_clip_desc clip = {
-        .examples = present, .example_stride = total, .max_norm = privacy->max_grad_norm, .gamma = privacy->clip_gamma};
-    if (privacy->grid)
-        dg_stepper_grid_add(s, lane, &clip, l->sqnorms, examples, l->left_out);
+    DG_TRY(clip(s, lane, present));
+    if (s->options.privacy.grid)
+        dg_stepper_grid_add(s, lane, present, l->example_weight, examples);
     else
-        DG_TRY(ops->clip_examples(exec, &clip, l->sqnorms, total, examples, sum, l->left_out));
+        DG_TRY(s->options.backend->ops->sum_examples(dg_net_lane(s->net, lane)->exec, present, total, l->example_weight,
+                                                     total, examples, sum));
 done:
     return status;
 }
 
 dg_status dg_stepper_empty_sum(dg_stepper *s, float **grad) {
-    const dg_clip_desc nobody = {.max_norm = s->options.privacy.max_grad_norm};
     *grad = dg_grad_sum_lane(s->grad, 0);
-    return s->options.backend->ops->clip_examples(dg_net_lane(s->net, 0)->exec, &nobody, s->lanes[0].sqnorms,
-                                                  s->optimiser.total, *grad, *grad, s->lanes[0].left_out);
+    return s->options.backend->ops->sum_examples(dg_net_lane(s->net, 0)->exec, 0, 0, s->lanes[0].example_weight,
+                                                 s->optimiser.total, *grad, *grad);
 }
 
 dg_status dg_stepper_left_out(dg_stepper *s, int64_t *count) {

@@ -242,6 +242,15 @@ static inline void dg_op_expect_close_double(const dg_op_env *env, const char *w
                   env->variant, what, got, want);
 }
 
+/* A squared norm that clipping goes by: of this very array, and never less than it is. */
+static inline void dg_op_expect_squares(const dg_op_env *env, double got, int64_t count, const float *x) {
+    double want = 0;
+    for (int64_t i = 0; i < count; i++)
+        want += (double)x[i] * (double)x[i];
+    ck_assert_msg(got >= want * (1 - 1e-12) && got <= want * (1 + 4e-6), "%s: a squared norm is %.17g, not %.17g",
+                  env->variant, got, want);
+}
+
 /* Bit for bit. */
 static inline void dg_op_expect_same(const dg_op_env *env, const char *what, const void *a, const void *b,
                                      size_t bytes) {

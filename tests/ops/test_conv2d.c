@@ -290,7 +290,11 @@ static void check_examples(dg_op_env *env, const void *item) {
         float *each = dg_op_random(env, n * stride, 1.0);
         dg_param_grad mode = {.mode = DG_GRAD_EXAMPLES, .copies = copies[k], .example_stride = stride};
         backward_params(env, &p, &mode, each, biases ? each + p.weights : NULL);
+        double *sqnorms = dg_op_bytes(env, (size_t)(n / copies[k]) * sizeof *sqnorms);
+        for (int64_t e = 0; e < n / copies[k]; e++)
+            sqnorms[e] = 0;
         mode.accumulate = true;
+        mode.sqnorms = sqnorms;
         backward_params(env, &p, &mode, each, biases ? each + p.weights : NULL);
         for (int64_t e = 0; e < n / copies[k]; e++) {
             double *want = reference_params(&p, NULL, e * copies[k], (e + 1) * copies[k]);
@@ -299,6 +303,7 @@ static void check_examples(dg_op_env *env, const void *item) {
             dg_op_expect_close(env, "an example's gradient", each + e * stride, want, p.weights + biases,
                                DG_TOL_MATMUL);
             free(want);
+            dg_op_expect_squares(env, sqnorms[e], p.weights + biases, each + e * stride);
         }
     }
     dg_plan_free(p.plan);

@@ -155,8 +155,13 @@ static void check_examples(dg_op_env *env, const void *item) {
     const dg_tensor tdy = dg_op_tensor(dy, IMAGES, 1, 1, c);
     for (int accumulate = 0; accumulate < 2; accumulate++) {
         const dg_param_grad sum = {.mode = DG_GRAD_SUM, .accumulate = accumulate};
-        const dg_param_grad mode = {
-            .mode = DG_GRAD_EXAMPLES, .accumulate = accumulate, .copies = COPIES, .example_stride = stride};
+        double *sqnorms = dg_op_bytes(env, IMAGES / COPIES * sizeof *sqnorms);
+        memset(sqnorms, 0, IMAGES / COPIES * sizeof *sqnorms);
+        const dg_param_grad mode = {.mode = DG_GRAD_EXAMPLES,
+                                    .accumulate = accumulate,
+                                    .copies = COPIES,
+                                    .example_stride = stride,
+                                    .sqnorms = accumulate ? sqnorms : NULL};
         float *before = dg_op_copy(env, each, IMAGES / COPIES * stride);
         DG_OP(env, embedding_bwd_params(&env->exec, &mode, ROWS, labels, &tdy, each));
         for (int e = 0; e < IMAGES / COPIES; e++) {
@@ -166,6 +171,8 @@ static void check_examples(dg_op_env *env, const void *item) {
             dg_op_expect_same(env, "example", each + e * stride, alone, (size_t)(ROWS * c) * sizeof *alone);
             dg_op_expect_same(env, "gap", each + e * stride + ROWS * c, before + e * stride + ROWS * c,
                               5 * sizeof *alone);
+            if (accumulate)
+                dg_op_expect_squares(env, sqnorms[e], ROWS * c, each + e * stride);
         }
     }
 }

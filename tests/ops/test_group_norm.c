@@ -323,14 +323,21 @@ static void check_examples(dg_op_env *env, const void *item) {
         alone.n = copies[k];
         for (int accumulate = 0; accumulate < 2; accumulate++) {
             const dg_param_grad sum = {.mode = DG_GRAD_SUM, .accumulate = accumulate};
-            const dg_param_grad mode = {
-                .mode = DG_GRAD_EXAMPLES, .accumulate = accumulate, .copies = copies[k], .example_stride = stride};
+            double *sqnorms = dg_op_bytes(env, (size_t)d->n * sizeof *sqnorms);
+            memset(sqnorms, 0, (size_t)d->n * sizeof *sqnorms);
+            const dg_param_grad mode = {.mode = DG_GRAD_EXAMPLES,
+                                        .accumulate = accumulate,
+                                        .copies = copies[k],
+                                        .example_stride = stride,
+                                        .sqnorms = accumulate ? sqnorms : NULL};
             float *want = dg_op_copy(env, each, d->n * stride);
             for (int64_t e = 0; e < d->n / copies[k]; e++)
                 DG_OP(env, group_norm_bwd_params(&env->exec, &alone, &sum, p.dsums + e * copies[k] * 2 * c,
                                                  want + e * stride, want + e * stride + c));
             DG_OP(env, group_norm_bwd_params(&env->exec, d, &mode, p.dsums, each, each + c));
             dg_op_expect_same(env, "examples", each, want, (size_t)(d->n * stride) * sizeof *each);
+            for (int64_t e = 0; accumulate && e < d->n / copies[k]; e++)
+                dg_op_expect_squares(env, sqnorms[e], 2 * c, each + e * stride);
         }
     }
 }

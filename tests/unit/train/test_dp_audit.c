@@ -1,5 +1,6 @@
 /* A white-box audit of DP-SGD, and DP-SGD broken on purpose: the audit has to pass the mechanism that the product is
- * made of (clip_examples, dg_dp_noise_add_float, dg_poisson_draw, division by a constant) and to catch each fault.
+ * made of (clip_weights, sum_examples, dg_dp_noise_add_float, dg_poisson_draw, division by a constant) and to catch
+ * each fault.
  *
  * A canary is planted whose gradient points where nobody else's does. What an attacker sees of a step is the released
  * average; its component along the canary is normal, of mean 0 without the canary and at most C/B with it, and of
@@ -80,8 +81,10 @@ static void clipped_sum(mechanism *m, const int64_t *chosen, int64_t count, floa
         sqnorms[i] = 9;
     }
     const bool clips = m->fault != NO_CLIP && m->fault != CLIP_AFTER_AVERAGING;
-    const dg_clip_desc desc = {.examples = count, .example_stride = DIM, .max_norm = clips ? CLIP : 1e9};
-    DG_CK(m->ctx, m->backend->ops->clip_examples(&m->exec, &desc, sqnorms, DIM, grads[0], sum, &left_out));
+    const dg_clip_desc desc = {.examples = count, .max_norm = clips ? CLIP : 1e9};
+    float weight[PEOPLE + 1];
+    DG_CK(m->ctx, m->backend->ops->clip_weights(&m->exec, &desc, sqnorms, count, weight, &left_out));
+    DG_CK(m->ctx, m->backend->ops->sum_examples(&m->exec, count, DIM, weight, DIM, grads[0], sum));
     double norm = 0;
     for (int i = 0; i < DIM; i++)
         norm += (double)sum[i] * (double)sum[i];

@@ -1,5 +1,4 @@
-/* DP-SGD's clipping: the sum of the examples' gradients, each scaled so that its norm is bounded. */
-#include "kernels/clip_scale.h"
+/* The sum of the examples' gradients, so many times each: what clipping lets through. */
 #include "kernels/cpu/cpu.h"
 
 enum { BLOCK = 2048 }; /* floats of the sum that stay in the cache while all examples are added */
@@ -16,20 +15,16 @@ static void add_scaled(int64_t count, float scale, const float *from, bool first
     }
 }
 
-dg_status DG_CPU(clip_examples)(dg_exec *exec, const dg_clip_desc *desc, const double *sqnorms, int64_t count,
-                                const float *grads, float *sum, double *left_out) {
+dg_status DG_CPU(sum_examples)(dg_exec *exec, int64_t examples, int64_t example_stride, const float *weight,
+                               int64_t count, const float *grads, float *sum) {
     (void)exec;
-    for (int64_t e = 0; e < desc->examples; e++)
-        if (dg_clip_scale(desc, sqnorms[e]) == 0.0f)
-            *left_out += 1.0;
     for (int64_t first = 0; first < count; first += BLOCK) {
         const int64_t width = count - first < BLOCK ? count - first : BLOCK;
         bool empty = true;
-        for (int64_t e = 0; e < desc->examples; e++) {
-            const float scale = dg_clip_scale(desc, sqnorms[e]);
-            if (scale == 0.0f)
+        for (int64_t e = 0; e < examples; e++) {
+            if (weight[e] == 0.0f)
                 continue;
-            add_scaled(width, scale, grads + e * desc->example_stride + first, empty, sum + first);
+            add_scaled(width, weight[e], grads + e * example_stride + first, empty, sum + first);
             empty = false;
         }
         if (empty)
