@@ -54,7 +54,8 @@ typedef struct dg_libraries dg_libraries;
 /* 2-D cross-correlation, zero padding. Also every linear layer: a 1x1 kernel on {N,1,1,C} or on {N,H,W,C} tokens.
  *   y[n,oy,ox,o] = bias[o] + sum_{ky,kx,i} weight[o,i,ky,kx] * x[n, oy*stride+ky-pad_begin, ox*stride+kx-pad_begin, i]
  * kernel 1 or 3; out = (in + pad_begin + pad_end - kernel)/stride + 1. weight [out_c, in_c, k, k] float, as in PyTorch.
- */
+ * A GPU copies an x or dy that does not lie at a 16-byte boundary to the workspace, which needs room for it beyond what
+ * the plan says, each pixel rounded up to 16 bytes; DG_EINVAL where it has none. */
 typedef struct dg_conv2d_desc {
     int64_t n, h, w, in_c, out_c;
     int kernel, stride, pad_begin, pad_end; /* the same for both axes; begin = top and left */

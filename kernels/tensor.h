@@ -40,7 +40,8 @@ typedef struct dg_exec {
 typedef struct dg_plan {
     void (*free)(struct dg_plan *plan);
     size_t packed_bytes;        /* size of the compute copy of the weights that *_pack writes */
-    size_t workspace_bytes;     /* most that any pass of this op takes from dg_exec.workspace */
+    size_t workspace_bytes;     /* most that any pass of this op takes from dg_exec.workspace (conv2d on a GPU: of
+                                 * tensors at 16-byte boundaries, see ops.h) */
     const char *implementation; /* what runs, for `bench`; static storage */
 } dg_plan;
 

@@ -83,7 +83,7 @@ for object in "$objects"/*.cu.o; do
         *attention*mma*)
             [ "$hmma" -gt 0 ] || complain "$readable has no tensor-core product"
             ;;
-        *adamw_kernel* | *sum_squares_kernel* | *group_norm*'<__nv_bfloat16, 8'* | *group_norm*'<float, 4'*)
+        *adamw_kernel* | *sum_squares_kernel* | pad_kernel* | *group_norm*'<__nv_bfloat16, 8'* | *group_norm*'<float, 4'*)
             [ "$wide" -gt 0 ] || complain "$readable has no 16-byte access"
             ;;
         esac

@@ -1,6 +1,7 @@
 /* conv2d on the GPU: what its files share.
  *
  *   conv2d_cuda.cu          the plan, and packing the weights
+ *   conv2d_padded_cuda.cu   copies of operands whose channels are no whole chunks of 16 bytes (images)
  *   conv2d_gather.h, conv2d_gather_cuda.cu, conv2d_gather_wgmma_cuda.cu     forward and data gradient
  *   conv2d_params.h, conv2d_params_cuda.cu, conv2d_params_wgmma_cuda.cu     parameter gradients
  *   conv2d_vectors_cuda.cu  parameter gradients of linear layers on vectors
@@ -21,7 +22,8 @@
  *   - data gradient of an enlarged image: one grid, dx pixel i gathers dy 2i-1 .. 2i+2 on either axis: 16 taps.
  *
  * As a matrix product: M = pixels of the grid, N = to_c, K = taps * from_c, channels fastest. The weights of a phase
- * are packed as a matrix [to_c][K], rows zero-padded to a multiple of 8 elements. */
+ * are packed as a matrix [to_c][K], rows zero-padded to a multiple of 8 elements. from_c is a multiple of what 16 bytes
+ * hold, so that a chunk of K is of one tap; what a source lacks of that are zeros, in its pixels and in the weights. */
 #ifndef DG_KERNELS_CUDA_CONV2D_H
 #define DG_KERNELS_CUDA_CONV2D_H
 
@@ -29,6 +31,7 @@
 #include "kernels/cuda/cuda.h"
 
 enum { CONV_MAX_TAPS = 16, CONV_MAX_PHASES = 4 };
+enum { CONV_ALIGNMENT = 64 }; /* of what lies one after the other in the workspace or among packed weights */
 
 struct conv_tap {
     short dy, dx;
@@ -44,6 +47,7 @@ struct conv_phase {
 
 struct conv_gather {
     int n, from_h, from_w, from_c, to_h, to_w, to_c;
+    int real_c; /* so many of from_c are channels of the convolution, the others padding */
     int step, to_step;
     int enlarged;    /* 1: pixels of the source are addressed as if it were enlarged 2x (parameter gradients) */
     bool transposed; /* a data gradient: W is the transposed weight matrix */
@@ -56,11 +60,12 @@ struct conv_plan {
     dg_plan base; /* first: a dg_plan * is cast to this */
     dg_conv2d_desc desc;
     int out_h, out_w;
-    bool vectors;      /* 1x1 images under a 1x1 kernel: a linear layer on vectors */
-    int64_t fwd_count; /* packed elements of the forward; those of the data gradient follow */
-    int splits;        /* parts that the sum over pixels of a parameter gradient is cut into */
-    int processors;    /* of the device */
-    bool wgmma;        /* BF16 on a device that has it: sm_90a */
+    bool vectors;        /* 1x1 images under a 1x1 kernel: a linear layer on vectors */
+    int64_t fwd_count;   /* packed elements of the forward; those of the data gradient follow */
+    int splits;          /* parts that the sum over pixels of a parameter gradient is cut into */
+    int processors;      /* of the device */
+    bool wgmma;          /* BF16 on a device that has it: sm_90a */
+    size_t params_bytes; /* of the workspace: sums of a parameter gradient, which copies of its operands follow */
     /* The passes that cuDNN or cuBLASLt run, which every pass asks first; its weights follow ours. NULL: none. */
     conv2d_library *library;
     size_t own_packed_bytes;
@@ -68,6 +73,10 @@ struct conv_plan {
 
 static inline const conv_plan *conv_plan_of(const dg_plan *plan) {
     return reinterpret_cast<const conv_plan *>(plan);
+}
+
+static inline size_t conv_element_bytes(const conv_plan *plan) {
+    return plan->desc.precision == DG_PRECISION_BF16 ? 2 : 4;
 }
 
 /* Where the library's weights are. */
@@ -80,6 +89,10 @@ static inline int64_t conv_round_up(int64_t count, int64_t to) {
 }
 static inline int64_t conv_blocks(int64_t count, int64_t per_block) {
     return (count + per_block - 1) / per_block;
+}
+/* Channels of a pixel as the kernels read it: whole chunks of 16 bytes. */
+static inline int conv_padded(const conv_plan *plan, int64_t channels) {
+    return (int)conv_round_up(channels, 16 / (int64_t)conv_element_bytes(plan));
 }
 
 /* Row length of a packed matrix. */
@@ -94,7 +107,15 @@ void dg_cuda_conv2d_gather_whole(const conv_plan *plan, conv_gather *out);
 /* Elements of the packed matrices of one launch. */
 int64_t dg_cuda_conv2d_packed_count(const conv_gather *gather);
 
-/* Fills in plan->splits and returns the workspace that conv2d_bwd_params takes. */
+/* x (dy: `output`) as the kernels read it, at a 16-byte boundary with conv_padded channels: the tensor itself, or a
+ * copy in the workspace, whose first *used bytes are taken. Adds to *used what it takes.
+ * err   DG_EINVAL the workspace is too small: it must be larger than the plan says for a tensor at another address */
+DG_MUST_CHECK dg_status dg_cuda_conv2d_padded(const dg_exec *exec, const conv_plan *plan, bool output,
+                                              const dg_tensor *tensor, size_t *used, const void **data);
+/* The most that a pass takes of the workspace for sums and copies, tensors lying at 16-byte boundaries. */
+size_t dg_cuda_conv2d_padded_workspace(const conv_plan *plan);
+
+/* Fills in plan->splits and returns the workspace that conv2d_bwd_params takes for its sums. */
 size_t dg_cuda_conv2d_params_plan(conv_plan *plan);
 /* conv2d_bwd_params of plan->vectors. */
 void dg_cuda_conv2d_vectors_bwd_params(const dg_exec *exec, const conv_plan *plan, const dg_param_grad *mode,

@@ -28,7 +28,8 @@ static const char *fault_of(const dg_conv2d_desc *d) {
     if (d->h > side || d->w > side || d->stride > side || d->in_c > most / 8 / d->out_c)
         return "too large for the GPU backend";
     const int64_t image = d->h * d->w, out = out_size(d, d->h) * out_size(d, d->w);
-    const int64_t widest = d->in_c > d->out_c ? d->in_c : d->out_c, larger = image > out ? image : out;
+    const int64_t widest = conv_round_up(d->in_c > d->out_c ? d->in_c : d->out_c, 8);
+    const int64_t larger = image > out ? image : out;
     if (larger > 1 << 24 || d->n > most / larger || widest > most / larger)
         return "too large for the GPU backend";
     return NULL;
@@ -126,12 +127,13 @@ static void gather_sizes(const conv_plan *p, bool transposed, conv_gather *out) 
     out->n = (int)d->n, out->kernel = d->kernel, out->transposed = transposed;
     out->step = out->to_step = 1;
     if (transposed) {
-        out->from_h = p->out_h, out->from_w = p->out_w, out->from_c = (int)d->out_c;
+        out->from_h = p->out_h, out->from_w = p->out_w, out->real_c = (int)d->out_c;
         out->to_h = (int)d->h, out->to_w = (int)d->w, out->to_c = (int)d->in_c;
     } else {
-        out->from_h = (int)d->h, out->from_w = (int)d->w, out->from_c = (int)d->in_c;
+        out->from_h = (int)d->h, out->from_w = (int)d->w, out->real_c = (int)d->in_c;
         out->to_h = p->out_h, out->to_w = p->out_w, out->to_c = (int)d->out_c;
     }
+    out->from_c = conv_padded(p, out->real_c);
 }
 
 bool dg_cuda_conv2d_gather(const conv_plan *p, bool transposed, int index, conv_gather *out) {
@@ -166,12 +168,6 @@ static int64_t packed_count(const conv_plan *p, bool transposed) {
     return count;
 }
 
-enum { CONV_LIBRARY_ALIGNMENT = 64 };
-
-static size_t element_bytes(const conv_plan *p) {
-    return p->desc.precision == DG_PRECISION_BF16 ? 2 : 4;
-}
-
 /* Whether there is code for wgmma and a device that it runs on: compute capability 9.0, no older and no newer one. */
 static bool has_wgmma(void) {
 #if defined(DG_SM_90A) || defined(DG_CUDASIM)
@@ -196,7 +192,7 @@ static dg_status plan_library(dg_ctx *ctx, conv_plan *p) {
     if (!p->library)
         return status;
     p->base.implementation = dg_conv2d_library_name(p->library);
-    p->own_packed_bytes = (size_t)conv_round_up((int64_t)p->base.packed_bytes, CONV_LIBRARY_ALIGNMENT);
+    p->own_packed_bytes = (size_t)conv_round_up((int64_t)p->base.packed_bytes, CONV_ALIGNMENT);
     p->base.packed_bytes = p->own_packed_bytes + dg_conv2d_library_packed_bytes(p->library);
     const size_t workspace = dg_conv2d_library_workspace_bytes(p->library);
     if (workspace > p->base.workspace_bytes)
@@ -222,11 +218,12 @@ dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_pla
     p->wgmma = desc->precision == DG_PRECISION_BF16 && has_wgmma();
     p->vectors = desc->h == 1 && desc->w == 1 && desc->kernel == 1;
     p->fwd_count = packed_count(p, false);
-    p->base.packed_bytes = (size_t)p->fwd_count * element_bytes(p);
+    p->base.packed_bytes = (size_t)p->fwd_count * conv_element_bytes(p);
     if (desc->training) {
-        p->base.packed_bytes += (size_t)packed_count(p, true) * element_bytes(p);
-        p->base.workspace_bytes = dg_cuda_conv2d_params_plan(p);
+        p->base.packed_bytes += (size_t)packed_count(p, true) * conv_element_bytes(p);
+        p->params_bytes = (size_t)conv_round_up((int64_t)dg_cuda_conv2d_params_plan(p), CONV_ALIGNMENT);
     }
+    p->base.workspace_bytes = dg_cuda_conv2d_padded_workspace(p);
     p->base.implementation = names[desc->precision];
     status = plan_library(exec->ctx, p);
     if (status == DG_OK)
@@ -243,11 +240,11 @@ dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_pla
 template <class T> static __global__ void pack_kernel(conv_gather g, const float *weight, T *packed) {
     const conv_phase phase = g.phase[blockIdx.z];
     const int pitch = conv_pitch(g, blockIdx.z), row = blockIdx.x, kk = g.kernel * g.kernel;
-    const size_t o_step = (size_t)(g.transposed ? g.to_c : g.from_c) * kk;
+    const size_t o_step = (size_t)(g.transposed ? g.to_c : g.real_c) * kk;
     for (int k = threadIdx.x; k < pitch; k += blockDim.x) {
         const int tap = k / g.from_c, c = k % g.from_c;
         float sum = 0.0f;
-        if (tap < phase.taps) {
+        if (tap < phase.taps && c < g.real_c) {
             const float *from = weight + (g.transposed ? c * o_step + (size_t)row * kk : row * o_step + (size_t)c * kk);
             const unsigned add = g.tap[phase.first_tap + tap].sum;
             for (int i = 0; i < kk; i++)

@@ -1,10 +1,9 @@
 /* conv2d: forward and data gradient, as the gather of conv2d.h in tiles of conv2d_tile.h.
  *
  * A block owns BM pixels of a phase's grid (all images in a row) and BN of the channels they go to. Along k it takes 64
- * bytes of each pixel's row per step: channels of one tap, then of the next. With channels that divide into 16-byte
- * chunks the source is copied asynchronously straight to the tile, else (image channels) element by element.
- * Moves at least from + to + weights; a source pixel is read once per tap and column of blocks, all but the first time
- * from the L2 cache: blocks that share pixels are neighbours in the grid. */
+ * bytes of each pixel's row per step: channels of one tap, then of the next, copied asynchronously straight to the
+ * tile. Moves at least from + to + weights; a source pixel is read once per tap and column of blocks, all but the first
+ * time from the L2 cache: blocks that share pixels are neighbours in the grid. */
 #include "kernels/cuda/conv2d_gather.h"
 
 namespace {
@@ -52,8 +51,8 @@ template <class T, class TILE> struct conv_pixels : conv_rows<T, TILE> {
         }
     }
 
-    /* Whole chunks: one tap each, none or all of it inside. `from` stands in for addresses that are not read. */
-    __device__ __forceinline__ void load_chunks(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
+    /* Chunks are of one tap each, none or all of it inside. `from` stands in for addresses that are not read. */
+    __device__ __forceinline__ void load(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
         const bool exists = tap < phase.taps;
         const conv_tap t = g.tap[phase.first_tap + (exists ? tap : 0)];
 #pragma unroll
@@ -63,34 +62,6 @@ template <class T, class TILE> struct conv_pixels : conv_rows<T, TILE> {
             const T *p = read ? from + conv_element(g, s, t) + c : from;
             cp_async16(tile + rows::place(i), p, read ? CONV_CHUNK_BYTES : 0);
         }
-    }
-
-    /* Chunks that cross from one tap to the next. */
-    __device__ void load_elements(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
-        for (int i = 0; i < PASSES; i++) {
-            const conv_source &s = pixel[i];
-            T *to = tile + rows::place(i);
-            int at_tap = tap, at_c = c;
-            for (int e = 0; e < CHUNK; e++) {
-                float value = 0.0f;
-                if (at_tap < phase.taps) {
-                    const conv_tap t = g.tap[phase.first_tap + at_tap];
-                    if (conv_inside(g, s, t))
-                        value = dg_load(from + conv_element(g, s, t) + at_c);
-                }
-                dg_store(to + e, value);
-                if (++at_c == g.from_c)
-                    at_c = 0, at_tap++;
-            }
-        }
-    }
-
-    __device__ __forceinline__ void load(const conv_gather &g, const conv_phase &phase, const T *from, bool chunks,
-                                         T *tile) {
-        if (chunks)
-            load_chunks(g, phase, from, tile);
-        else
-            load_elements(g, phase, from, tile);
         c += TILE::template STEP<T>;
         wrap(g);
     }
@@ -114,8 +85,8 @@ __device__ __forceinline__ void conv_load_weights(const T *packed, int pitch, in
 /* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: TILE::STAGES slots of both tiles. */
 template <class P, class TILE>
 __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
-    gather_kernel(conv_gather g, const typename P::element *from, const typename P::element *packed, conv_destination d,
-                  bool chunks) {
+    gather_kernel(conv_gather g, const typename P::element *from, const typename P::element *packed,
+                  conv_destination d) {
     typedef typename P::element T;
     DYN_SHARED(T, slots);
     constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), STEP = TILE::template STEP<T>, A_COUNT = TILE::BM * STEP;
@@ -133,7 +104,7 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
     const auto fetch = [&](int step) {
         T *slot = slots + step % TILE::STAGES * SLOT;
         if (step < steps) {
-            pixels.load(g, phase, from, chunks, slot);
+            pixels.load(g, phase, from, slot);
             conv_load_weights<T, TILE>(packed, pitch, g.to_c, first_n, step, slot + A_COUNT);
         }
         cp_async_commit_group();
@@ -159,11 +130,10 @@ template <class P, class TILE>
 void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const void *from, const void *packed,
             const conv_destination &d) {
     typedef typename P::element T;
-    const bool chunks = g.from_c % conv_chunk<T> == 0 && (uintptr_t)from % CONV_CHUNK_BYTES == 0;
     const int64_t blocks = conv_blocks(pixels, TILE::BM) * conv_blocks(g.to_c, TILE::BN);
     dg_cuda_allow_shared(gather_kernel<P, TILE>, TILE::SHARED_BYTES);
     LAUNCH((gather_kernel<P, TILE>), dim3((unsigned)blocks, 1, (unsigned)g.phases), TILE::THREADS, TILE::SHARED_BYTES,
-           dg_cuda_stream(exec), g, (const T *)from, (const T *)packed, d, chunks);
+           dg_cuda_stream(exec), g, (const T *)from, (const T *)packed, d);
 }
 
 /* The largest tile of which every multiprocessor gets one: larger ones read less, more of them hide more. Narrow ones
@@ -201,32 +171,44 @@ void run(const dg_exec *exec, const conv_plan *p, bool transposed, const void *f
     }
 }
 
-void run_at_precision(const dg_exec *exec, const conv_plan *p, bool transposed, const void *from, const void *packed,
-                      const conv_destination &d) {
+dg_status run_at_precision(const dg_exec *exec, const conv_plan *p, bool transposed, const dg_tensor *source,
+                           const void *packed, const conv_destination &d) {
+    const void *from;
+    size_t used = 0;
+    const dg_status status = dg_cuda_conv2d_padded(exec, p, transposed, source, &used, &from);
+    if (status != DG_OK)
+        return status;
     if (p->desc.precision == DG_PRECISION_BF16)
         run<conv_bf16>(exec, p, transposed, from, packed, d);
     else if (p->desc.precision == DG_PRECISION_TF32)
         run<conv_tf32>(exec, p, transposed, from, packed, d);
     else
         run<conv_fp32>(exec, p, transposed, from, packed, d);
+    return DG_OK;
 }
 
 } // namespace
 
 dg_status DG_CUDA(conv2d_fwd)(dg_exec *exec, const dg_plan *plan, const dg_tensor *x, const void *packed,
                               const float *bias, const dg_tensor *residual, const dg_tensor *y) {
+    dg_status status = DG_OK;
     const conv_plan *p = conv_plan_of(plan);
     const conv_destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data, false};
     if (!dg_conv2d_library_fwd(exec, p->library, x, conv_library_packed(p, packed), bias, residual, y))
-        run_at_precision(exec, p, false, x->data, packed, d);
-    return dg_cuda_launched(exec, "conv2d_fwd");
+        DG_TRY(run_at_precision(exec, p, false, x, packed, d));
+    status = dg_cuda_launched(exec, "conv2d_fwd");
+done:
+    return status;
 }
 
 dg_status DG_CUDA(conv2d_bwd_data)(dg_exec *exec, const dg_plan *plan, const dg_tensor *dy, const void *packed,
                                    const dg_tensor *dx, bool accumulate) {
+    dg_status status = DG_OK;
     const conv_plan *p = conv_plan_of(plan);
     const conv_destination d = {NULL, accumulate ? dx->data : NULL, dx->data, false};
     if (!dg_conv2d_library_bwd_data(exec, p->library, dy, conv_library_packed(p, packed), dx, accumulate))
-        run_at_precision(exec, p, true, dy->data, packed, d);
-    return dg_cuda_launched(exec, "conv2d_bwd_data");
+        DG_TRY(run_at_precision(exec, p, true, dy, packed, d));
+    status = dg_cuda_launched(exec, "conv2d_bwd_data");
+done:
+    return status;
 }

@@ -109,8 +109,7 @@ void launch(const dg_exec *exec, const conv_gather &g, const void *from, const v
 
 bool dg_cuda_conv2d_gather_wgmma(const dg_exec *exec, const conv_plan *p, const conv_gather *g, const void *from,
                                  const void *packed, const conv_destination *d) {
-    const bool chunks = g->from_c % conv_chunk<bf16> == 0 && (uintptr_t)from % CONV_CHUNK_BYTES == 0;
-    if (!p->wgmma || !chunks || g->to_c <= 16)
+    if (!p->wgmma || g->to_c <= 16)
         return false;
     const int64_t pixels = conv_most_pixels(*g);
     /* The largest tile of which nearly every multiprocessor gets a block: measured on an H100. */

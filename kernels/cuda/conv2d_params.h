@@ -20,6 +20,7 @@ struct conv_stride {
 
 struct params_job {
     conv_gather g;
+    int dy_c;                  /* channels of a pixel of dy: to_c, padded */
     int grid_h, grid_w;        /* of every phase */
     int steps;                 /* of an image, or (wgmma, DG_GRAD_SUM) of an example */
     conv_stride step, pass[2]; /* mma: from one k-step to the next, and from one pass over the tile of dy and of x */

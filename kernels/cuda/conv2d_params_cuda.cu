@@ -61,23 +61,17 @@ template <class T, class TILE> struct dy_rows : pixel_rows<T, TILE, TILE::BM, 0>
         m = first_m + this->chunk() * conv_chunk<T>;
         to_y = phase.to_y, to_x = phase.to_x;
     }
-    __device__ __forceinline__ void load(const params_job &job, const T *dy, int image, bool chunks, T *tile) {
+    __device__ __forceinline__ void load(const params_job &job, const T *dy, int image, T *tile) {
         const conv_gather &g = job.g;
         this->each(job, [&](int place, const cursor &p, bool exists) {
             const int64_t pixel = ((int64_t)image * g.to_h + p.y * g.to_step + to_y) * g.to_w + p.x * g.to_step + to_x;
-            const T *from = dy + pixel * g.to_c + m;
-            if (chunks) {
-                const bool read = exists && m < g.to_c;
-                cp_async16(tile + place, read ? from : dy, read ? CONV_CHUNK_BYTES : 0);
-            } else {
-                for (int e = 0; e < conv_chunk<T>; e++)
-                    dg_store(tile + place + e, exists && m + e < g.to_c ? dg_load(from + e) : 0.0f);
-            }
+            const bool read = exists && m < job.dy_c;
+            cp_async16(tile + place, read ? dy + pixel * job.dy_c + m : dy, read ? CONV_CHUNK_BYTES : 0);
         });
     }
 };
 
-/* x: the pixels under one tap (with whole chunks), channels of the tap. */
+/* x: the pixels under the one tap that this thread's chunk belongs to, channels of the tap. */
 template <class T, class TILE> struct x_rows : pixel_rows<T, TILE, TILE::BN, 1> {
     int first, taps; /* column of the tile's first element of this thread; first of the phase's taps and their number */
     int first_tap;
@@ -94,23 +88,13 @@ template <class T, class TILE> struct x_rows : pixel_rows<T, TILE, TILE::BN, 1> 
             return -1;
         return (((int64_t)image * g.from_h + (y >> g.enlarged)) * g.from_w + (x >> g.enlarged)) * g.from_c + c;
     }
-    __device__ __forceinline__ void load_chunks(const params_job &job, const T *x, int image, T *tile) {
+    __device__ __forceinline__ void load(const params_job &job, const T *x, int image, T *tile) {
         const conv_gather &g = job.g;
         const int tap = first / g.from_c, c = first % g.from_c;
         const conv_tap t = g.tap[first_tap + (tap < taps ? tap : 0)];
         this->each(job, [&](int place, const cursor &p, bool exists) {
             const int64_t at = exists && tap < taps ? element(g, image, p, t, c) : -1;
             cp_async16(tile + place, at >= 0 ? x + at : x, at >= 0 ? CONV_CHUNK_BYTES : 0);
-        });
-    }
-    __device__ void load_elements(const params_job &job, const T *x, int image, T *tile) {
-        const conv_gather &g = job.g;
-        this->each(job, [&](int place, const cursor &p, bool exists) {
-            for (int e = 0; e < conv_chunk<T>; e++) {
-                const int tap = (first + e) / g.from_c, c = (first + e) % g.from_c;
-                const int64_t at = exists && tap < taps ? element(g, image, p, g.tap[first_tap + tap], c) : -1;
-                dg_store(tile + place + e, at >= 0 ? dg_load(x + at) : 0.0f);
-            }
         });
     }
 };
@@ -169,8 +153,7 @@ template <dg_grad_mode MODE> __device__ __forceinline__ int first_step(const par
  * bias as well. MODE: weights need two sets of sums, of the image and of all. */
 template <class P, class TILE, dg_grad_mode MODE>
 __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : TILE::RESIDENT)
-    params_kernel(params_job job, const typename P::element *x, const typename P::element *dy, bool x_chunks,
-                  bool dy_chunks) {
+    params_kernel(params_job job, const typename P::element *x, const typename P::element *dy) {
     typedef typename P::element T;
     DYN_SHARED(T, slots);
     constexpr int SLOT = TILE::SLOT_BYTES / (int)sizeof(T), A_COUNT = TILE::BM * TILE::template STEP<T>;
@@ -192,11 +175,8 @@ __global__ void __launch_bounds__(TILE::THREADS, MODE == DG_GRAD_WEIGHTED ? 2 : 
     const auto fetch = [&](int step) {
         T *slot = slots + step % TILE::STAGES * SLOT;
         if (step < steps) {
-            a.load(job, dy, fetch_image, dy_chunks, slot);
-            if (x_chunks)
-                b.load_chunks(job, x, fetch_image, slot + A_COUNT);
-            else
-                b.load_elements(job, x, fetch_image, slot + A_COUNT);
+            a.load(job, dy, fetch_image, slot);
+            b.load(job, x, fetch_image, slot + A_COUNT);
             if (++fetch_step == job.steps) {
                 fetch_step = 0, fetch_image++;
                 a.seek(job, 0);
@@ -260,6 +240,7 @@ params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *
         dg_cuda_conv2d_gather_whole(p, &job.g);
     else
         (void)dg_cuda_conv2d_gather(p, false, 0, &job.g);
+    job.dy_c = conv_padded(p, job.g.to_c);
     job.grid_h = job.g.phase[0].grid_h, job.grid_w = job.g.phase[0].grid_w;
     job.steps = (int)conv_blocks((int64_t)job.grid_h * job.grid_w, k);
     job.splits = by_image && p->splits > job.g.n ? job.g.n : p->splits;
@@ -279,14 +260,10 @@ void launch(const dg_exec *exec, params_job job, const void *x, const void *dy) 
     job.step = conv_stride_of(job, TILE::template STEP<T>);
     job.pass[0] = conv_stride_of(job, dy_rows<T, TILE>::ROWS);
     job.pass[1] = conv_stride_of(job, x_rows<T, TILE>::ROWS);
-    const auto whole = [](int channels, const void *data) {
-        return channels % conv_chunk<T> == 0 && (uintptr_t)data % CONV_CHUNK_BYTES == 0;
-    };
     dg_cuda_allow_shared(params_kernel<P, TILE, MODE>, TILE::SHARED_BYTES);
     LAUNCH((params_kernel<P, TILE, MODE>),
            dim3((unsigned)(conv_params_tiles<TILE>(job.g) * job.splits), 1, job.g.phases), TILE::THREADS,
-           TILE::SHARED_BYTES, dg_cuda_stream(exec), job, (const T *)x, (const T *)dy, whole(job.g.from_c, x),
-           whole(job.g.to_c, dy));
+           TILE::SHARED_BYTES, dg_cuda_stream(exec), job, (const T *)x, (const T *)dy);
 }
 
 void add_squares(const dg_exec *exec, const params_job &job, int images, double *sqnorms) {
@@ -323,7 +300,7 @@ void run_each(const dg_exec *exec, const conv_plan *p, params_job job, const dg_
     typedef typename P::element T;
     const conv_gather &g = job.g;
     const int copies = (int)mode->copies, all = g.n / copies, most = all < job.splits ? all : job.splits;
-    const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * g.to_c;
+    const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * job.dy_c;
     double *squares = mode->sqnorms ? (double *)(job.parts + job.splits * job.part_count) : (double *)NULL;
     job.splits /= most;
     job.squares_per_image = dg_cuda_conv2d_part_squares(&g) - (job.bias ? 0 : (int)conv_blocks(g.to_c, THREADS));
@@ -395,19 +372,28 @@ size_t dg_cuda_conv2d_params_plan(conv_plan *p) {
 
 dg_status DG_CUDA(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const dg_param_grad *mode, const dg_tensor *x,
                                      const dg_tensor *dy, float *dweight, float *dbias) {
+    dg_status status = DG_OK;
     const conv_plan *p = conv_plan_of(plan);
+    size_t used = p->params_bytes;
+    const void *from, *gradient;
     if (exec->workspace_bytes < p->base.workspace_bytes)
         return dg_fail(exec->ctx, DG_EINVAL, "conv2d_bwd_params: a workspace of %zu bytes is too small, it takes %zu",
                        exec->workspace_bytes, p->base.workspace_bytes);
     if (dg_conv2d_library_bwd_params(exec, p->library, mode, x, dy, dweight, dbias))
         return dg_cuda_launched(exec, "conv2d_bwd_params");
-    if (p->vectors)
+    if (p->vectors) {
         dg_cuda_conv2d_vectors_bwd_params(exec, p, mode, x, dy, dweight, dbias);
-    else if (p->desc.precision == DG_PRECISION_FP32)
-        run<conv_fp32, false>(exec, p, mode, x->data, dy->data, dweight, dbias);
+        return dg_cuda_launched(exec, "conv2d_bwd_params");
+    }
+    DG_TRY(dg_cuda_conv2d_padded(exec, p, false, x, &used, &from));
+    DG_TRY(dg_cuda_conv2d_padded(exec, p, true, dy, &used, &gradient));
+    if (p->desc.precision == DG_PRECISION_FP32)
+        run<conv_fp32, false>(exec, p, mode, from, gradient, dweight, dbias);
     else if (p->desc.precision == DG_PRECISION_TF32)
-        (is_wide(p) ? run<conv_tf32, true> : run<conv_tf32, false>)(exec, p, mode, x->data, dy->data, dweight, dbias);
+        (is_wide(p) ? run<conv_tf32, true> : run<conv_tf32, false>)(exec, p, mode, from, gradient, dweight, dbias);
     else
-        (is_wide(p) ? run<conv_bf16, true> : run<conv_bf16, false>)(exec, p, mode, x->data, dy->data, dweight, dbias);
-    return dg_cuda_launched(exec, "conv2d_bwd_params");
+        (is_wide(p) ? run<conv_bf16, true> : run<conv_bf16, false>)(exec, p, mode, from, gradient, dweight, dbias);
+    status = dg_cuda_launched(exec, "conv2d_bwd_params");
+done:
+    return status;
 }

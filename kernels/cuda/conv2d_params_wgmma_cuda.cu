@@ -89,14 +89,15 @@ template <class TILE> struct dy_copies : own_rows<TILE, TILE::BM> {
     const bf16 *base; /* channel of the phase's pixel (0, 0) */
     bool exists;
 
-    __device__ __forceinline__ dy_copies(const conv_gather &g, const conv_phase &phase, const bf16 *dy, int first_m) {
+    __device__ __forceinline__ dy_copies(const params_job &job, const conv_phase &phase, const bf16 *dy, int first_m) {
         const int m = first_m + this->channel();
-        base = dy + (int64_t)(phase.to_y * g.to_w + phase.to_x) * g.to_c + m;
-        exists = m < g.to_c;
+        base = dy + (int64_t)(phase.to_y * job.g.to_w + phase.to_x) * job.dy_c + m;
+        exists = m < job.dy_c;
     }
-    __device__ __forceinline__ void copy(const conv_gather &g, bool there, const place &p, bf16 *to) const {
+    __device__ __forceinline__ void copy(const params_job &job, bool there, const place &p, bf16 *to) const {
+        const conv_gather &g = job.g;
         const int source = (p.image * g.to_h + p.y * g.to_step) * g.to_w + p.x * g.to_step;
-        cp_async16(to, base + (int64_t)source * g.to_c, there && exists ? CONV_CHUNK_BYTES : 0);
+        cp_async16(to, base + (int64_t)source * job.dy_c, there && exists ? CONV_CHUNK_BYTES : 0);
     }
 };
 
@@ -132,7 +133,7 @@ __device__ __forceinline__ void copy_step(const wgmma_job &w, const DY &dy, cons
     for (int i = 0; i < a_rows::PASSES; i++) {
         const int pixel = first + a_rows::row() + i * a_rows::ROWS;
         const place p(w, pixel);
-        dy.copy(w.job.g, pixel < end, p, a_tile + a_rows::at(i));
+        dy.copy(w.job, pixel < end, p, a_tile + a_rows::at(i));
         if constexpr (TILE::BM == TILE::BN)
             x.copy(w.job.g, pixel < end, p, b_tile + b_rows::at(i));
     }
@@ -228,7 +229,7 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
     const int warpgroup = TILE::warpgroup();
     const bool bias = job.bias && first_n == 0;
     float *stage = reinterpret_cast<float *>(slots + (SUM ? 0 : TILE::STAGES * SLOT));
-    const dy_copies<TILE> a(job.g, phase, dy, first_m);
+    const dy_copies<TILE> a(job, phase, dy, first_m);
     const x_copies<TILE, !SUM> b(job.g, phase, x, first_n);
     walk at = walk_of<MODE>(w, split, K);
     float acc[TILE::MI][TILE::NI][4] = {};
@@ -335,14 +336,12 @@ void run_images(const dg_exec *exec, const conv_plan *p, dg_grad_mode mode, para
 
 bool dg_cuda_conv2d_params_wgmma(const dg_exec *exec, const conv_plan *p, dg_grad_mode mode, params_job *job,
                                  int examples, const void *x, const void *dy) {
-    const conv_gather &g = job->g;
-    if (!p->wgmma || g.from_c % conv_chunk<bf16> != 0 || g.to_c % conv_chunk<bf16> != 0 ||
-        ((uintptr_t)x | (uintptr_t)dy) % CONV_CHUNK_BYTES != 0)
+    if (!p->wgmma)
         return false;
     if (mode == DG_GRAD_SQNORMS || mode == DG_GRAD_WEIGHTED)
         run_images(exec, p, mode, job, x, dy);
     else
-        with_tile(g, [&](auto tile) { launch<decltype(tile), DG_GRAD_SUM>(exec, *job, examples, x, dy); });
+        with_tile(job->g, [&](auto tile) { launch<decltype(tile), DG_GRAD_SUM>(exec, *job, examples, x, dy); });
     return true;
 }
 

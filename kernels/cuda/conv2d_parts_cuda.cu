@@ -42,7 +42,7 @@ __device__ __forceinline__ void add_splits(const parts_job &parts, int first_o, 
                         o * pitch + (matrix - phase * g.phase[0].taps) * g.from_c + c;
 #pragma unroll
     for (int i = 0; i < OUTPUTS; i++) {
-        const bool exists = o + i * parts.outputs < g.to_c && c < g.from_c;
+        const bool exists = o + i * parts.outputs < g.to_c && c < g.real_c;
         sums[i][row][threadIdx.x] =
             exists ? sum_of_splits(from + i * parts.outputs * pitch, parts.splits, job.part_count) : 0.0f;
     }
@@ -70,13 +70,13 @@ __global__ void __launch_bounds__(LANES *MOST_ROWS)
     add_weights_kernel(const __grid_constant__ parts_job parts, float *dweight) {
     SHARED(float, sums, [OUTPUTS][MOST_ROWS][LANES + 1]);
     const conv_gather &g = parts.job.g;
-    const int columns = (g.from_c + LANES - 1) / LANES, first_c = (int)(blockIdx.x % columns) * LANES;
+    const int columns = (g.real_c + LANES - 1) / LANES, first_c = (int)(blockIdx.x % columns) * LANES;
     const int first_o = (int)(blockIdx.x / columns) * parts.outputs * OUTPUTS;
     add_splits(parts, first_o, first_c + (int)threadIdx.x, sums);
     __syncthreads();
     dweight += blockIdx.y * parts.example_stride;
     float squares = 0.0f;
-    const int here = min((int)LANES, g.from_c - first_c) * KK, all = parts.outputs * OUTPUTS * LANES * KK;
+    const int here = min((int)LANES, g.real_c - first_c) * KK, all = parts.outputs * OUTPUTS * LANES * KK;
     for (int i = (int)(threadIdx.y * LANES + threadIdx.x); i < all; i += LANES * (int)blockDim.y) {
         const int output = i / (LANES * KK), weight = i % (LANES * KK);
         const float(*own)[LANES + 1] = &sums[output / parts.outputs][output % parts.outputs * parts.matrices];
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(LANES *MOST_ROWS)
             continue;
         for (int m = 0; m < parts.matrices; m++) /* the taps of all phases lie one after the other */
             sum += g.tap[m].sum >> weight % KK & 1 ? own[m][weight / KK] : 0.0f;
-        float *to = dweight + ((int64_t)(first_o + output) * g.from_c + first_c) * KK + weight;
+        float *to = dweight + ((int64_t)(first_o + output) * g.real_c + first_c) * KK + weight;
         sum = parts.accumulate ? *to + sum : sum;
         squares = fma_up(sum, sum, squares);
         *to = sum;
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(LANES *BIAS_ROWS)
 }
 
 int weight_blocks(const conv_gather &g, int outputs) {
-    return (int)(conv_blocks(g.to_c, (int64_t)outputs * OUTPUTS) * conv_blocks(g.from_c, LANES));
+    return (int)(conv_blocks(g.to_c, (int64_t)outputs * OUTPUTS) * conv_blocks(g.real_c, LANES));
 }
 
 int outputs_of(const conv_gather &g) {
