@@ -13,11 +13,15 @@ static inline size_t dg_dtype_bytes(dg_dtype dtype) {
     return dtype == DG_F32 || dtype == DG_I32 ? 4 : dtype == DG_U8 ? 1 : 2;
 }
 
-/* A dense view, owned by someone else. Images are NHWC: dims = {N, H, W, C}; vectors per image {N, 1, 1, C}. */
+/* A view, owned by someone else. Images are NHWC: dims = {N, H, W, C}; vectors per image {N, 1, 1, C}. It is dense, or
+ * joined: two dense tensors that stand for their concatenation along the channels, of which no copy is made. Only some
+ * passes take joined tensors (ops.h). */
 typedef struct dg_tensor {
-    void *data;
+    void *data; /* joined: channels 0 .. C - tail_c - 1, {N, H, W, C - tail_c} */
     dg_dtype dtype;
     int64_t dims[4];
+    void *tail;     /* the last tail_c channels, {N, H, W, tail_c} */
+    int64_t tail_c; /* 0: dense */
 } dg_tensor;
 
 static inline int64_t dg_tensor_count(const dg_tensor *t) {

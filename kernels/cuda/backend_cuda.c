@@ -4,6 +4,7 @@
  * The run time is linked statically and looks for the driver when first called: where there is none, the program runs
  * all the same and dg_backend_cuda says what is missing. The device is the calling thread's current one, which
  * dg_backend_cuda sets: a process drives one GPU from one thread. */
+#include "kernels/cuda/joined.h"
 #include "kernels/cuda/libraries.h"
 
 #include <cuda_runtime_api.h>
@@ -173,13 +174,14 @@ done:
     {                                                                                                                  \
         .name = "cuda", .instruction_set = architecture, .ops = &dg_cuda_ops, .has_bf16 = true,                        \
         .workspace_bytes = WORKSPACE_BYTES, .generate_chunk = GENERATE_CHUNK, .available_bytes = cuda_available_bytes, \
-        .alloc = cuda_alloc, .free = cuda_free, .alloc_shared = cuda_alloc_shared, .free_shared = cuda_free_shared,    \
-        .upload = cuda_upload, .download = cuda_download, .synchronise = cuda_synchronise,                             \
-        .event_create = cuda_event_create, .event_free = cuda_event_free, .event_record = cuda_event_record,           \
-        .event_wait = cuda_event_wait, .record_begin = cuda_record_begin, .record_end = cuda_record_end,               \
-        .replay = cuda_replay, .recording_free = cuda_recording_free, .exec_create = cuda_exec_create,                 \
-        .exec_free = cuda_exec_free, .libraries_open = dg_cuda_libraries_open,                                         \
-        .libraries_close = dg_cuda_libraries_close, .libraries_compare = dg_cuda_libraries_compare,                    \
+        .join_channels = DG_CUDA_JOIN_CHANNELS, .alloc = cuda_alloc, .free = cuda_free,                                \
+        .alloc_shared = cuda_alloc_shared, .free_shared = cuda_free_shared, .upload = cuda_upload,                     \
+        .download = cuda_download, .synchronise = cuda_synchronise, .event_create = cuda_event_create,                 \
+        .event_free = cuda_event_free, .event_record = cuda_event_record, .event_wait = cuda_event_wait,               \
+        .record_begin = cuda_record_begin, .record_end = cuda_record_end, .replay = cuda_replay,                       \
+        .recording_free = cuda_recording_free, .exec_create = cuda_exec_create, .exec_free = cuda_exec_free,           \
+        .libraries_open = dg_cuda_libraries_open, .libraries_close = dg_cuda_libraries_close,                          \
+        .libraries_compare = dg_cuda_libraries_compare,                                                                \
     }
 
 /* One for each architecture that is built for; the last stands for all later ones. */

@@ -23,12 +23,15 @@
  *
  * As a matrix product: M = pixels of the grid, N = to_c, K = taps * from_c, channels fastest. The weights of a phase
  * are packed as a matrix [to_c][K], rows zero-padded to a multiple of 8 elements. from_c is a multiple of what 16 bytes
- * hold, so that a chunk of K is of one tap; what a source lacks of that are zeros, in its pixels and in the weights. */
+ * hold, so that a chunk of K is of one tap; what a source lacks of that are zeros, in its pixels and in the weights.
+ *
+ * With one tap the side of in_c may be joined (joined.h): a k-step lies in the head or in the tail, a run of results
+ * goes to one of them, and a column of a parameter gradient's product belongs to one. */
 #ifndef DG_KERNELS_CUDA_CONV2D_H
 #define DG_KERNELS_CUDA_CONV2D_H
 
 #include "kernels/cuda/conv2d_library.h"
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/joined.h"
 
 enum { CONV_MAX_TAPS = 16, CONV_MAX_PHASES = 4 };
 enum { CONV_ALIGNMENT = 64 }; /* of what lies one after the other in the workspace or among packed weights */
@@ -111,9 +114,13 @@ int64_t dg_cuda_conv2d_packed_count(const conv_gather *gather);
  * copy in the workspace, whose first *used bytes are taken. Adds to *used what it takes.
  * err   DG_EINVAL the workspace is too small: it must be larger than the plan says for a tensor at another address */
 DG_MUST_CHECK dg_status dg_cuda_conv2d_padded(const dg_exec *exec, const conv_plan *plan, bool output,
-                                              const dg_tensor *tensor, size_t *used, const void **data);
+                                              const dg_tensor *tensor, size_t *used, dg_tensor *padded);
 /* The most that a pass takes of the workspace for sums and copies, tensors lying at 16-byte boundaries. */
 size_t dg_cuda_conv2d_padded_workspace(const conv_plan *plan);
+
+/* Whether a pass takes x or dx as it is joined. err DG_EINVAL */
+dg_status dg_cuda_conv2d_check_joined(const dg_exec *exec, const conv_plan *plan, const char *pass,
+                                      const dg_tensor *tensor);
 
 /* Fills in plan->splits and returns the workspace that conv2d_bwd_params takes for its sums. */
 size_t dg_cuda_conv2d_params_plan(conv_plan *plan);

@@ -233,6 +233,13 @@ dg_status DG_CUDA(conv2d_plan)(dg_exec *exec, const dg_conv2d_desc *desc, dg_pla
     return status;
 }
 
+dg_status dg_cuda_conv2d_check_joined(const dg_exec *exec, const conv_plan *p, const char *pass, const dg_tensor *t) {
+    if (t->tail_c != 0 && (p->desc.kernel != 1 || p->desc.stride != 1))
+        return dg_fail(exec->ctx, DG_EINVAL, "%s: joined tensors need kernel 1 and stride 1, not %d and %d", pass,
+                       p->desc.kernel, p->desc.stride);
+    return dg_cuda_check_joined(exec, pass, {t});
+}
+
 /* ---- weights ---- */
 
 /* blockIdx.y is a row of the packed matrices of phase blockIdx.z, a thread owns elements of it. The weights are read

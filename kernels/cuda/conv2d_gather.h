@@ -9,10 +9,11 @@
 #include "kernels/cuda/conv2d_tile.h"
 
 struct conv_destination {
-    const float *bias; /* or NULL */
-    const void *add;   /* added to the result, may be `to`, or NULL */
-    void *to;
-    bool runs; /* channels divide into runs of 16 bytes, and all addresses are aligned to them */
+    const float *bias;  /* or NULL */
+    const void *add;    /* added to the result, may be `to`, or NULL */
+    void *to, *tail;    /* of a pixel: channels below head_c, and the rest. With a tail `add` is NULL or both of them */
+    int head_c, tail_c; /* channels of a pixel in each */
+    bool runs;          /* channels divide into runs of 16 bytes, and all addresses are aligned to them */
 };
 
 /* The copies of a step by this thread, of rows with TILE::CHUNKS chunks: thread i owns chunk i % CHUNKS of rows
@@ -44,18 +45,22 @@ static inline int64_t conv_most_pixels(const conv_gather &g) {
 
 /* ---- results ---- */
 
-/* The first element of a pixel of the grid in the output. Where the grid is the output, pixels are counted alike. */
-static __device__ __forceinline__ int64_t conv_output(const conv_gather &g, const conv_phase &phase, int m) {
+/* A pixel of the grid in the output. Where the grid is the output, pixels are counted alike. */
+static __device__ __forceinline__ int conv_output(const conv_gather &g, const conv_phase &phase, int m) {
     if (g.phases == 1 && g.to_step == 1)
-        return (int64_t)m * g.to_c;
+        return m;
     const int pixels = phase.grid_h * phase.grid_w, image = m / pixels, p = m % pixels;
     const int y = p / phase.grid_w * g.to_step + phase.to_y, x = p % phase.grid_w * g.to_step + phase.to_x;
-    return (((int64_t)image * g.to_h + y) * g.to_w + x) * g.to_c;
+    return (image * g.to_h + y) * g.to_w + x;
 }
 
 /* N channels of a pixel: their sums, bias, and what is to be added. */
 template <class T, int N>
-static __device__ __forceinline__ void conv_store_run(const conv_destination &d, int64_t at, int c, const float *sums) {
+static __device__ __forceinline__ void conv_store_run(const conv_destination &d, int pixel, int c, const float *sums) {
+    const bool in_head = c < d.head_c;
+    const int64_t at = in_head ? (int64_t)pixel * d.head_c + c : (int64_t)pixel * d.tail_c + (c - d.head_c);
+    void *to = in_head ? d.to : d.tail;
+    const void *add = in_head ? d.add : d.tail;
     float v[N], more[N];
     dg_load_vec<N>(sums, v);
     if (d.bias) {
@@ -65,12 +70,12 @@ static __device__ __forceinline__ void conv_store_run(const conv_destination &d,
             v[i] += more[i];
     }
     if (d.add) {
-        dg_load_vec<N>(static_cast<const T *>(d.add) + at + c, more);
+        dg_load_vec<N>(static_cast<const T *>(add) + at, more);
 #pragma unroll
         for (int i = 0; i < N; i++)
             v[i] += more[i];
     }
-    dg_store_vec<N>(static_cast<T *>(d.to) + at + c, v);
+    dg_store_vec<N>(static_cast<T *>(to) + at, v);
 }
 
 /* A warp's sums, 16 rows at a time through shared memory, where each lane finds neighbouring channels of one pixel. */
@@ -104,6 +109,6 @@ static __device__ __forceinline__ void conv_store(const conv_gather &g, const co
 /* Launches the gather in BF16 by wgmma and returns true, or false: this plan, or these channels, are mma's. Which of
  * the two depends on neither the batch nor the GPU's load. */
 bool dg_cuda_conv2d_gather_wgmma(const dg_exec *exec, const conv_plan *plan, const conv_gather *gather,
-                                 const void *from, const void *packed, const conv_destination *destination);
+                                 const dg_tensor *from, const void *packed, const conv_destination *destination);
 
 #endif

@@ -18,9 +18,9 @@ constexpr short CONV_NOWHERE = -(1 << 14);
 __device__ __forceinline__ bool conv_inside(const conv_gather &g, const conv_source &s, const conv_tap &t) {
     return (unsigned)(s.y + t.dy) < (unsigned)g.from_h && (unsigned)(s.x + t.dx) < (unsigned)g.from_w;
 }
-/* The pixel's first element under a tap inside. */
-__device__ __forceinline__ int64_t conv_element(const conv_gather &g, const conv_source &s, const conv_tap &t) {
-    return (int64_t)(s.image + (s.y + t.dy) * g.from_w + s.x + t.dx) * g.from_c;
+/* The pixel under a tap inside. */
+__device__ __forceinline__ int64_t conv_pixel(const conv_gather &g, const conv_source &s, const conv_tap &t) {
+    return s.image + (s.y + t.dy) * g.from_w + s.x + t.dx;
 }
 
 template <class T, class TILE> struct conv_pixels : conv_rows<T, TILE> {
@@ -52,14 +52,17 @@ template <class T, class TILE> struct conv_pixels : conv_rows<T, TILE> {
     }
 
     /* Chunks are of one tap each, none or all of it inside. `from` stands in for addresses that are not read. */
-    __device__ __forceinline__ void load(const conv_gather &g, const conv_phase &phase, const T *from, T *tile) {
+    __device__ __forceinline__ void load(const conv_gather &g, const conv_phase &phase, const dg_joined<const T> &from,
+                                         T *tile) {
+        int pitch;
+        const T *channel = from.channel(c, &pitch);
         const bool exists = tap < phase.taps;
         const conv_tap t = g.tap[phase.first_tap + (exists ? tap : 0)];
 #pragma unroll
         for (int i = 0; i < PASSES; i++) {
             const conv_source &s = pixel[i];
             const bool read = exists && conv_inside(g, s, t);
-            const T *p = read ? from + conv_element(g, s, t) + c : from;
+            const T *p = read ? channel + conv_pixel(g, s, t) * pitch : from.head;
             cp_async16(tile + rows::place(i), p, read ? CONV_CHUNK_BYTES : 0);
         }
         c += TILE::template STEP<T>;
@@ -85,7 +88,7 @@ __device__ __forceinline__ void conv_load_weights(const T *packed, int pitch, in
 /* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: TILE::STAGES slots of both tiles. */
 template <class P, class TILE>
 __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
-    gather_kernel(conv_gather g, const typename P::element *from, const typename P::element *packed,
+    gather_kernel(conv_gather g, dg_joined<const typename P::element> from, const typename P::element *packed,
                   conv_destination d) {
     typedef typename P::element T;
     DYN_SHARED(T, slots);
@@ -127,20 +130,20 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
 }
 
 template <class P, class TILE>
-void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const void *from, const void *packed,
+void launch(const dg_exec *exec, const conv_gather &g, int64_t pixels, const dg_tensor *from, const void *packed,
             const conv_destination &d) {
     typedef typename P::element T;
     const int64_t blocks = conv_blocks(pixels, TILE::BM) * conv_blocks(g.to_c, TILE::BN);
     dg_cuda_allow_shared(gather_kernel<P, TILE>, TILE::SHARED_BYTES);
     LAUNCH((gather_kernel<P, TILE>), dim3((unsigned)blocks, 1, (unsigned)g.phases), TILE::THREADS, TILE::SHARED_BYTES,
-           dg_cuda_stream(exec), g, (const T *)from, (const T *)packed, d);
+           dg_cuda_stream(exec), g, dg_joined_of<const T>(from), (const T *)packed, d);
 }
 
 /* The largest tile of which every multiprocessor gets one: larger ones read less, more of them hide more. Narrow ones
  * for few channels. Results do not depend on the choice. */
 template <class P>
-void launch_best(const dg_exec *exec, const conv_plan *p, const conv_gather &g, const void *from, const void *packed,
-                 const conv_destination &d) {
+void launch_best(const dg_exec *exec, const conv_plan *p, const conv_gather &g, const dg_tensor *from,
+                 const void *packed, const conv_destination &d) {
     const int64_t pixels = conv_most_pixels(g);
     const auto fills = [&](int bm, int bn) {
         return g.to_c > bn / 2 && conv_blocks(pixels, bm) * conv_blocks(g.to_c, bn) * g.phases >= p->processors;
@@ -157,10 +160,10 @@ void launch_best(const dg_exec *exec, const conv_plan *p, const conv_gather &g, 
 
 /* Every launch of the forward or of the data gradient. */
 template <class P>
-void run(const dg_exec *exec, const conv_plan *p, bool transposed, const void *from, const void *packed,
+void run(const dg_exec *exec, const conv_plan *p, bool transposed, const dg_tensor *from, const void *packed,
          conv_destination d) {
     typedef typename P::element T;
-    const uintptr_t addresses = (uintptr_t)d.to | (uintptr_t)d.add | (uintptr_t)d.bias;
+    const uintptr_t addresses = (uintptr_t)d.to | (uintptr_t)d.tail | (uintptr_t)d.add | (uintptr_t)d.bias;
     const T *matrices = (const T *)packed + (transposed ? p->fwd_count : 0);
     conv_gather g;
     for (int i = 0; dg_cuda_conv2d_gather(p, transposed, i, &g); i++) {
@@ -173,11 +176,12 @@ void run(const dg_exec *exec, const conv_plan *p, bool transposed, const void *f
 
 dg_status run_at_precision(const dg_exec *exec, const conv_plan *p, bool transposed, const dg_tensor *source,
                            const void *packed, const conv_destination &d) {
-    const void *from;
+    dg_tensor padded;
     size_t used = 0;
-    const dg_status status = dg_cuda_conv2d_padded(exec, p, transposed, source, &used, &from);
+    const dg_status status = dg_cuda_conv2d_padded(exec, p, transposed, source, &used, &padded);
     if (status != DG_OK)
         return status;
+    const dg_tensor *from = &padded;
     if (p->desc.precision == DG_PRECISION_BF16)
         run<conv_bf16>(exec, p, transposed, from, packed, d);
     else if (p->desc.precision == DG_PRECISION_TF32)
@@ -187,15 +191,20 @@ dg_status run_at_precision(const dg_exec *exec, const conv_plan *p, bool transpo
     return DG_OK;
 }
 
+/* With what is in `add` added, or NULL: a dense tensor, or a joined one, which is `to` itself. */
+conv_destination destination(const float *bias, const dg_tensor *add, const dg_tensor *to) {
+    return {bias, add ? add->data : NULL, to->data, to->tail, (int)(to->dims[3] - to->tail_c), (int)to->tail_c, false};
+}
+
 } // namespace
 
 dg_status DG_CUDA(conv2d_fwd)(dg_exec *exec, const dg_plan *plan, const dg_tensor *x, const void *packed,
                               const float *bias, const dg_tensor *residual, const dg_tensor *y) {
     dg_status status = DG_OK;
     const conv_plan *p = conv_plan_of(plan);
-    const conv_destination d = {p->desc.bias ? bias : NULL, residual ? residual->data : NULL, y->data, false};
+    DG_TRY(dg_cuda_conv2d_check_joined(exec, p, "conv2d_fwd", x));
     if (!dg_conv2d_library_fwd(exec, p->library, x, conv_library_packed(p, packed), bias, residual, y))
-        DG_TRY(run_at_precision(exec, p, false, x, packed, d));
+        DG_TRY(run_at_precision(exec, p, false, x, packed, destination(p->desc.bias ? bias : NULL, residual, y)));
     status = dg_cuda_launched(exec, "conv2d_fwd");
 done:
     return status;
@@ -205,9 +214,9 @@ dg_status DG_CUDA(conv2d_bwd_data)(dg_exec *exec, const dg_plan *plan, const dg_
                                    const dg_tensor *dx, bool accumulate) {
     dg_status status = DG_OK;
     const conv_plan *p = conv_plan_of(plan);
-    const conv_destination d = {NULL, accumulate ? dx->data : NULL, dx->data, false};
+    DG_TRY(dg_cuda_conv2d_check_joined(exec, p, "conv2d_bwd_data", dx));
     if (!dg_conv2d_library_bwd_data(exec, p->library, dy, conv_library_packed(p, packed), dx, accumulate))
-        DG_TRY(run_at_precision(exec, p, true, dy, packed, d));
+        DG_TRY(run_at_precision(exec, p, true, dy, packed, destination(NULL, accumulate ? dx : NULL, dx)));
     status = dg_cuda_launched(exec, "conv2d_bwd_data");
 done:
     return status;

@@ -19,17 +19,19 @@ template <class TILE> struct copies : conv_rows<bf16, TILE> {
     const bf16 *pixel[PIXELS], *weights;
     unsigned inside[PIXELS], channels; /* bits by tap; by pass */
     int tap, c, k;                     /* of this thread's chunk of the next step */
+    int first;                         /* pixel of the grid */
 
-    __device__ __forceinline__ copies(const conv_gather &g, const conv_phase &phase, const bf16 *from,
+    __device__ __forceinline__ copies(const conv_gather &g, const conv_phase &phase, const dg_joined<const bf16> &from,
                                       const bf16 *packed, int pitch, int first_m, int first_n) {
         const int pixels = phase.grid_h * phase.grid_w;
+        first = first_m + rows::row();
         k = rows::chunk() * rows::CHUNK;
         tap = k / g.from_c, c = k % g.from_c;
 #pragma unroll
         for (int i = 0; i < PIXELS; i++) {
-            const int m = first_m + rows::row() + i * rows::ROWS, n = m / pixels, p = m % pixels;
+            const int m = first + i * rows::ROWS, n = m / pixels, p = m % pixels;
             const int y = p / phase.grid_w * g.step, x = p % phase.grid_w * g.step;
-            pixel[i] = from + ((int64_t)(n * g.from_h + y) * g.from_w + x) * g.from_c;
+            pixel[i] = from.head + ((int64_t)(n * g.from_h + y) * g.from_w + x) * from.head_c;
             inside[i] = 0;
             for (int t = 0; t < phase.taps; t++) {
                 const conv_tap at = g.tap[phase.first_tap + t];
@@ -45,7 +47,17 @@ template <class TILE> struct copies : conv_rows<bf16, TILE> {
             channels |= first_n + rows::row() + i * rows::ROWS < g.to_c ? 1u << i : 0u;
     }
 
-    __device__ __forceinline__ void start(const conv_gather &g, const conv_phase &phase, int pitch, bf16 *tiles) {
+    /* Goes on from the head of a joined source, whose pixels are those of the grid, to its tail. */
+    __device__ __forceinline__ void enter_tail(const dg_joined<const bf16> &from) {
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++)
+            pixel[i] = from.tail + ((int64_t)(first + i * rows::ROWS) * from.tail_c - from.head_c);
+    }
+
+    __device__ __forceinline__ void start(const conv_gather &g, const conv_phase &phase,
+                                          const dg_joined<const bf16> &from, int pitch, bf16 *tiles) {
+        if (c - rows::chunk() * rows::CHUNK == from.head_c) /* never of a dense source: c is below */
+            enter_tail(from);
         const conv_tap t = g.tap[phase.first_tap + (tap < phase.taps ? tap : 0)];
         const int64_t offset = (int64_t)(t.dy * g.from_w + t.dx) * g.from_c + c;
         const unsigned read = k < pitch ? channels : 0;
@@ -70,7 +82,7 @@ template <class TILE> struct copies : conv_rows<bf16, TILE> {
 /* Grid x: blocks of channels within blocks of pixels; z: the phase. Shared memory: TILE::STAGES slots of both tiles. */
 template <class TILE>
 __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
-    gather_wgmma_kernel(const __grid_constant__ conv_gather g, const bf16 *from, const bf16 *packed,
+    gather_wgmma_kernel(const __grid_constant__ conv_gather g, dg_joined<const bf16> from, const bf16 *packed,
                         conv_destination d) {
 #if DG_HAS_WGMMA
     DYN_SHARED(bf16, slots);
@@ -83,7 +95,7 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
         return;
     copies<TILE> next(g, phase, from, packed + phase.weights, pitch, first_m, first_n);
     float acc[TILE::MI][TILE::NI][4] = {};
-    const auto fetch = [&](int slot) { next.start(g, phase, pitch, slots + slot * SLOT); };
+    const auto fetch = [&](int slot) { next.start(g, phase, from, pitch, slots + slot * SLOT); };
     const auto multiply = [&](int slot) {
         const bf16 *tiles = slots + slot * SLOT;
         conv_wgmma_step<TILE, false>(tiles, tiles + TILE::BM * STEP, warpgroup, acc);
@@ -97,17 +109,17 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
 }
 
 template <class TILE>
-void launch(const dg_exec *exec, const conv_gather &g, const void *from, const void *packed,
+void launch(const dg_exec *exec, const conv_gather &g, const dg_tensor *from, const void *packed,
             const conv_destination &d) {
     const int64_t blocks = conv_blocks(conv_most_pixels(g), TILE::BM) * conv_blocks(g.to_c, TILE::BN);
     dg_cuda_allow_shared(gather_wgmma_kernel<TILE>, TILE::SHARED_BYTES);
     LAUNCH((gather_wgmma_kernel<TILE>), dim3((unsigned)blocks, 1, (unsigned)g.phases), TILE::THREADS,
-           TILE::SHARED_BYTES, dg_cuda_stream(exec), g, (const bf16 *)from, (const bf16 *)packed, d);
+           TILE::SHARED_BYTES, dg_cuda_stream(exec), g, dg_joined_of<const bf16>(from), (const bf16 *)packed, d);
 }
 
 } // namespace
 
-bool dg_cuda_conv2d_gather_wgmma(const dg_exec *exec, const conv_plan *p, const conv_gather *g, const void *from,
+bool dg_cuda_conv2d_gather_wgmma(const dg_exec *exec, const conv_plan *p, const conv_gather *g, const dg_tensor *from,
                                  const void *packed, const conv_destination *d) {
     if (!p->wgmma || g->to_c <= 16)
         return false;

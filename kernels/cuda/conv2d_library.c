@@ -241,7 +241,7 @@ static bool can_run(const conv2d_library *l, dg_library_role role, const void *a
 bool dg_conv2d_library_fwd(const dg_exec *exec, const conv2d_library *l, const dg_tensor *x, const void *packed,
                            const float *bias, const dg_tensor *residual, const dg_tensor *y) {
     char why[DG_LIBRARY_WHY];
-    if (!can_run(l, DG_ROLE_FWD, x->data, y->data, residual ? residual->data : NULL) ||
+    if (x->tail_c != 0 || !can_run(l, DG_ROLE_FWD, x->data, y->data, residual ? residual->data : NULL) ||
         (residual != NULL) != l->desc.residual)
         return false;
     const dg_library_call call = {
@@ -253,7 +253,7 @@ bool dg_conv2d_library_bwd_data(const dg_exec *exec, const conv2d_library *l, co
                                 const dg_tensor *dx, bool accumulate) {
     const dg_library_role role = accumulate ? DG_ROLE_BWD_DATA_ADDED : DG_ROLE_BWD_DATA;
     char why[DG_LIBRARY_WHY];
-    if (!can_run(l, role, dy->data, dx->data, NULL))
+    if (dx->tail_c != 0 || !can_run(l, role, dy->data, dx->data, NULL))
         return false;
     const dg_library_call call = {.x = dx->data, .y = dy->data, .weight = packed};
     return dg_conv2d_library_run(exec, l, role, l->candidate[role], call, NULL, NULL, why);
@@ -263,7 +263,7 @@ bool dg_conv2d_library_bwd_params(const dg_exec *exec, const conv2d_library *l, 
                                   const dg_tensor *x, const dg_tensor *dy, float *dweight, float *dbias) {
     const dg_library_role role = mode->accumulate ? DG_ROLE_BWD_PARAMS_ADDED : DG_ROLE_BWD_PARAMS;
     char why[DG_LIBRARY_WHY];
-    if (mode->mode != DG_GRAD_SUM || !can_run(l, role, x->data, dy->data, dweight))
+    if (mode->mode != DG_GRAD_SUM || x->tail_c != 0 || !can_run(l, role, x->data, dy->data, dweight))
         return false;
     const dg_library_call call = {.x = x->data, .y = dy->data, .dweight = dweight};
     return dg_conv2d_library_run(exec, l, role, l->candidate[role], call, NULL, l->desc.bias ? dbias : NULL, why);

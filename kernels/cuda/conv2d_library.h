@@ -24,7 +24,7 @@ size_t dg_conv2d_library_packed_bytes(const conv2d_library *library);
 size_t dg_conv2d_library_workspace_bytes(const conv2d_library *library);
 
 /* As the passes of ops.h. packed: at a 16-byte boundary. The passes return false, with nothing done, for what a library
- * does not run or refuses: our own kernels do it then. library NULL: always. */
+ * does not run or refuses, such as joined tensors: our own kernels do it then. library NULL: always. */
 void dg_conv2d_library_pack(const dg_exec *exec, const conv2d_library *library, const float *weight, void *packed);
 bool dg_conv2d_library_fwd(const dg_exec *exec, const conv2d_library *library, const dg_tensor *x, const void *packed,
                            const float *bias, const dg_tensor *residual, const dg_tensor *y);

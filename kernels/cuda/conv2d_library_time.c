@@ -117,8 +117,9 @@ void dg_conv2d_trial_close(conv2d_trial *t) {
 static dg_status call_own(conv2d_trial *t, dg_library_role role) {
     const dg_conv2d_desc *d = &t->l->desc;
     const int64_t h = d->upsample ? 2 * d->h : t->l->out_h, w = d->upsample ? 2 * d->w : t->l->out_w;
-    const dg_tensor x = {t->at.x, DG_BF16, {d->n, d->h, d->w, d->in_c}}, y = {t->at.y, DG_BF16, {d->n, h, w, d->out_c}};
-    const dg_tensor residual = {t->at.residual, DG_BF16, {d->n, h, w, d->out_c}};
+    const dg_tensor x = {.data = t->at.x, .dtype = DG_BF16, .dims = {d->n, d->h, d->w, d->in_c}},
+                    y = {.data = t->at.y, .dtype = DG_BF16, .dims = {d->n, h, w, d->out_c}};
+    const dg_tensor residual = {.data = t->at.residual, .dtype = DG_BF16, .dims = {d->n, h, w, d->out_c}};
     const dg_param_grad sum = {.mode = DG_GRAD_SUM};
     if (role == DG_ROLE_FWD)
         return dg_cuda_ops.conv2d_fwd(&t->exec, t->own, &x, t->at.packed, (const float *)t->at.bias,

@@ -56,10 +56,11 @@ size_t dg_cuda_conv2d_padded_workspace(const conv_plan *p) {
 }
 
 dg_status dg_cuda_conv2d_padded(const dg_exec *exec, const conv_plan *p, bool output, const dg_tensor *tensor,
-                                size_t *used, const void **data) {
+                                size_t *used, dg_tensor *padded) {
     const size_t bytes = copy_bytes(p, output);
     const bool aligned = (uintptr_t)tensor->data % CONV_CHUNK_BYTES == 0;
-    *data = tensor->data;
+    *padded = *tensor;
+    padded->dims[3] = conv_padded(p, tensor->dims[3]);
     if (aligned && needed_bytes(p, output) == 0)
         return DG_OK;
     if (exec->workspace_bytes < *used + bytes)
@@ -69,7 +70,7 @@ dg_status dg_cuda_conv2d_padded(const dg_exec *exec, const conv_plan *p, bool ou
                        aligned ? "" : ", which lies at an address that does not divide by 16", *used + bytes);
     void *copy = static_cast<char *>(exec->workspace) + *used;
     *used += bytes;
-    *data = copy;
+    padded->data = copy;
     dg_cuda_typed(tensor->dtype, [&](auto *t) {
         using T = std::remove_pointer_t<decltype(t)>;
         const int64_t channels = channels_of(p, output);

@@ -31,7 +31,15 @@ struct params_job {
     int64_t part_count, bias_first;
     double *squares; /* [images][squares_per_image]; for DG_GRAD_EXAMPLES of examples instead, or NULL */
     int squares_per_image;
+    /* x, whose head is what passes hand on as `x`: channels of its head and tail, and where the tail lies. */
+    int head_c, tail_c;
+    const void *tail;
 };
+
+template <class T>
+static __device__ __forceinline__ dg_joined<const T> conv_joined_x(const params_job &job, const T *x) {
+    return {x, static_cast<const T *>(job.tail), job.head_c, job.tail_c};
+}
 
 enum { CONV_SQUARES_RUN = 16 };
 

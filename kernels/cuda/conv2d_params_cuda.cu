@@ -80,21 +80,22 @@ template <class T, class TILE> struct x_rows : pixel_rows<T, TILE, TILE::BN, 1> 
         first = first_n + this->chunk() * conv_chunk<T>;
         first_tap = phase.first_tap, taps = phase.taps;
     }
-    /* The element of x at column n of the product, or -1. */
-    static __device__ __forceinline__ int64_t element(const conv_gather &g, int image, const cursor &p, conv_tap t,
-                                                      int c) {
+    /* The pixel of x under a tap, or -1. */
+    static __device__ __forceinline__ int64_t pixel(const conv_gather &g, int image, const cursor &p, conv_tap t) {
         const int y = p.y * g.step + t.dy, x = p.x * g.step + t.dx;
         if ((unsigned)y >= (unsigned)(g.from_h << g.enlarged) || (unsigned)x >= (unsigned)(g.from_w << g.enlarged))
             return -1;
-        return (((int64_t)image * g.from_h + (y >> g.enlarged)) * g.from_w + (x >> g.enlarged)) * g.from_c + c;
+        return ((int64_t)image * g.from_h + (y >> g.enlarged)) * g.from_w + (x >> g.enlarged);
     }
     __device__ __forceinline__ void load(const params_job &job, const T *x, int image, T *tile) {
         const conv_gather &g = job.g;
         const int tap = first / g.from_c, c = first % g.from_c;
         const conv_tap t = g.tap[first_tap + (tap < taps ? tap : 0)];
+        int pitch;
+        const T *channel = conv_joined_x(job, x).channel(c, &pitch);
         this->each(job, [&](int place, const cursor &p, bool exists) {
-            const int64_t at = exists && tap < taps ? element(g, image, p, t, c) : -1;
-            cp_async16(tile + place, at >= 0 ? x + at : x, at >= 0 ? CONV_CHUNK_BYTES : 0);
+            const int64_t at = exists && tap < taps ? pixel(g, image, p, t) : -1;
+            cp_async16(tile + place, at >= 0 ? channel + at * pitch : x, at >= 0 ? CONV_CHUNK_BYTES : 0);
         });
     }
 };
@@ -233,7 +234,7 @@ int64_t part_count(const conv_gather &g) {
 }
 
 /* What clipping goes by needs each weight's sum in one place: all taps in one grid, also of an enlarged image. */
-params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, int k) {
+params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const dg_tensor *x, int k) {
     const bool by_image = mode->mode == DG_GRAD_SQNORMS || mode->mode == DG_GRAD_WEIGHTED;
     params_job job = {};
     if (by_image)
@@ -251,6 +252,7 @@ params_job job_of(const dg_exec *exec, const conv_plan *p, const dg_param_grad *
     job.parts = (float *)exec->workspace;
     if (mode->mode == DG_GRAD_SQNORMS)
         job.squares = (double *)exec->workspace;
+    job.head_c = (int)(x->dims[3] - x->tail_c), job.tail_c = (int)x->tail_c, job.tail = x->tail;
     return job;
 }
 
@@ -299,14 +301,16 @@ void run_each(const dg_exec *exec, const conv_plan *p, params_job job, const dg_
               const void *dy, float *dweight, float *dbias) {
     typedef typename P::element T;
     const conv_gather &g = job.g;
+    const T *tail = (const T *)job.tail;
     const int copies = (int)mode->copies, all = g.n / copies, most = all < job.splits ? all : job.splits;
-    const int64_t in = (int64_t)g.from_h * g.from_w * g.from_c, out = (int64_t)g.to_h * g.to_w * job.dy_c;
+    const int64_t in = (int64_t)g.from_h * g.from_w * job.head_c, out = (int64_t)g.to_h * g.to_w * job.dy_c;
     double *squares = mode->sqnorms ? (double *)(job.parts + job.splits * job.part_count) : (double *)NULL;
     job.splits /= most;
     job.squares_per_image = dg_cuda_conv2d_part_squares(&g) - (job.bias ? 0 : (int)conv_blocks(g.to_c, THREADS));
     for (int first = 0; first < all; first += most) {
         const int64_t image = (int64_t)first * copies, to = first * mode->example_stride;
         job.squares = squares ? squares + (int64_t)first * job.squares_per_image : squares;
+        job.tail = tail ? tail + image * g.from_h * g.from_w * job.tail_c : tail;
         run_examples<P, TILE, DG_GRAD_SUM>(exec, p, job, mode, all - first < most ? all - first : most, copies,
                                            (const T *)x + image * in, (const T *)dy + image * out, dweight + to,
                                            job.bias ? dbias + to : (float *)NULL);
@@ -318,11 +322,12 @@ void run_each(const dg_exec *exec, const conv_plan *p, params_job job, const dg_
 
 /* WIDE: 128 output channels a block. */
 template <class P, bool WIDE>
-void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const void *x, const void *dy,
+void run(const dg_exec *exec, const conv_plan *p, const dg_param_grad *mode, const dg_tensor *joined, const void *dy,
          float *dweight, float *dbias) {
     typedef conv_tile<WIDE ? 128 : 64, WIDE ? 128 : 64, 2> tile;
     typedef conv_tile<WIDE ? 128 : 64, 64, 2> example_tile; /* sums of one image need registers of their own */
-    const params_job job = job_of(exec, p, mode, tile::template STEP<typename P::element>);
+    const params_job job = job_of(exec, p, mode, joined, tile::template STEP<typename P::element>);
+    const void *x = joined->data;
     switch (mode->mode) {
     case DG_GRAD_SUM:
         run_examples<P, tile, DG_GRAD_SUM>(exec, p, job, mode, 1, job.g.n, x, dy, dweight, dbias);
@@ -375,10 +380,11 @@ dg_status DG_CUDA(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const d
     dg_status status = DG_OK;
     const conv_plan *p = conv_plan_of(plan);
     size_t used = p->params_bytes;
-    const void *from, *gradient;
+    dg_tensor from, gradient;
     if (exec->workspace_bytes < p->base.workspace_bytes)
         return dg_fail(exec->ctx, DG_EINVAL, "conv2d_bwd_params: a workspace of %zu bytes is too small, it takes %zu",
                        exec->workspace_bytes, p->base.workspace_bytes);
+    DG_TRY(dg_cuda_conv2d_check_joined(exec, p, "conv2d_bwd_params", x));
     if (dg_conv2d_library_bwd_params(exec, p->library, mode, x, dy, dweight, dbias))
         return dg_cuda_launched(exec, "conv2d_bwd_params");
     if (p->vectors) {
@@ -388,11 +394,13 @@ dg_status DG_CUDA(conv2d_bwd_params)(dg_exec *exec, const dg_plan *plan, const d
     DG_TRY(dg_cuda_conv2d_padded(exec, p, false, x, &used, &from));
     DG_TRY(dg_cuda_conv2d_padded(exec, p, true, dy, &used, &gradient));
     if (p->desc.precision == DG_PRECISION_FP32)
-        run<conv_fp32, false>(exec, p, mode, from, gradient, dweight, dbias);
+        run<conv_fp32, false>(exec, p, mode, &from, gradient.data, dweight, dbias);
     else if (p->desc.precision == DG_PRECISION_TF32)
-        (is_wide(p) ? run<conv_tf32, true> : run<conv_tf32, false>)(exec, p, mode, from, gradient, dweight, dbias);
+        (is_wide(p) ? run<conv_tf32, true> : run<conv_tf32, false>)(exec, p, mode, &from, gradient.data, dweight,
+                                                                    dbias);
     else
-        (is_wide(p) ? run<conv_bf16, true> : run<conv_bf16, false>)(exec, p, mode, from, gradient, dweight, dbias);
+        (is_wide(p) ? run<conv_bf16, true> : run<conv_bf16, false>)(exec, p, mode, &from, gradient.data, dweight,
+                                                                    dbias);
     status = dg_cuda_launched(exec, "conv2d_bwd_params");
 done:
     return status;

@@ -107,11 +107,13 @@ template <class TILE, bool ENLARGED> struct x_copies : own_rows<TILE, TILE::BN> 
     const bf16 *base; /* channel of pixel (0, 0) */
     conv_tap tap;
     bool exists;
+    int pitch;
 
-    __device__ __forceinline__ x_copies(const conv_gather &g, const conv_phase &phase, const bf16 *x, int first_n) {
+    __device__ __forceinline__ x_copies(const conv_gather &g, const conv_phase &phase, const dg_joined<const bf16> &x,
+                                        int first_n) {
         const int column = first_n + this->channel(), number = column / g.from_c;
         exists = number < phase.taps;
-        base = x + column % g.from_c;
+        base = x.channel(column % g.from_c, &pitch);
         tap = g.tap[phase.first_tap + (exists ? number : 0)];
     }
     __device__ __forceinline__ void copy(const conv_gather &g, bool there, const place &p, bf16 *to) const {
@@ -119,7 +121,7 @@ template <class TILE, bool ENLARGED> struct x_copies : own_rows<TILE, TILE::BN> 
                   x = (p.x * g.step + tap.dx) >> (ENLARGED ? g.enlarged : 0);
         const bool inside = (unsigned)y < (unsigned)g.from_h && (unsigned)x < (unsigned)g.from_w && there && exists;
         const int source = (p.image * g.from_h + y) * g.from_w + x;
-        cp_async16(to, base + (int64_t)source * g.from_c, inside ? CONV_CHUNK_BYTES : 0);
+        cp_async16(to, base + (int64_t)source * pitch, inside ? CONV_CHUNK_BYTES : 0);
     }
 };
 
@@ -230,7 +232,7 @@ __global__ void __launch_bounds__(TILE::THREADS, TILE::RESIDENT)
     const bool bias = job.bias && first_n == 0;
     float *stage = reinterpret_cast<float *>(slots + (SUM ? 0 : TILE::STAGES * SLOT));
     const dy_copies<TILE> a(job, phase, dy, first_m);
-    const x_copies<TILE, !SUM> b(job.g, phase, x, first_n);
+    const x_copies<TILE, !SUM> b(job.g, phase, conv_joined_x(job, x), first_n);
     walk at = walk_of<MODE>(w, split, K);
     float acc[TILE::MI][TILE::NI][4] = {};
     bias_sums<TILE> sums;

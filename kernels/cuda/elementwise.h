@@ -98,7 +98,7 @@ static inline bool dg_cuda_aligned(std::initializer_list<const dg_tensor *> tens
     for (const dg_tensor *t : tensors)
         if (t) {
             const size_t bytes = (size_t)elements * dg_dtype_bytes(t->dtype);
-            if ((uintptr_t)t->data % (bytes < 16 ? bytes : 16) != 0)
+            if (((uintptr_t)t->data | (uintptr_t)t->tail) % (bytes < 16 ? bytes : 16) != 0)
                 return false;
         }
     return true;

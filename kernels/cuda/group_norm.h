@@ -12,12 +12,16 @@
  * Threads lie on a chunk of pixels like text: `span` of them side by side on a row of V channels each, the next span on
  * the next pixel. A thread therefore meets the same channels at every pixel and keeps their sums and coefficients in
  * registers. It reads only what it has copied itself: the copy needs no barrier. Channels beyond span * V, of bundles
- * wider than a block, come in further strips. */
+ * wider than a block, come in further strips.
+ *
+ * JOINED says whether x, dx and add are joined (joined.h), each vector of channels in one half. Kernels for dense ones
+ * have no registers to spare for pitches that differ from thread to thread. */
 #ifndef DG_KERNELS_CUDA_GROUP_NORM_H
 #define DG_KERNELS_CUDA_GROUP_NORM_H
 
 #include "kernels/cuda/act_math.h"
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/joined.h"
 
 #include <numeric>
 
@@ -32,6 +36,11 @@ enum {
 };
 
 enum norm_phase { NORM_WHOLE, NORM_SUMS, NORM_APPLY };
+
+/* Blocks per multiprocessor that registers must allow where a result is written. */
+static constexpr int norm_resident(norm_phase phase, bool joined) {
+    return phase == NORM_APPLY && joined ? 2 : 3;
+}
 
 /* How images are cut up. Columns are channels of a bundle. */
 typedef struct norm_shape {
@@ -127,13 +136,22 @@ static inline dg_status norm_check(const dg_exec *exec, const dg_group_norm_desc
     return DG_OK;
 }
 
+/* Calls f with whether x is joined as a compile-time constant. Joined ones come in vectors. */
+template <int V, class F> static inline void norm_with_joined(const dg_tensor *x, F f) {
+    if constexpr (V > 1)
+        if (x->tail_c > 0)
+            return f(std::true_type());
+    f(std::false_type());
+}
+
 /* ---- a block's place ---- */
 
 struct norm_block {
     int64_t n;
     int first_c, width; /* its channels */
     int slice, rows;    /* its pixels */
-    int64_t element;    /* of the tensors, its first */
+    int64_t pixel;      /* of the tensors, its first */
+    int64_t element;    /* of dense tensors, its first */
 
     /* reversed: images from last to first. What a kernel reads that another has read before it, it asks for in the
      * order in which caches forget. */
@@ -143,9 +161,20 @@ struct norm_block {
         first_c = (int)(blockIdx.x % (unsigned)s.bundles) * s.bundle_c;
         width = s.c - first_c < s.bundle_c ? (int)(s.c - first_c) : s.bundle_c;
         slice = (int)blockIdx.y;
-        const int64_t pixel = (int64_t)slice * s.slice_pixels;
-        rows = s.pixels - pixel < s.slice_pixels ? (int)(s.pixels - pixel) : s.slice_pixels;
-        element = (n * s.pixels + pixel) * s.c + first_c;
+        const int64_t of_image = (int64_t)slice * s.slice_pixels;
+        rows = s.pixels - of_image < s.slice_pixels ? (int)(s.pixels - of_image) : s.slice_pixels;
+        pixel = n * s.pixels + of_image;
+        element = pixel * s.c + first_c;
+    }
+    /* Where column 0 of its first pixel lies, of a joined tensor where it would lie in the half that has `column`;
+     * *pitch: to the next pixel. */
+    template <bool JOINED, class T>
+    __device__ __forceinline__ T *origin(const norm_shape &s, const dg_joined<T> &of, int column, int *pitch) const {
+        *pitch = (int)s.c;
+        if constexpr (!JOINED)
+            return of.head + element;
+        T *channel = of.channel(first_c + column, pitch);
+        return channel + (pixel * *pitch - column);
     }
     /* Of the slice's sums per channel in the workspace: sum k of this block's first channel. */
     __device__ __forceinline__ int64_t partial(const norm_shape &s, int of_slice, int sums, int k) const {
@@ -211,15 +240,18 @@ static __device__ __forceinline__ void norm_unpack(const dg_pack<V, T> &pack, fl
         to[v] = dg_load(&pack.v[v]);
 }
 
-/* Copies `rows` pixels of the block's channels to tile[rows][width]; all of it is under way at once. Each thread copies
- * what it will read, and reads it after norm_copied. */
-template <int V, class T>
-static __device__ __forceinline__ void norm_copy(const norm_shape &s, int width, const T *from, T *tile, int rows) {
+/* Copies the block's channels of `rows` pixels from its pixel `first` on to tile[rows][width]; all of it is under way
+ * at once. Each thread copies what it will read, and reads it after norm_copied. */
+template <int V, bool JOINED, class T>
+static __device__ __forceinline__ void norm_copy(const norm_shape &s, const norm_block &b,
+                                                 const dg_joined<const T> &from, int first, T *tile, int rows) {
     const norm_thread<V> t(s);
-    for (int column = t.column; column < width; column += s.strip)
+    for (int column = t.column; column < b.width; column += s.strip) {
+        int pitch;
+        const T *origin = b.origin<JOINED>(s, from, column, &pitch);
         for (int row = t.row; row < rows; row += t.step) {
-            const T *source = from + row * s.c + column;
-            T *target = tile + row * width + column;
+            const T *source = origin + (first + row) * pitch + column;
+            T *target = tile + row * b.width + column;
             if constexpr (V * sizeof(T) == 16)
                 cp_async16(target, source, 16);
             else if constexpr (V * sizeof(T) == 8)
@@ -227,6 +259,7 @@ static __device__ __forceinline__ void norm_copy(const norm_shape &s, int width,
             else
                 *target = *source;
         }
+    }
     cp_async_commit_group();
 }
 static __device__ __forceinline__ void norm_copied() {

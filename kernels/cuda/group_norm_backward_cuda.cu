@@ -103,15 +103,15 @@ static __device__ __forceinline__ void add_sums(const backward_job &job, const n
 }
 
 /* The sums of the block's slice, chunk by chunk. */
-template <class T, int V, bool KEEP_DZ>
+template <class T, int V, bool KEEP_DZ, bool JOINED>
 static __device__ __forceinline__ void slice_sums(const backward_job &job, const norm_block &b, const inputs<T> &in,
-                                                  const T *x, const T *dy, T *tile_x, T *tile_dy, double *channels,
-                                                  float *parts) {
+                                                  const dg_joined<const T> &x, const dg_joined<const T> &dy, T *tile_x,
+                                                  T *tile_dy, double *channels, float *parts) {
     const norm_shape &s = job.s;
     for (int first = 0; first < b.rows; first += s.chunk_pixels) {
         const int rows = b.rows - first < s.chunk_pixels ? b.rows - first : s.chunk_pixels;
-        norm_copy<V>(s, b.width, x + b.element + first * s.c, tile_x, rows);
-        norm_copy<V>(s, b.width, dy + b.element + first * s.c, tile_dy, rows);
+        norm_copy<V, JOINED>(s, b, x, first, tile_x, rows);
+        norm_copy<V, false>(s, b, dy, first, tile_dy, rows);
         for (int strip = 0; strip < b.width; strip += s.strip)
             add_sums<T, V, KEEP_DZ>(job, b, in, tile_x, tile_dy, rows, strip, first == 0, channels, parts);
     }
@@ -177,12 +177,15 @@ static __device__ __forceinline__ void group_coefficients(const backward_job &jo
     __syncthreads();
 }
 
-/* dx = p*dz + q*x + r (+ add) for the block's pixels. HAS_DZ: x and dz are the block's copies (row_c = width), else x
- * and dy lie in memory (row_c = c). BATCH rows of a thread are on their way at once. add may be dx. */
-template <class T, int V, int BATCH, bool HAS_DZ>
+/* dx = p*dz + q*x + r (+ add) for the block's pixels, from its copies of x and dz (NORM_WHOLE) or from x and dy in
+ * memory. BATCH rows of a thread are on their way at once. add may be dx. */
+template <class T, int V, norm_phase PHASE, bool JOINED>
 static __device__ __forceinline__ void combine(const backward_job &job, const norm_block &b, const inputs<T> &in,
-                                               const T *x, const T *dy_or_dz, int row_c, const float *coefficients,
-                                               const T *add, T *dx) {
+                                               const dg_joined<const T> &x, const dg_joined<const T> &dy,
+                                               const T *tile_x, const T *tile_dz, const float *coefficients,
+                                               const dg_joined<const T> &add, const dg_joined<T> &dx) {
+    constexpr bool HAS_DZ = PHASE == NORM_WHOLE;
+    constexpr int BATCH = !HAS_DZ && V * sizeof(T) < 16 ? 2 : 1;
     const norm_shape &s = job.s;
     const norm_thread<V> t(s);
     for (int column = t.column; column < b.width; column += s.strip) {
@@ -194,18 +197,28 @@ static __device__ __forceinline__ void combine(const backward_job &job, const no
             r[v] = coefficients[2 * s.bundle_c + column + v];
         }
         [[maybe_unused]] const forward_again<V> again(s, b, in, column);
-        const int from_step = t.step * row_c, step = t.step * (int)s.c;
-        int from = t.row * row_c + column, at = t.row * (int)s.c + column;
+        /* x, dx and add are joined alike */
+        int pitch, from_pitch = b.width;
+        T *to = b.origin<JOINED>(s, dx, column, &pitch);
+        const T *added = add.head ? b.origin<JOINED>(s, add, column, &pitch) : nullptr;
+        const T *of_x = tile_x, *of_dz = tile_dz;
+        if constexpr (!HAS_DZ) {
+            of_x = b.origin<JOINED>(s, x, column, &pitch);
+            of_dz = b.origin<false>(s, dy, column, &from_pitch);
+        }
+        const int from_step = t.step * from_pitch, step = t.step * pitch;
+        int from = t.row * from_pitch + column, at = t.row * pitch + column;
 #pragma unroll 1
         for (int row = t.row; row < b.rows; row += BATCH * t.step, from += BATCH * from_step, at += BATCH * step) {
             dg_pack<V, T> pack_x[BATCH], pack_dy[BATCH], pack_add[BATCH];
 #pragma unroll
             for (int i = 0; i < BATCH; i++)
                 if (row + i * t.step < b.rows) {
-                    pack_x[i] = *reinterpret_cast<const dg_pack<V, T> *>(x + from + i * from_step);
-                    pack_dy[i] = *reinterpret_cast<const dg_pack<V, T> *>(dy_or_dz + from + i * from_step);
-                    if (add)
-                        pack_add[i] = *reinterpret_cast<const dg_pack<V, T> *>(add + at + i * step);
+                    const int x_from = HAS_DZ ? from + i * from_step : at + i * step;
+                    pack_x[i] = *reinterpret_cast<const dg_pack<V, T> *>(of_x + x_from);
+                    pack_dy[i] = *reinterpret_cast<const dg_pack<V, T> *>(of_dz + from + i * from_step);
+                    if (added)
+                        pack_add[i] = *reinterpret_cast<const dg_pack<V, T> *>(added + at + i * step);
                 }
 #pragma unroll
             for (int i = 0; i < BATCH; i++)
@@ -220,19 +233,19 @@ static __device__ __forceinline__ void combine(const backward_job &job, const no
                         again.gradient(job.act, value, dz, dz);
 #pragma unroll
                     for (int v = 0; v < V; v++)
-                        sum[v] = p[v] * dz[v] + sum[v] + (add ? dg_load(&pack_add[i].v[v]) : 0.0f);
-                    dg_store_vec(dx + at + i * step, sum);
+                        sum[v] = p[v] * dz[v] + sum[v] + (added ? dg_load(&pack_add[i].v[v]) : 0.0f);
+                    dg_store_vec(to + at + i * step, sum);
                 }
         }
     }
 }
 
 /* A block owns a slice of a bundle of an image (group_norm.h). NORM_WHOLE: the slice is the image. */
-template <class T, int V, norm_phase PHASE>
-static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_SUMS ? 4 : 3)
-    group_norm_bwd_kernel(backward_job job, const T *__restrict__ x, const float *weight, const float *bias,
-                          const T *embed, const float *stats, const T *__restrict__ dy, const T *add, T *dx, T *dembed,
-                          float *dsums, float *partial) {
+template <class T, int V, norm_phase PHASE, bool JOINED>
+static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_SUMS ? 4 : norm_resident(PHASE, JOINED))
+    group_norm_bwd_kernel(backward_job job, dg_joined<const T> x, const float *weight, const float *bias,
+                          const T *embed, const float *stats, dg_joined<const T> dy, dg_joined<const T> add,
+                          dg_joined<T> dx, T *dembed, float *dsums, float *partial) {
     DYN_SHARED(char, shared);
     const norm_shape &s = job.s;
     const norm_block b(s, PHASE == NORM_APPLY);
@@ -243,7 +256,7 @@ static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_SUMS ? 4 : 
     if constexpr (PHASE == NORM_APPLY)
         gather_sums(s, b, partial, channels);
     else
-        slice_sums<T, V, PHASE == NORM_WHOLE>(job, b, in, x, dy, tile_x, tile_dy, channels, parts);
+        slice_sums<T, V, PHASE == NORM_WHOLE, JOINED>(job, b, in, x, dy, tile_x, tile_dy, channels, parts);
     if constexpr (PHASE == NORM_SUMS) {
         for (int i = threadIdx.x; i < SUMS * b.width; i += blockDim.x) {
             const int k = i / b.width, j = i % b.width;
@@ -251,12 +264,7 @@ static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_SUMS ? 4 : 
         }
     } else {
         group_coefficients(job, b, in, channels, parts, dembed, dsums);
-        const T *added = add ? add + b.element : add;
-        if constexpr (PHASE == NORM_WHOLE)
-            combine<T, V, 1, true>(job, b, in, tile_x, tile_dy, b.width, parts, added, dx + b.element);
-        else
-            combine<T, V, V * sizeof(T) < 16 ? 2 : 1, false>(job, b, in, x + b.element, dy + b.element, (int)s.c, parts,
-                                                             added, dx + b.element);
+        combine<T, V, PHASE, JOINED>(job, b, in, x, dy, tile_x, tile_dy, parts, add, dx);
     }
 }
 
@@ -264,7 +272,11 @@ dg_status DG_CUDA(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *
                                        const float *weight, const float *bias, const dg_tensor *embed,
                                        const float *stats, const dg_tensor *dy, const dg_tensor *add,
                                        const dg_tensor *dx, const dg_tensor *dembed, float *dsums) {
-    dg_status status = DG_OK;
+    dg_status status = dg_cuda_check_joined(exec, "group_norm_bwd_data", {x, add, dx});
+    if (status == DG_OK && (dx->tail_c != x->tail_c || (add && add->tail_c != x->tail_c)))
+        status = dg_fail(exec->ctx, DG_EINVAL, "group_norm_bwd_data: x, dx and add have to be joined alike");
+    if (status != DG_OK)
+        return status;
     const bool whole = desc->c % VECTOR == 0 && dg_cuda_aligned({x, dy, add, dx}, VECTOR);
     const auto pass = [&](auto *t, auto width) {
         using T = std::remove_pointer_t<decltype(t)>;
@@ -272,21 +284,27 @@ dg_status DG_CUDA(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *
         const norm_shape s = norm_shape_of(desc, sizeof(T), V, norm_backward);
         const backward_job job = {s, 1.0 / ((double)s.pixels * (double)s.group_c), desc->act, desc->embed};
         const auto data = [](const dg_tensor *tensor) { return tensor ? (T *)tensor->data : (T *)nullptr; };
+        const auto joined = [](const dg_tensor *tensor) {
+            return tensor ? dg_joined_of<const T>(tensor) : dg_joined<const T>{};
+        };
         const auto launch = [&](auto kernel, int shared_bytes) {
             dg_cuda_allow_shared(kernel, (size_t)shared_bytes);
             LAUNCH(kernel, norm_grid(&s, desc->n), (unsigned)s.threads, (size_t)shared_bytes, dg_cuda_stream(exec), job,
-                   (const T *)data(x), weight, bias, (const T *)data(embed), stats, (const T *)data(dy),
-                   (const T *)data(add), data(dx), data(dembed), dsums, (float *)exec->workspace);
+                   joined(x), weight, bias, (const T *)data(embed), stats, joined(dy), joined(add), dg_joined_of<T>(dx),
+                   data(dembed), dsums, (float *)exec->workspace);
         };
         status = norm_check(exec, desc, &s, norm_backward);
         if (status != DG_OK)
             return;
-        if (s.slices == 1) {
-            launch(group_norm_bwd_kernel<T, V, NORM_WHOLE>, s.shared_bytes);
-        } else {
-            launch(group_norm_bwd_kernel<T, V, NORM_SUMS>, s.shared_bytes);
-            launch(group_norm_bwd_kernel<T, V, NORM_APPLY>, s.tile_at);
-        }
+        norm_with_joined<V>(x, [&](auto is_joined) {
+            constexpr bool JOINED = decltype(is_joined)::value;
+            if (s.slices == 1) {
+                launch(group_norm_bwd_kernel<T, V, NORM_WHOLE, JOINED>, s.shared_bytes);
+            } else {
+                launch(group_norm_bwd_kernel<T, V, NORM_SUMS, JOINED>, s.shared_bytes);
+                launch(group_norm_bwd_kernel<T, V, NORM_APPLY, JOINED>, s.tile_at);
+            }
+        });
     };
     dg_cuda_typed(x->dtype, [&](auto *t) {
         if (whole)

@@ -115,13 +115,14 @@ static __device__ __forceinline__ void add_moments(const norm_shape &s, int widt
 }
 
 /* The moments of the block's slice, chunk by chunk; the first is on its way already. */
-template <class T, int V>
-static __device__ __forceinline__ void slice_moments(const norm_shape &s, const norm_block &b, const T *x, T *tile,
-                                                     double *channels, float *parts, float *origin) {
+template <class T, int V, bool JOINED>
+static __device__ __forceinline__ void slice_moments(const norm_shape &s, const norm_block &b,
+                                                     const dg_joined<const T> &x, T *tile, double *channels,
+                                                     float *parts, float *origin) {
     for (int first = 0; first < b.rows; first += s.chunk_pixels) {
         const int rows = b.rows - first < s.chunk_pixels ? b.rows - first : s.chunk_pixels;
         if (first > 0)
-            norm_copy<V>(s, b.width, x + b.element + first * s.c, tile, rows);
+            norm_copy<V, JOINED>(s, b, x, first, tile, rows);
         norm_copied();
         for (int strip = 0; strip < b.width; strip += s.strip)
             add_moments<T, V>(s, b.width, tile, rows, strip, (double)first, channels, parts, origin);
@@ -189,11 +190,12 @@ static __device__ __forceinline__ void group_coefficients(const forward_job &job
     __syncthreads();
 }
 
-/* y = act(a*x + b) for the block's pixels, from its copy (row_c = width) or from memory (row_c = c). BATCH rows of a
- * thread are on their way at once. */
-template <class T, int V, int BATCH>
-static __device__ __forceinline__ void apply(const forward_job &job, const norm_block &b, const T *x, int row_c,
-                                             const float *coefficients, T *y) {
+/* y = act(a*x + b) for the block's pixels, from its copy (NORM_WHOLE) or from memory. BATCH rows of a thread are on
+ * their way at once. */
+template <class T, int V, norm_phase PHASE, bool JOINED>
+static __device__ __forceinline__ void apply(const forward_job &job, const norm_block &b, const dg_joined<const T> &x,
+                                             const T *tile, const float *coefficients, T *y) {
+    constexpr int BATCH = PHASE == NORM_WHOLE ? 1 : IN_FLIGHT;
     const norm_shape &s = job.s;
     const norm_thread<V> t(s);
     for (int column = t.column; column < b.width; column += s.strip) {
@@ -203,14 +205,18 @@ static __device__ __forceinline__ void apply(const forward_job &job, const norm_
             slope[v] = coefficients[column + v];
             offset[v] = coefficients[s.bundle_c + column + v];
         }
-        const int from_step = t.step * row_c, to_step = t.step * (int)s.c;
-        int from = t.row * row_c + column, to = t.row * (int)s.c + column;
+        const T *origin = tile;
+        int pitch = b.width;
+        if constexpr (PHASE == NORM_APPLY)
+            origin = b.origin<JOINED>(s, x, column, &pitch);
+        const int from_step = t.step * pitch, to_step = t.step * (int)s.c;
+        int from = t.row * pitch + column, to = t.row * (int)s.c + column;
         for (int row = t.row; row < b.rows; row += BATCH * t.step) {
             dg_pack<V, T> pack[BATCH];
 #pragma unroll
             for (int i = 0; i < BATCH; i++, from += from_step)
                 if (row + i * t.step < b.rows)
-                    pack[i] = *reinterpret_cast<const dg_pack<V, T> *>(x + from);
+                    pack[i] = *reinterpret_cast<const dg_pack<V, T> *>(origin + from);
 #pragma unroll
             for (int i = 0; i < BATCH; i++, to += to_step)
                 if (row + i * t.step < b.rows) {
@@ -228,10 +234,10 @@ static __device__ __forceinline__ void apply(const forward_job &job, const norm_
 }
 
 /* A block owns a slice of a bundle of an image (group_norm.h). NORM_WHOLE: the slice is the image. */
-template <class T, int V, norm_phase PHASE>
-static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_APPLY ? 3 : 4)
-    group_norm_fwd_kernel(forward_job job, const T *__restrict__ x, const float *weight, const float *bias,
-                          const T *embed, T *__restrict__ y, float *stats, float *partial) {
+template <class T, int V, norm_phase PHASE, bool JOINED>
+static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_APPLY ? norm_resident(PHASE, JOINED) : 4)
+    group_norm_fwd_kernel(forward_job job, dg_joined<const T> x, const float *weight, const float *bias, const T *embed,
+                          T *__restrict__ y, float *stats, float *partial) {
     DYN_SHARED(char, shared);
     const norm_shape &s = job.s;
     const norm_block b(s, PHASE == NORM_APPLY);
@@ -241,11 +247,11 @@ static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_APPLY ? 3 :
     parameters params(reinterpret_cast<float *>(shared + s.spare_at), s.bundle_c);
     const int chunk = b.rows < s.chunk_pixels ? b.rows : s.chunk_pixels;
     if constexpr (PHASE != NORM_APPLY)
-        norm_copy<V>(s, b.width, x + b.element, tile, chunk);
+        norm_copy<V, JOINED>(s, b, x, 0, tile, chunk);
     if constexpr (PHASE != NORM_SUMS)
         params.fetch(b, weight, bias, norm_embedding<T>(job.embed, embed, b.n, s.c));
     if constexpr (PHASE != NORM_APPLY)
-        slice_moments<T, V>(s, b, x, tile, channels, parts, params.origin);
+        slice_moments<T, V, JOINED>(s, b, x, tile, channels, parts, params.origin);
     else
         gather_moments(job, b, partial, channels);
     if constexpr (PHASE == NORM_SUMS) {
@@ -255,17 +261,16 @@ static __global__ void __launch_bounds__(NORM_THREADS, PHASE == NORM_APPLY ? 3 :
         }
     } else {
         group_coefficients(job, b, params, channels, stats, parts);
-        if constexpr (PHASE == NORM_WHOLE)
-            apply<T, V, 1>(job, b, tile, b.width, parts, y + b.element);
-        else
-            apply<T, V, IN_FLIGHT>(job, b, x + b.element, (int)s.c, parts, y + b.element);
+        apply<T, V, PHASE, JOINED>(job, b, x, tile, parts, y + b.element);
     }
 }
 
 dg_status DG_CUDA(group_norm_fwd)(dg_exec *exec, const dg_group_norm_desc *desc, const dg_tensor *x,
                                   const float *weight, const float *bias, const dg_tensor *embed, const dg_tensor *y,
                                   float *stats) {
-    dg_status status = DG_OK;
+    dg_status status = dg_cuda_check_joined(exec, "group_norm_fwd", {x});
+    if (status != DG_OK)
+        return status;
     const bool whole = desc->c % dg_cuda_vector(x->dtype) == 0 && dg_cuda_aligned({x, y}, dg_cuda_vector(x->dtype));
     dg_cuda_packed(x->dtype, whole, [&](auto *t, auto width) {
         using T = std::remove_pointer_t<decltype(t)>;
@@ -277,17 +282,20 @@ dg_status DG_CUDA(group_norm_fwd)(dg_exec *exec, const dg_group_norm_desc *desc,
         const auto launch = [&](auto kernel, int shared_bytes) {
             dg_cuda_allow_shared(kernel, (size_t)shared_bytes);
             LAUNCH(kernel, norm_grid(&s, desc->n), (unsigned)s.threads, (size_t)shared_bytes, dg_cuda_stream(exec), job,
-                   (const T *)x->data, weight, bias, embedding, (T *)y->data, stats, partial);
+                   dg_joined_of<const T>(x), weight, bias, embedding, (T *)y->data, stats, partial);
         };
         status = norm_check(exec, desc, &s, norm_forward);
         if (status != DG_OK)
             return;
-        if (s.slices == 1) {
-            launch(group_norm_fwd_kernel<T, V, NORM_WHOLE>, s.shared_bytes);
-        } else {
-            launch(group_norm_fwd_kernel<T, V, NORM_SUMS>, s.shared_bytes);
-            launch(group_norm_fwd_kernel<T, V, NORM_APPLY>, s.tile_at);
-        }
+        norm_with_joined<V>(x, [&](auto joined) {
+            constexpr bool JOINED = decltype(joined)::value;
+            if (s.slices == 1) {
+                launch(group_norm_fwd_kernel<T, V, NORM_WHOLE, JOINED>, s.shared_bytes);
+            } else {
+                launch(group_norm_fwd_kernel<T, V, NORM_SUMS, JOINED>, s.shared_bytes);
+                launch(group_norm_fwd_kernel<T, V, NORM_APPLY, JOINED>, s.tile_at);
+            }
+        });
     });
     return status == DG_OK ? dg_cuda_launched(exec, "group_norm_fwd") : status;
 }

@@ -35,8 +35,8 @@ static dg_status window(void *user, int lane, int64_t item) {
     peak_lane *l = &p->lanes[lane];
     const dg_conv2d_desc *d = &p->desc;
     const size_t activation = (size_t)(d->n * d->h * d->w * d->in_c) * sizeof(float);
-    const dg_tensor x = {l->memory, DG_F32, {d->n, d->h, d->w, d->in_c}};
-    const dg_tensor y = {(char *)l->memory + activation, DG_F32, {d->n, d->h, d->w, d->out_c}};
+    const dg_tensor x = {.data = l->memory, .dtype = DG_F32, .dims = {d->n, d->h, d->w, d->in_c}};
+    const dg_tensor y = {.data = (char *)l->memory + activation, .dtype = DG_F32, .dims = {d->n, d->h, d->w, d->out_c}};
     const void *packed = (char *)l->memory + 2 * activation;
     const double start = dg_clock_seconds();
     double spent = 0;

@@ -90,8 +90,10 @@ static const float *take_patches(const dg_inception_walk *walk, const dg_incepti
 static dg_status run(const dg_inception_walk *walk, const dg_inception_layer *layer, const dg_inception_value *x,
                      dg_inception_kernel k, dg_inception_value *y, int offset) {
     float *product = walk->lane->product;
-    const dg_tensor in = {(void *)(uintptr_t)take_patches(walk, x, k, y), DG_F32, {layer->patches, 1, 1, layer->patch}},
-                    out = {product, DG_F32, {layer->patches, 1, 1, layer->out_c}};
+    const dg_tensor in = {.data = (void *)(uintptr_t)take_patches(walk, x, k, y),
+                          .dtype = DG_F32,
+                          .dims = {layer->patches, 1, 1, layer->patch}},
+                    out = {.data = product, .dtype = DG_F32, .dims = {layer->patches, 1, 1, layer->out_c}};
     const dg_status status = walk->net->backend->ops->conv2d_fwd(&walk->lane->exec, layer->plan, &in, layer->packed,
                                                                  layer->bias, NULL, &out);
     for (int64_t p = 0; p < layer->patches; p++)

@@ -119,8 +119,8 @@ static dg_status search_block(void *user, int lane, int64_t item) {
     for (int64_t i = 0; i < rows; i++)
         m->squares[i] = centred_row(s, s->queries, first + i, m->queries + i * d);
     memset(m->queries + rows * d, 0, (size_t)((QUERY_BLOCK - rows) * d) * sizeof(float));
-    const dg_tensor x = {m->queries, DG_F32, {QUERY_BLOCK, 1, 1, d}};
-    const dg_tensor y = {m->scores, DG_F32, {QUERY_BLOCK, 1, 1, REFERENCE_BLOCK}};
+    const dg_tensor x = {.data = m->queries, .dtype = DG_F32, .dims = {QUERY_BLOCK, 1, 1, d}};
+    const dg_tensor y = {.data = m->scores, .dtype = DG_F32, .dims = {QUERY_BLOCK, 1, 1, REFERENCE_BLOCK}};
     m->exec.lane = lane;
     DG_TRY(s->backend->ops->conv2d_fwd(&m->exec, s->plan, &x, s->packed, s->bias, NULL, &y));
     for (int64_t i = 0; i < rows; i++) {

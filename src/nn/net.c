@@ -26,7 +26,7 @@ static dg_conv2d_desc conv2d_desc(const dg_net *net, const dg_node *node) {
     desc.training = net->options.training;
     desc.precision = net->options.precision;
     desc.lanes = net->options.lanes;
-    desc.libraries = net->libraries;
+    desc.libraries = dg_net_is_joined(net, node->x) ? NULL : net->libraries; /* which take dense tensors alone */
     return desc;
 }
 
@@ -75,6 +75,7 @@ static dg_status create_from(dg_ctx *ctx, const dg_unet_config *config, dg_graph
     net->graph = graph;
     graph = NULL;
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
+    DG_TRY(dg_net_join(net));
     DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
     if (options->libraries != DG_LIBRARIES_OFF)
@@ -125,6 +126,7 @@ void dg_net_free(dg_net *net) {
     free(net->nodes);
     free(net->slots);
     free(net->backward);
+    free(net->joined);
     free(net->value_slot);
     free(net->backward_slot);
     free(net->grad_slot);

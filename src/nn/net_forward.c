@@ -17,9 +17,9 @@ dg_status dg_net_node_forward(dg_net *net, int lane, int i, const int *slots, co
     const dg_node *node = &net->graph->nodes[i];
     const dg_node_state *state = &net->nodes[i];
     dg_exec *exec = &net->lanes[lane].exec;
-    const dg_tensor y = dg_net_view(net, lane, node->y, slots[node->y]);
-    const dg_tensor x = node->x >= 0 ? dg_net_view(net, lane, node->x, slots[node->x]) : y;
-    const dg_tensor x2 = node->x2 >= 0 ? dg_net_view(net, lane, node->x2, slots[node->x2]) : y;
+    const dg_tensor y = dg_net_view(net, lane, node->y, slots);
+    const dg_tensor x = node->x >= 0 ? dg_net_view(net, lane, node->x, slots) : y;
+    const dg_tensor x2 = node->x2 >= 0 ? dg_net_view(net, lane, node->x2, slots) : y;
     const dg_tensor *second = node->x2 >= 0 ? &x2 : NULL;
     const float *weight = dg_net_param(net, weights, node->weight), *bias = dg_net_param(net, weights, node->bias);
     float *stats = dg_net_slot(net, lane, state->extra[DG_EXTRA_STATS]);
@@ -32,7 +32,7 @@ dg_status dg_net_node_forward(dg_net *net, int lane, int i, const int *slots, co
     }
     case DG_NODE_ATTENTION: {
         const dg_attention_desc desc = dg_net_attention_desc(net, node);
-        const dg_tensor v = dg_net_view(net, lane, node->x3, slots[node->x3]);
+        const dg_tensor v = dg_net_view(net, lane, node->x3, slots);
         return ops->attention_fwd(exec, &desc, &x, &x2, &v, &y, stats);
     }
     case DG_NODE_ACT:
@@ -78,6 +78,8 @@ dg_status dg_net_forward(dg_net *net, int lane, const float *weights, bool dropo
     double *seconds = net->lanes[lane].profile.forward_seconds;
     for (int i = 0; i < net->graph->node_count; i++) {
         double start = 0, end = 0;
+        if (dg_net_is_joined(net, net->graph->nodes[i].y))
+            continue;
         if (seconds)
             DG_TRY(dg_net_clock(net, lane, &start));
         DG_TRY(dg_net_node_forward(net, lane, i, net->value_slot, weights));

@@ -1,5 +1,5 @@
-/* The net's insides, shared by the files that plan it (net.c, net_order.c, net_schedule.c) and walk it (net_forward.c,
- * net_backward.c). */
+/* The net's insides, shared by the files that plan it (net.c, net_join.c, net_order.c, net_schedule.c) and walk it
+ * (net_forward.c, net_backward.c). */
 #ifndef DG_NN_NET_INTERNAL_H
 #define DG_NN_NET_INTERNAL_H
 
@@ -51,6 +51,7 @@ struct dg_net {
     int slot_count;
     dg_net_call *backward; /* training only */
     int backward_count;
+    bool *joined;       /* [values]: of a concatenation that is not made; has no slots of its own */
     int *value_slot;    /* [values] */
     int *backward_slot; /* [values]: where the backward finds them; the same but for those computed again */
     int *grad_slot;     /* [values], -1 = no gradient */
@@ -62,6 +63,8 @@ struct dg_net {
 /* Which inputs the backward of a node reads again, and whether it reads its output. */
 bool dg_net_backward_reads(const dg_node *node, int which);
 bool dg_net_backward_reads_output(const dg_node *node);
+/* Decides which values are joined. err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_net_join(dg_net *net);
 /* Lays down what the backward pass calls, and the steps of the schedule at which it does. err DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_net_order(dg_net *net);
 /* Decides which buffers exist and when each is alive; fills slots, *_slot, node extras and flags. */
@@ -86,22 +89,45 @@ static inline dg_dtype dg_net_dtype(const dg_net *net) {
     return net->options.precision == DG_PRECISION_BF16 ? DG_BF16 : DG_F32;
 }
 
-/* Views of a value, of the same as the backward finds it, and of its gradient on a lane. */
-static inline dg_tensor dg_net_view(const dg_net *net, int lane, int value, int slot) {
+static inline bool dg_net_is_joined(const dg_net *net, int value) {
+    return value >= 0 && net->joined[value];
+}
+/* The values in whose buffers a value lies: the two that are joined in it, or itself and DG_NO_VALUE. */
+typedef struct dg_net_parts {
+    int head, tail;
+} dg_net_parts;
+static inline dg_net_parts dg_net_parts_of(const dg_net *net, int value) {
+    if (!dg_net_is_joined(net, value))
+        return (dg_net_parts){value, DG_NO_VALUE};
+    const dg_node *concat = &net->graph->nodes[net->graph->values[value].producer];
+    return (dg_net_parts){concat->x, concat->x2};
+}
+
+/* Views of a value on a lane: in `slots` [values], as the forward leaves it, as the backward finds it, and of its
+ * gradient. */
+static inline dg_tensor dg_net_view(const dg_net *net, int lane, int value, const int *slots) {
     const dg_value *v = &net->graph->values[value];
-    return (dg_tensor){dg_net_slot(net, lane, slot), dg_net_dtype(net), {net->options.n, v->h, v->w, v->c}};
+    const dg_net_parts parts = dg_net_parts_of(net, value);
+    dg_tensor view = {.data = dg_net_slot(net, lane, slots[parts.head]),
+                      .dtype = dg_net_dtype(net),
+                      .dims = {net->options.n, v->h, v->w, v->c}};
+    if (parts.tail >= 0) {
+        view.tail = dg_net_slot(net, lane, slots[parts.tail]);
+        view.tail_c = net->graph->values[parts.tail].c;
+    }
+    return view;
 }
 static inline dg_tensor dg_net_value(const dg_net *net, int lane, int value) {
-    return dg_net_view(net, lane, value, net->value_slot[value]);
+    return dg_net_view(net, lane, value, net->value_slot);
 }
 static inline dg_tensor dg_net_backward_value(const dg_net *net, int lane, int value) {
-    return dg_net_view(net, lane, value, net->backward_slot[value]);
+    return dg_net_view(net, lane, value, net->backward_slot);
 }
 static inline dg_tensor dg_net_grad(const dg_net *net, int lane, int value) {
-    return dg_net_view(net, lane, value, net->grad_slot[value]);
+    return dg_net_view(net, lane, value, net->grad_slot);
 }
 static inline bool dg_net_has_grad(const dg_net *net, int value) {
-    return value >= 0 && net->grad_slot[value] >= 0;
+    return value >= 0 && net->grad_slot[dg_net_parts_of(net, value).head] >= 0;
 }
 
 /* A parameter inside a flat array; NULL for index -1. */

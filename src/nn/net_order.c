@@ -3,7 +3,7 @@
  * from values that were kept are called again (Chen et al. 2016, "Training deep nets with sublinear memory cost", with
  * the graph's blocks for segments). On a device every net does so with what skip connections were copied to. They see
  * the same inputs and the same weights, so they give the same bits; and what no backward reads, such as a block's last
- * convolution, is not computed a second time. */
+ * convolution, is not computed a second time. A joined value (net_join.c) is there when its two parts are. */
 #include "nn/net_internal.h"
 
 bool dg_net_backward_reads(const dg_node *node, int which) {
@@ -43,12 +43,14 @@ static void need(dg_net *net, int value) {
     if (!v || v->producer < 0 || net->nodes[v->producer].again_step >= 0)
         return;
     const dg_node *node = &net->graph->nodes[v->producer];
-    if (!is_always_again(net, node) && (v->keep || !net->options.recompute))
+    const bool joined = dg_net_is_joined(net, value);
+    if (!joined && !is_always_again(net, node) && (v->keep || !net->options.recompute))
         return;
     need(net, node->x);
     need(net, node->x2);
     need(net, node->x3);
-    net->nodes[v->producer].again_step = append(net, v->producer, true);
+    if (!joined)
+        net->nodes[v->producer].again_step = append(net, v->producer, true);
 }
 
 dg_status dg_net_order(dg_net *net) {
@@ -68,7 +70,8 @@ dg_status dg_net_order(dg_net *net) {
                 need(net, inputs[k]);
         if (dg_net_backward_reads_output(node))
             need(net, node->y);
-        net->nodes[i].backward_step = append(net, i, false);
+        if (!dg_net_is_joined(net, node->y))
+            net->nodes[i].backward_step = append(net, i, false);
     }
 done:
     return status;

@@ -6,7 +6,8 @@
  * gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
  * The gradient of a fused residual equals the gradient of the sum: where nothing has been added to it yet, it is the
  * same buffer, whose life is prolonged instead of copying it. Dropout works in place: nobody else reads its
- * input, so input and output are one buffer, and so are their gradients.
+ * input, so input and output are one buffer, and so are their gradients. A joined value (net_join.c) lies in the
+ * buffers of its parts, which live for its readers too, and so does its gradient.
  *
  * With book-keeping, what parameter gradients are made of lives on to one step more, after the last call: the inputs of
  * convolutions and the gradients of what nodes with parameters put out. Nothing may be added to such a gradient once
@@ -35,6 +36,14 @@ static void keep_until(dg_net *net, int slot, int step) {
         net->slots[slot].last = step;
 }
 
+/* The same for what a value lies in, of value_slot or backward_slot. */
+static void keep_value_until(dg_net *net, const int *slots, int value, int step) {
+    const dg_net_parts parts = dg_net_parts_of(net, value);
+    keep_until(net, slots[parts.head], step);
+    if (parts.tail >= 0)
+        keep_until(net, slots[parts.tail], step);
+}
+
 /* The step of dg_net_backward_params. */
 static int params_step(const dg_net *net) {
     return net->graph->node_count + net->backward_count + 1;
@@ -49,6 +58,9 @@ static void add_values(dg_net *net) {
     for (int v = 0; v < graph->value_count; v++) {
         const int producer = graph->values[v].producer, first = forward_step(producer);
         const int again = producer < 0 ? -1 : net->nodes[producer].again_step;
+        net->value_slot[v] = net->backward_slot[v] = -1;
+        if (dg_net_is_joined(net, v))
+            continue;
         if (producer >= 0 && is_in_place(&graph->nodes[producer])) { /* its input has been laid down before */
             net->value_slot[v] = net->value_slot[graph->nodes[producer].x];
             net->backward_slot[v] = net->backward_slot[graph->nodes[producer].x];
@@ -66,13 +78,13 @@ static void keep_for_readers(dg_net *net, int i) {
     for (int k = 0; k < 3; k++) {
         if (inputs[k] < 0)
             continue;
-        keep_until(net, net->value_slot[inputs[k]], i);
-        keep_until(net, net->backward_slot[inputs[k]], state->again_step);
+        keep_value_until(net, net->value_slot, inputs[k], i);
+        keep_value_until(net, net->backward_slot, inputs[k], state->again_step);
         if (dg_net_backward_reads(node, k))
-            keep_until(net, net->backward_slot[inputs[k]], state->backward_step);
+            keep_value_until(net, net->backward_slot, inputs[k], state->backward_step);
     }
     if (net->options.book_keeping && node->kind == DG_NODE_CONV2D)
-        keep_until(net, net->backward_slot[node->x], params_step(net));
+        keep_value_until(net, net->backward_slot, node->x, params_step(net));
     if (dg_net_backward_reads_output(node))
         keep_until(net, net->backward_slot[node->y], state->backward_step);
 }
@@ -129,6 +141,24 @@ static bool can_share(const dg_net *net, const dg_node *node, int which, int val
     return is_fused_residual(node, which) && (!net->options.book_keeping || readers_of(net->graph, value) == 1);
 }
 
+/* What node i's backward adds to the gradient of `value`, its input k or a part of it. */
+static void contribute(dg_net *net, int i, int k, int value) {
+    const dg_node *node = &net->graph->nodes[i];
+    dg_node_state *state = &net->nodes[i];
+    const int dy = net->grad_slot[node->y], step = state->backward_step;
+    int *slot = &net->grad_slot[value];
+    state->accumulate[k] = *slot >= 0; /* of both parts alike: net_join.c */
+    if (*slot < 0 && can_share(net, node, k, value)) {
+        state->residual_aliased = true;
+        *slot = dy;
+    } else if (is_in_place(node)) {
+        *slot = dy;
+    } else if (*slot < 0) {
+        *slot = add_slot(net, value_bytes(net, value), step, step);
+    }
+    keep_until(net, *slot, step);
+}
+
 /* Walks the nodes as the backward does and gives every value's gradient its buffer at the first contribution. */
 static void schedule_gradients(dg_net *net) {
     const dg_graph *graph = net->graph;
@@ -136,28 +166,20 @@ static void schedule_gradients(dg_net *net) {
     net->grad_slot[out] = add_slot(net, value_bytes(net, out), graph->node_count, graph->node_count);
     for (int i = graph->node_count - 1; i >= 0; i--) {
         const dg_node *node = &graph->nodes[i];
-        dg_node_state *state = &net->nodes[i];
-        const int dy = net->grad_slot[node->y], step = state->backward_step;
+        const int dy = net->grad_slot[node->y];
         if (dy < 0)
             continue;
-        keep_until(net, dy, step);
+        keep_until(net, dy, net->nodes[i].backward_step);
         if (net->options.book_keeping && (node->kind == DG_NODE_CONV2D || node->kind == DG_NODE_EMBEDDING))
             keep_until(net, dy, params_step(net));
         const int inputs[3] = {node->x, node->x2, node->x3};
         for (int k = 0; k < 3; k++) {
             if (inputs[k] < 0 || !graph->values[inputs[k]].needs_grad)
                 continue;
-            int *slot = &net->grad_slot[inputs[k]];
-            state->accumulate[k] = *slot >= 0;
-            if (*slot < 0 && can_share(net, node, k, inputs[k])) {
-                state->residual_aliased = true;
-                *slot = dy;
-            } else if (is_in_place(node)) {
-                *slot = dy;
-            } else if (*slot < 0) {
-                *slot = add_slot(net, value_bytes(net, inputs[k]), step, step);
-            }
-            keep_until(net, *slot, step);
+            const dg_net_parts parts = dg_net_parts_of(net, inputs[k]);
+            contribute(net, i, k, parts.head);
+            if (parts.tail >= 0)
+                contribute(net, i, k, parts.tail);
         }
     }
 }

@@ -93,7 +93,7 @@ static dg_status send_inputs(item_call *call, const dg_step_slot *slot) {
     const size_t image_bytes = (size_t)(o->h * o->w * channels) * dg_dtype_bytes(dtype);
     char *pixels = (char *)(uintptr_t)p->batch->pixels + (size_t)(call->item * s->item_images) * image_bytes;
     draw(call, &slot->inputs);
-    call->pixels = (dg_tensor){pixels, dtype, {images * s->pass_copies, o->h, o->w, channels}};
+    call->pixels = (dg_tensor){.data = pixels, .dtype = dtype, .dims = {images * s->pass_copies, o->h, o->w, channels}};
     if (slot->inputs.pixels) {
         copy_pixels(s, pixels, images, image_bytes, slot->inputs.pixels);
         call->pixels.data = l->inputs.pixels;

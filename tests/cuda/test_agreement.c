@@ -1,6 +1,6 @@
 /* Whole networks on the CUDA backend against the CPU backend: training steps, per-example gradients, sampling; and
- * against itself: the same bits again, whether steps are waited for or not and whether the backward pass finds its
- * values or computes them again. A small U-Net with all that a large one
+ * against itself: the same bits again, whether steps are waited for or not, whether the backward pass finds its
+ * values or computes them again, and whether skips are joined or copied. A small U-Net with all that a large one
  * has: skips, attention, a class table, dropout, a short last micro-batch. */
 #include "support/test_main.h"
 
@@ -26,7 +26,7 @@ static const struct {
                 {"tf32", DG_PRECISION_TF32, 1e-2, DG_LIBRARIES_OFF},
                 {"bf16", DG_PRECISION_BF16, 6e-2, DG_LIBRARIES_OFF},
                 {"bf16, libraries", DG_PRECISION_BF16, 6e-2, DG_LIBRARIES_ALWAYS}};
-enum { VARIANTS = 4 };
+enum { BF16 = 2, VARIANTS = 4 };
 
 typedef struct fixture {
     dg_ctx *ctx;
@@ -41,7 +41,8 @@ typedef struct fixture {
     dg_library_use libraries; /* of the CUDA backend */
 } fixture;
 
-static void open_fixture(fixture *f) {
+/* Of so many channels on the first and the second level. */
+static void open_fixture(fixture *f, int64_t first, int64_t second) {
     memset(f, 0, sizeof *f);
     f->ctx = dg_test_context();
     f->cpu = dg_backend_cpu();
@@ -49,8 +50,8 @@ static void open_fixture(fixture *f) {
     DG_CK(f->ctx, dg_preset_load(f->ctx, "tiny", &f->preset));
     dg_unet_config *unet = &f->preset.unet;
     unet->levels = 2;
-    unet->channels[0] = 8;
-    unet->channels[1] = 16;
+    unet->channels[0] = first;
+    unet->channels[1] = second;
     unet->norm_num_groups = 4;
     unet->up[0] = unet->down[1] = DG_BLOCK_ATTN;
     unet->up[1] = unet->down[0] = DG_BLOCK_PLAIN;
@@ -74,7 +75,7 @@ static dg_library_use libraries_of(const fixture *f, const dg_backend *backend) 
 /* For a variant; false: there are no libraries here, which is no failure. */
 static bool open_variant(fixture *f, int variant) {
     dg_libraries *libraries = NULL;
-    open_fixture(f);
+    open_fixture(f, 8, 16);
     f->libraries = variants[variant].libraries;
     if (f->libraries == DG_LIBRARIES_OFF)
         return true;
@@ -272,6 +273,7 @@ typedef struct examples {
     double norms[MICRO_BATCH];
     float *weighted; /* sum of example_weight[n] * gradient of example n */
     int64_t total;
+    size_t activation_bytes; /* of the net */
 } examples;
 
 static const float example_weights[MICRO_BATCH] = {0.5f, 0, 2, 1};
@@ -294,6 +296,7 @@ static examples per_example(fixture *f, const dg_backend *backend, dg_precision 
     examples e = {0};
     DG_CK(f->ctx, dg_net_create(f->ctx, &f->preset.unet, &options, &net));
     DG_CK(f->ctx, dg_net_allocate(net));
+    e.activation_bytes = dg_net_memory_plan(net).activation_bytes;
     const dg_params *params = &dg_net_graph(net)->params;
     const dg_net_io *io = dg_net_lane(net, 0);
     const size_t bytes = (size_t)params->total * sizeof(float);
@@ -359,6 +362,29 @@ START_TEST(test_per_example) {
 }
 END_TEST
 
+/* A net wide enough for its skips to be joined, and the same on a backend that is told not to. */
+static void open_joining(fixture *f, dg_backend *copying) {
+    open_fixture(f, 64, 64);
+    ck_assert_int_eq(f->cuda->join_channels, 64);
+    *copying = *f->cuda;
+    copying->join_channels = 0;
+}
+
+START_TEST(test_joined_skips) {
+    fixture f;
+    dg_backend copying;
+    open_joining(&f, &copying);
+    examples want = per_example(&f, &copying, variants[_i].precision);
+    examples got = per_example(&f, f.cuda, variants[_i].precision);
+    ck_assert_mem_eq(got.norms, want.norms, sizeof got.norms);
+    ck_assert_mem_eq(got.weighted, want.weighted, (size_t)want.total * sizeof(float));
+    ck_assert_double_gt(got.norms[0], 0);
+    ck_assert_uint_lt(got.activation_bytes, want.activation_bytes);
+    free(want.weighted), free(got.weighted);
+    close_fixture(&f);
+}
+END_TEST
+
 /* ---- sampling ---- */
 
 static dg_status keep(void *user, int thread, int64_t index, const void *image) {
@@ -419,6 +445,17 @@ START_TEST(test_sampling) {
 }
 END_TEST
 
+START_TEST(test_sampling_with_joined_skips) {
+    fixture f;
+    dg_backend copying;
+    open_joining(&f, &copying);
+    float *want = sample(&f, &copying, variants[_i].precision, 1), *got = sample(&f, f.cuda, variants[_i].precision, 1);
+    ck_assert_mem_eq(got, want, ELEMENTS * sizeof(float));
+    free(want), free(got);
+    close_fixture(&f);
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("agreement");
     TCase *tests = tcase_create("agreement");
@@ -428,5 +465,10 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tests, test_per_example, 0, VARIANTS);
     tcase_add_loop_test(tests, test_sampling, 0, VARIANTS);
     suite_add_tcase(suite, tests);
+    TCase *joined = tcase_create("joined");
+    tcase_set_timeout(joined, 600);
+    tcase_add_loop_test(joined, test_joined_skips, BF16, BF16 + 1);
+    tcase_add_loop_test(joined, test_sampling_with_joined_skips, BF16, BF16 + 1);
+    suite_add_tcase(suite, joined);
     return suite;
 }

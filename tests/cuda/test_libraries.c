@@ -242,7 +242,8 @@ START_TEST(test_misaligned) {
         DG_CK(f.ctx, f.cuda->alloc_shared(f.ctx, plan[k]->packed_bytes, "weights", &packed[k]));
         DG_CK(f.ctx, f.cuda->alloc_shared(f.ctx, OUT * 2, "y", &y[k]));
         DG_CK(f.ctx, f.cuda->ops->conv2d_pack(&exec, plan[k], weight, packed[k]));
-        const dg_tensor xt = {(uint16_t *)x + 1, DG_BF16, {2, 6, 6, 16}}, yt = {y[k], DG_BF16, {2, 6, 6, 8}};
+        const dg_tensor xt = {.data = (uint16_t *)x + 1, .dtype = DG_BF16, .dims = {2, 6, 6, 16}},
+                        yt = {.data = y[k], .dtype = DG_BF16, .dims = {2, 6, 6, 8}};
         DG_CK(f.ctx, f.cuda->ops->conv2d_fwd(&exec, plan[k], &xt, packed[k], bias, NULL, &yt));
         DG_CK(f.ctx, f.cuda->synchronise(&exec));
     }

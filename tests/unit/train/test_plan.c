@@ -79,7 +79,7 @@ END_TEST
 
 START_TEST(recomputing_lets_more_images_fit) {
     const choice kept = choose(-1, 16, false), again = choose(-1, 16, true);
-    /* Of what is kept without --recompute; a device computes concatenations again in any case. */
+    /* Of what is kept without --recompute; a device computes the norms of skips again in any case. */
     ck_assert_int_lt(again.activation_bytes * 100, kept.activation_bytes * 70);
     ck_assert_int_eq(kept.bytes - again.bytes, kept.activation_bytes - again.activation_bytes);
     ck_assert_int_eq(choose(kept.bytes, 0, false).micro_batch, 16);
