@@ -12,6 +12,7 @@ typedef struct shape {
     dg_conv2d_desc desc;
     int64_t calls; /* in a step */
     bool needs_dx;
+    bool joined; /* x is, so that no library takes it */
 } shape;
 
 bool dg_bench_wants_conv2d(const dg_bench *b) {
@@ -36,10 +37,11 @@ static int list_shapes(const dg_bench *b, const dg_graph *graph, shape *shapes) 
         desc.training = true;
         desc.precision = DG_PRECISION_BF16;
         int at = 0;
-        while (at < count && !same(&shapes[at].desc, &desc))
+        const bool joined = dg_graph_joins(graph, node->x, b->backend->join_channels);
+        while (at < count && !(same(&shapes[at].desc, &desc) && shapes[at].joined == joined))
             at++;
         if (at == count)
-            shapes[count++] = (shape){.desc = desc};
+            shapes[count++] = (shape){.desc = desc, .joined = joined};
         shapes[at].calls++;
         shapes[at].needs_dx |= graph->values[node->x].needs_grad;
     }
@@ -47,11 +49,12 @@ static int list_shapes(const dg_bench *b, const dg_graph *graph, shape *shapes) 
 }
 
 /* "3x3 /2 128->256 32x32 residual" */
-static json_t *shape_text(const dg_conv2d_desc *d) {
+static json_t *shape_text(const shape *s) {
+    const dg_conv2d_desc *d = &s->desc;
     char text[96];
-    snprintf(text, sizeof text, "%dx%d%s%s %lld->%lld %lldx%lld%s", d->kernel, d->kernel, d->stride > 1 ? " /2" : "",
+    snprintf(text, sizeof text, "%dx%d%s%s %lld->%lld %lldx%lld%s%s", d->kernel, d->kernel, d->stride > 1 ? " /2" : "",
              d->upsample ? " up" : "", (long long)d->in_c, (long long)d->out_c, (long long)d->h, (long long)d->w,
-             d->residual ? " residual" : "");
+             d->residual ? " residual" : "", s->joined ? " joined" : "");
     return json_string(text);
 }
 
@@ -63,7 +66,7 @@ typedef struct row {
 static json_t *row_json(const row *r) {
     const dg_library_timing *t = &r->timing;
     const bool measured = t->library_ms > 0;
-    return json_pack("{s:o, s:I, s:f, s:s?, s:o, s:o, s:s, s:s}", "shape", shape_text(&r->shape->desc), "calls",
+    return json_pack("{s:o, s:I, s:f, s:s?, s:o, s:o, s:s, s:s}", "shape", shape_text(r->shape), "calls",
                      (json_int_t)r->shape->calls, "ours_ms", t->own_ms, "library", t->library, "library_ms",
                      measured ? json_real(t->library_ms) : json_null(), "ratio",
                      measured ? json_real(t->own_ms / t->library_ms) : json_null(), "auto",
@@ -107,8 +110,14 @@ static dg_status compare(dg_bench *b, dg_libraries *libraries, const shape *shap
         if (dg_ctx_stop_requested(b->ctx))
             DG_TRY(dg_fail(b->ctx, DG_EINTERRUPTED, "stopped while measuring"));
         DG_TRY(b->backend->libraries_compare(libraries, &shapes[i].desc, timing));
-        for (int pass = 0; pass < DG_CONV2D_PASSES; pass++)
-            rows[pass * count + i] = (row){&shapes[i], timing[pass]};
+        for (int pass = 0; pass < DG_CONV2D_PASSES; pass++) {
+            row *r = &rows[pass * count + i];
+            *r = (row){&shapes[i], timing[pass]};
+            if (shapes[i].joined && r->timing.faster) {
+                r->timing.faster = false;
+                snprintf(r->timing.note, sizeof r->timing.note, "joined skips are ours");
+            }
+        }
     }
     json_t *sums = json_array();
     for (int pass = 0; pass < DG_CONV2D_PASSES; pass++)

@@ -63,6 +63,9 @@ typedef struct dg_graph {
  * ref   Ho et al. 2020; diffusers UNet2DModel */
 DG_MUST_CHECK dg_status dg_unet_build(dg_ctx *ctx, const dg_unet_config *config, int64_t h, int64_t w, dg_graph **out);
 void dg_graph_free(dg_graph *graph);
+/* Whether a value is a concatenation that a backend with these dg_backend.join_channels does not make, but has its
+ * readers join (graph_join.c). */
+bool dg_graph_joins(const dg_graph *graph, int value, int64_t join_channels);
 /* The shape of a conv2d node's op at n images a pass; what else the description says is the caller's. */
 dg_conv2d_desc dg_graph_conv2d(const dg_graph *graph, const dg_node *node, int64_t n);
 

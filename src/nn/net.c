@@ -63,6 +63,16 @@ done:
     return status;
 }
 
+static dg_status join(dg_net *net) {
+    dg_status status = DG_OK;
+    const int values = net->graph->value_count;
+    DG_TRY(dg_alloc(net->ctx, &net->joined, (size_t)values, sizeof *net->joined, "the network"));
+    for (int v = 0; v < values; v++)
+        net->joined[v] = dg_graph_joins(net->graph, v, net->options.backend->join_channels);
+done:
+    return status;
+}
+
 /* Takes the graph over, also on failure. */
 static dg_status create_from(dg_ctx *ctx, const dg_unet_config *config, dg_graph *graph, const dg_net_options *options,
                              dg_net **out) {
@@ -75,7 +85,7 @@ static dg_status create_from(dg_ctx *ctx, const dg_unet_config *config, dg_graph
     net->graph = graph;
     graph = NULL;
     DG_TRY(dg_alloc(ctx, &net->nodes, (size_t)net->graph->node_count, sizeof *net->nodes, "the network"));
-    DG_TRY(dg_net_join(net));
+    DG_TRY(join(net));
     DG_TRY(dg_net_order(net));
     DG_TRY(dg_net_schedule(net));
     if (options->libraries != DG_LIBRARIES_OFF)

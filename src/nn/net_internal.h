@@ -1,5 +1,5 @@
-/* The net's insides, shared by the files that plan it (net.c, net_join.c, net_order.c, net_schedule.c) and walk it
- * (net_forward.c, net_backward.c). */
+/* The net's insides, shared by the files that plan it (net.c, net_order.c, net_schedule.c) and walk it (net_forward.c,
+ * net_backward.c). */
 #ifndef DG_NN_NET_INTERNAL_H
 #define DG_NN_NET_INTERNAL_H
 
@@ -51,7 +51,7 @@ struct dg_net {
     int slot_count;
     dg_net_call *backward; /* training only */
     int backward_count;
-    bool *joined;       /* [values]: of a concatenation that is not made; has no slots of its own */
+    bool *joined;       /* [values]: dg_graph_joins; has no slots of its own */
     int *value_slot;    /* [values] */
     int *backward_slot; /* [values]: where the backward finds them; the same but for those computed again */
     int *grad_slot;     /* [values], -1 = no gradient */
@@ -63,8 +63,6 @@ struct dg_net {
 /* Which inputs the backward of a node reads again, and whether it reads its output. */
 bool dg_net_backward_reads(const dg_node *node, int which);
 bool dg_net_backward_reads_output(const dg_node *node);
-/* Decides which values are joined. err DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_net_join(dg_net *net);
 /* Lays down what the backward pass calls, and the steps of the schedule at which it does. err DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_net_order(dg_net *net);
 /* Decides which buffers exist and when each is alive; fills slots, *_slot, node extras and flags. */

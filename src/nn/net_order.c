@@ -3,7 +3,7 @@
  * from values that were kept are called again (Chen et al. 2016, "Training deep nets with sublinear memory cost", with
  * the graph's blocks for segments). On a device every net does so with what skip connections were copied to. They see
  * the same inputs and the same weights, so they give the same bits; and what no backward reads, such as a block's last
- * convolution, is not computed a second time. A joined value (net_join.c) is there when its two parts are. */
+ * convolution, is not computed a second time. A joined value (graph_join.c) is there when its two parts are. */
 #include "nn/net_internal.h"
 
 bool dg_net_backward_reads(const dg_node *node, int which) {

@@ -6,7 +6,7 @@
  * gradient lives from its first contribution (the last consumer's backward) to its producer's backward.
  * The gradient of a fused residual equals the gradient of the sum: where nothing has been added to it yet, it is the
  * same buffer, whose life is prolonged instead of copying it. Dropout works in place: nobody else reads its
- * input, so input and output are one buffer, and so are their gradients. A joined value (net_join.c) lies in the
+ * input, so input and output are one buffer, and so are their gradients. A joined value (graph_join.c) lies in the
  * buffers of its parts, which live for its readers too, and so does its gradient.
  *
  * With book-keeping, what parameter gradients are made of lives on to one step more, after the last call: the inputs of
@@ -147,7 +147,7 @@ static void contribute(dg_net *net, int i, int k, int value) {
     dg_node_state *state = &net->nodes[i];
     const int dy = net->grad_slot[node->y], step = state->backward_step;
     int *slot = &net->grad_slot[value];
-    state->accumulate[k] = *slot >= 0; /* of both parts alike: net_join.c */
+    state->accumulate[k] = *slot >= 0; /* of both parts alike: graph_join.c */
     if (*slot < 0 && can_share(net, node, k, value)) {
         state->residual_aliased = true;
         *slot = dy;

@@ -2,7 +2,6 @@
  * less memory. The backend is the CPU's with passes in front that put joined tensors together and take them apart. */
 #include "net_images.h"
 #include "nn/graph_builder.h"
-#include "nn/net_internal.h"
 
 #include <string.h>
 
@@ -237,16 +236,13 @@ static int norm_of(small_graph *g, int x) {
 }
 
 static bool finish(small_graph *g, int output) {
-    dg_ops ops;
-    const dg_backend backend = joining_backend(&ops, STEP, false);
-    struct dg_net net = {.ctx = g->builder.ctx, .graph = &g->graph, .options = {.backend = &backend}};
-    DG_CK(net.ctx, g->builder.status);
+    DG_CK(g->builder.ctx, g->builder.status);
     g->graph.output = output;
-    DG_CK(net.ctx, dg_net_join(&net));
-    const bool joined = net.joined[g->y];
-    for (int v = 0; v < g->graph.value_count; v++)
-        ck_assert(v == g->y || !net.joined[v]);
-    free(net.joined);
+    const bool joined = dg_graph_joins(&g->graph, g->y, STEP);
+    for (int v = 0; v < g->graph.value_count; v++) {
+        ck_assert(!dg_graph_joins(&g->graph, v, 0));
+        ck_assert(v == g->y || !dg_graph_joins(&g->graph, v, STEP));
+    }
     free(g->graph.nodes);
     free(g->graph.values);
     dg_params_free(&g->graph.params);
