@@ -122,12 +122,14 @@ static inline dim3 norm_grid(const norm_shape *s, int64_t n) {
     return dim3((unsigned)(n * s->bundles), (unsigned)s->slices);
 }
 
-static inline dg_status norm_check(const dg_exec *exec, const dg_group_norm_desc *desc, const norm_shape *s,
-                                   norm_pass pass) {
+static inline dg_status norm_check(const dg_exec *exec, const dg_group_norm_desc *desc, const dg_tensor *x, int vector,
+                                   const norm_shape *s, norm_pass pass) {
     const size_t needed = norm_partial_bytes(s, desc->n, pass);
     if ((s->slice_pixels + 4 * NORM_THREADS) * s->c > INT32_MAX) /* a slice's elements are counted in ints */
         return dg_fail(exec->ctx, DG_EINVAL, "group_norm: the GPU takes no image of %lld pixels by %lld channels",
                        (long long)s->pixels, (long long)s->c);
+    if (x->tail_c > 0 && vector == 1)
+        return dg_fail(exec->ctx, DG_EINVAL, "group_norm: with joined tensors all have to lie at 16-byte boundaries");
     if (s->shared_bytes > NORM_SHARED_BYTES)
         return dg_fail(exec->ctx, DG_EINVAL, "group_norm: the GPU takes no group of %d channels", s->group_c);
     if (exec->workspace_bytes < needed)
@@ -136,12 +138,21 @@ static inline dg_status norm_check(const dg_exec *exec, const dg_group_norm_desc
     return DG_OK;
 }
 
-/* Calls f with whether x is joined as a compile-time constant. Joined ones come in vectors. */
-template <int V, class F> static inline void norm_with_joined(const dg_tensor *x, F f) {
+template <norm_phase PHASE> using norm_phase_constant = std::integral_constant<norm_phase, PHASE>;
+
+/* Calls launch(phase, joined, shared_bytes) for every kernel of a pass; the first two are compile-time constants.
+ * Joined tensors come in vectors. */
+template <int V, class F> static inline void norm_launch(const norm_shape &s, const dg_tensor *x, F launch) {
+    const auto phases = [&](auto joined) {
+        if (s.slices == 1)
+            return launch(norm_phase_constant<NORM_WHOLE>(), joined, s.shared_bytes);
+        launch(norm_phase_constant<NORM_SUMS>(), joined, s.shared_bytes);
+        launch(norm_phase_constant<NORM_APPLY>(), joined, s.tile_at);
+    };
     if constexpr (V > 1)
         if (x->tail_c > 0)
-            return f(std::true_type());
-    f(std::false_type());
+            return phases(std::true_type());
+    phases(std::false_type());
 }
 
 /* ---- a block's place ---- */

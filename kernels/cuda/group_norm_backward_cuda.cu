@@ -287,24 +287,16 @@ dg_status DG_CUDA(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *
         const auto joined = [](const dg_tensor *tensor) {
             return tensor ? dg_joined_of<const T>(tensor) : dg_joined<const T>{};
         };
-        const auto launch = [&](auto kernel, int shared_bytes) {
+        const auto launch = [&](auto phase, auto is_joined, int shared_bytes) {
+            const auto kernel = group_norm_bwd_kernel<T, V, decltype(phase)::value, decltype(is_joined)::value>;
             dg_cuda_allow_shared(kernel, (size_t)shared_bytes);
             LAUNCH(kernel, norm_grid(&s, desc->n), (unsigned)s.threads, (size_t)shared_bytes, dg_cuda_stream(exec), job,
                    joined(x), weight, bias, (const T *)data(embed), stats, joined(dy), joined(add), dg_joined_of<T>(dx),
                    data(dembed), dsums, (float *)exec->workspace);
         };
-        status = norm_check(exec, desc, &s, norm_backward);
-        if (status != DG_OK)
-            return;
-        norm_with_joined<V>(x, [&](auto is_joined) {
-            constexpr bool JOINED = decltype(is_joined)::value;
-            if (s.slices == 1) {
-                launch(group_norm_bwd_kernel<T, V, NORM_WHOLE, JOINED>, s.shared_bytes);
-            } else {
-                launch(group_norm_bwd_kernel<T, V, NORM_SUMS, JOINED>, s.shared_bytes);
-                launch(group_norm_bwd_kernel<T, V, NORM_APPLY, JOINED>, s.tile_at);
-            }
-        });
+        status = norm_check(exec, desc, x, V, &s, norm_backward);
+        if (status == DG_OK)
+            norm_launch<V>(s, x, launch);
     };
     dg_cuda_typed(x->dtype, [&](auto *t) {
         if (whole)

@@ -279,23 +279,15 @@ dg_status DG_CUDA(group_norm_fwd)(dg_exec *exec, const dg_group_norm_desc *desc,
         const forward_job job = {s, 1.0 / (double)s.pixels, 1.0 / (double)s.group_c, desc->eps, desc->act, desc->embed};
         const T *embedding = embed ? (const T *)embed->data : (const T *)nullptr;
         float *partial = (float *)exec->workspace;
-        const auto launch = [&](auto kernel, int shared_bytes) {
+        const auto launch = [&](auto phase, auto is_joined, int shared_bytes) {
+            const auto kernel = group_norm_fwd_kernel<T, V, decltype(phase)::value, decltype(is_joined)::value>;
             dg_cuda_allow_shared(kernel, (size_t)shared_bytes);
             LAUNCH(kernel, norm_grid(&s, desc->n), (unsigned)s.threads, (size_t)shared_bytes, dg_cuda_stream(exec), job,
                    dg_joined_of<const T>(x), weight, bias, embedding, (T *)y->data, stats, partial);
         };
-        status = norm_check(exec, desc, &s, norm_forward);
-        if (status != DG_OK)
-            return;
-        norm_with_joined<V>(x, [&](auto joined) {
-            constexpr bool JOINED = decltype(joined)::value;
-            if (s.slices == 1) {
-                launch(group_norm_fwd_kernel<T, V, NORM_WHOLE, JOINED>, s.shared_bytes);
-            } else {
-                launch(group_norm_fwd_kernel<T, V, NORM_SUMS, JOINED>, s.shared_bytes);
-                launch(group_norm_fwd_kernel<T, V, NORM_APPLY, JOINED>, s.tile_at);
-            }
-        });
+        status = norm_check(exec, desc, x, V, &s, norm_forward);
+        if (status == DG_OK)
+            norm_launch<V>(s, x, launch);
     });
     return status == DG_OK ? dg_cuda_launched(exec, "group_norm_fwd") : status;
 }

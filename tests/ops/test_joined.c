@@ -304,8 +304,27 @@ static void check_refused(dg_op_env *env, const void *item) {
     }
 }
 
+/* Joined tensors come in vectors of 16 bytes, and so must what is beside them. */
+static void check_unaligned(dg_op_env *env, const void *item) {
+    const dg_group_norm_desc norm = {.n = 1, .h = 2, .w = 2, .c = 128, .groups = 4, .eps = 1e-5f};
+    (void)item;
+    if (!joins(env))
+        return;
+    const image x = make_image(env, 1, 2, 2, 64, 64);
+    float *floats = dg_op_random(env, 5 * 128, 1.0);
+    dg_tensor y = dg_op_tensor(floats, 1, 2, 2, 128);
+    y.data = (char *)y.data + dg_dtype_bytes(y.dtype);
+    const dg_ops *ops = env->backend->ops;
+    expect_refused(env, ops->group_norm_fwd(&env->exec, &norm, &x.joined, floats, floats, NULL, &y, floats), "16-byte");
+    expect_refused(env,
+                   ops->group_norm_bwd_data(&env->exec, &norm, &x.joined, floats, floats, NULL, floats, &y, NULL,
+                                            &x.joined, NULL, floats),
+                   "16-byte");
+}
+
 START_TEST(test_refused) {
     dg_op_on_every_variant(check_refused, NULL);
+    dg_op_on_every_variant(check_unaligned, NULL);
 }
 END_TEST
 
