@@ -39,7 +39,7 @@ typedef struct dg_backend {
     bool host_memory;       /* what alloc gives is the host's own memory: plain reads and writes will do */
     bool has_bf16;          /* DG_PRECISION_TF32 and _BF16 work */
     size_t workspace_bytes; /* every lane's workspace has at least this */
-    /* Joined tensors (ops.h) are taken if the channels of both halves are multiples of this; 0: never. */
+    /* Joined tensors (ops.h) are taken whose head and tail have multiples of so many channels; 0: none. */
     int64_t join_channels;
     /* Images that sampling runs through the network at once. It may show in an image's bits, so it never varies. */
     int64_t generate_chunk;

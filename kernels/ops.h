@@ -13,8 +13,9 @@
  *     mse_loss, guidance and sampler_step take tensors of different dtypes, the others one dtype throughout
  *   - shapes are checked by *_plan and by the caller (src/nn); a pass may assert them
  *   - tensors are dense. Where the backend joins (dg_backend.join_channels) two ops take joined ones too (tensor.h), of
- *     images of more than one pixel: conv2d with kernel 1 and stride 1, for x and dx; group_norm, for x, dx and add,
- * all of the same halves. The result has the bits that it would have on a copy. err DG_EINVAL halves that do not fit
+ *     images of more than one pixel at 16-byte boundaries: conv2d with kernel 1 and stride 1, for x and dx; group_norm,
+ *     for x, dx and add, which have the same channels in their tails. The result has the bits that it would have on a
+ *     copy. err DG_EINVAL it does not fit
  *   - NULL is legal only where said; inputs may not alias outputs unless said
  *   err   DG_EDEVICE the library or launch failed; planning also DG_EINVAL (shape) and DG_ENOMEM
  *

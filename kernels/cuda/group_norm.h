@@ -14,8 +14,8 @@
  * registers. It reads only what it has copied itself: the copy needs no barrier. Channels beyond span * V, of bundles
  * wider than a block, come in further strips.
  *
- * JOINED says whether x, dx and add are joined (joined.h), each vector of channels in one half. Kernels for dense ones
- * have no registers to spare for pitches that differ from thread to thread. */
+ * JOINED says whether x, dx and add are joined (joined.h), each vector of channels in head or tail. Kernels for dense
+ * ones have no registers to spare for pitches that differ from thread to thread. */
 #ifndef DG_KERNELS_CUDA_GROUP_NORM_H
 #define DG_KERNELS_CUDA_GROUP_NORM_H
 
@@ -177,7 +177,7 @@ struct norm_block {
         pixel = n * s.pixels + of_image;
         element = pixel * s.c + first_c;
     }
-    /* Where column 0 of its first pixel lies, of a joined tensor where it would lie in the half that has `column`;
+    /* Where column 0 of its first pixel lies, of a joined tensor where it would lie in the part that has `column`;
      * *pitch: to the next pixel. */
     template <bool JOINED, class T>
     __device__ __forceinline__ T *origin(const norm_shape &s, const dg_joined<T> &of, int column, int *pitch) const {
