@@ -138,7 +138,7 @@ if ! command -v compute-sanitizer >/dev/null; then
     wanted sanitizer && title "compute-sanitizer is not installed: left out"
 else
     part sanitizer "memcheck" sanitize memcheck test_warp_cuda test_group_norm_cuda test_attention_cuda \
-        test_resample_cuda test_conv2d_cuda test_conv2d_padded_cuda test_agreement_cuda
+        test_resample_cuda test_conv2d_cuda test_joined_cuda test_conv2d_padded_cuda test_agreement_cuda
     # Those of conv2d and attention take racecheck more than 100 s in one piece. Odd shares spread the large shapes.
     part sanitizer "racecheck" sanitize racecheck test_warp_cuda test_group_norm_cuda test_attention_cuda:{0..2}/3 \
         test_conv2d_cuda:{0..6}/7
