@@ -158,7 +158,7 @@ static void check_conv_params(dg_op_env *env, const void *item) {
                 {.mode = DG_GRAD_SUM},
                 {.mode = DG_GRAD_SUM, .accumulate = true},
                 {.mode = DG_GRAD_WEIGHTED, .example_weight = factor},
-                {.mode = DG_GRAD_EXAMPLES, .copies = 1, .example_stride = stride},
+                {.mode = DG_GRAD_EXAMPLES, .copies = 1, .example_stride = stride, .sqnorms = sqnorms[joined]},
                 {.mode = DG_GRAD_EXAMPLES, .copies = n, .example_stride = stride, .accumulate = true},
                 {.mode = DG_GRAD_SQNORMS, .sqnorms = sqnorms[joined]}};
             DG_OP(env, conv2d_bwd_params(&env->exec, p.plan[joined], &modes[k], joined ? &p.x.joined : &p.x.dense,
