@@ -169,6 +169,7 @@ typedef struct dg_clip_desc {
     X(avg_pool_fwd, (dg_exec * exec, const dg_tensor *x, const dg_tensor *y))                                          \
     X(avg_pool_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *dx, bool accumulate))                  \
     X(concat_fwd, (dg_exec * exec, const dg_tensor *a, const dg_tensor *b, const dg_tensor *y))                        \
+    /* da and db may be one tensor, with accumulate_b. */                                                              \
     X(concat_bwd_data, (dg_exec * exec, const dg_tensor *dy, const dg_tensor *da, bool accumulate_a,                   \
                         const dg_tensor *db, bool accumulate_b))                                                       \
     /* y = alpha*x + beta*y + gamma; beta == 0 does not read y */                                                      \

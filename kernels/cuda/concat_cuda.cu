@@ -16,12 +16,13 @@ static __global__ void concat_fwd_kernel(const T *a, const T *b, T *y, unsigned 
         k < a_packs ? from_a[pixel * a_packs + k] : from_b[pixel * b_packs + (k - a_packs)];
 }
 
+/* Of every pixel the `count` packs from `first` on. */
 template <class T, int N>
 static __global__ void concat_bwd_kernel(const T *dy, T *da, bool accumulate_a, T *db, bool accumulate_b, unsigned w,
-                                         unsigned a_packs, unsigned b_packs) {
+                                         unsigned a_packs, unsigned b_packs, unsigned first, unsigned count) {
     const unsigned packs = a_packs + b_packs, at = blockIdx.y * blockDim.x + threadIdx.x;
-    const unsigned ix = at / packs, k = at - ix * packs;
-    if (at >= w * packs)
+    const unsigned ix = at / count, k = first + at - ix * count;
+    if (at >= w * count)
         return;
     const size_t pixel = (size_t)blockIdx.x * w + ix;
     const bool to_a = k < a_packs;
@@ -62,10 +63,18 @@ dg_status DG_CUDA(concat_bwd_data)(dg_exec *exec, const dg_tensor *dy, const dg_
     dg_cuda_packed(dy->dtype, whole_packs(da, db, dy), [&](auto *t, auto width) {
         using T = std::remove_pointer_t<decltype(t)>;
         constexpr int N = decltype(width)::value;
-        const int64_t packs = w * ((a_c + b_c) / N);
-        LAUNCH((concat_bwd_kernel<T, N>), dg_cuda_row_grid(rows, packs), dg_cuda_threads(packs), 0,
-               dg_cuda_stream(exec), (const T *)dy->data, (T *)da->data, accumulate_a, (T *)db->data, accumulate_b,
-               (unsigned)w, (unsigned)(a_c / N), (unsigned)(b_c / N));
+        const unsigned a_packs = (unsigned)(a_c / N), b_packs = (unsigned)(b_c / N);
+        const auto launch = [&](unsigned first, unsigned count) {
+            LAUNCH((concat_bwd_kernel<T, N>), dg_cuda_row_grid(rows, w * count), dg_cuda_threads(w * count), 0,
+                   dg_cuda_stream(exec), (const T *)dy->data, (T *)da->data, accumulate_a, (T *)db->data, accumulate_b,
+                   (unsigned)w, a_packs, b_packs, first, count);
+        };
+        if (da->data != db->data) {
+            launch(0, a_packs + b_packs);
+        } else { /* one after the other, for both write the same numbers */
+            launch(0, a_packs);
+            launch(a_packs, b_packs);
+        }
     });
     return dg_cuda_launched(exec, "concat_bwd_data");
 }

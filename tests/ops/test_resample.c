@@ -103,6 +103,29 @@ static void check_concat(dg_op_env *env, const void *item) {
         ck_assert_float_eq(da[i], 2.0f * a[i]);
 }
 
+/* A value beside itself, as where a skip meets what it came from: both halves go to one gradient. */
+static void check_concat_twice(dg_op_env *env, const void *item) {
+    const shape *s = item;
+    const int64_t pixels = s->n * s->h * s->w, count = pixels * s->c;
+    float *y = dg_op_random(env, 2 * count, 1.0), *da = dg_op_random(env, count, 1.0);
+    float *before = dg_op_copy(env, da, count);
+    const dg_tensor ty = dg_op_tensor(y, s->n, s->h, s->w, 2 * s->c), tda = dg_op_tensor(da, s->n, s->h, s->w, s->c);
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        memcpy(da, before, (size_t)count * sizeof *da);
+        DG_OP(env, concat_bwd_data(&env->exec, &ty, &tda, accumulate, &tda, true));
+        for (int64_t i = 0; i < count; i++) {
+            const float *of = y + i / s->c * 2 * s->c + i % s->c;
+            const float first = accumulate ? dg_op_rounded(env, before[i] + of[0]) : of[0];
+            ck_assert_float_eq(da[i], dg_op_rounded(env, first + of[s->c]));
+        }
+    }
+}
+
+START_TEST(test_concat_twice) {
+    dg_op_on_every_variant(check_concat_twice, &table[_i]);
+}
+END_TEST
+
 START_TEST(test_concat) {
     dg_op_on_every_variant(check_concat, &table[_i]);
 }
@@ -115,6 +138,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tests, test_upsample, 0, CASES);
     tcase_add_loop_test(tests, test_avg_pool, 0, CASES);
     tcase_add_loop_test(tests, test_concat, 0, CASES);
+    tcase_add_loop_test(tests, test_concat_twice, 0, CASES);
     suite_add_tcase(suite, tests);
     return suite;
 }
