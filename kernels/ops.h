@@ -31,7 +31,7 @@ typedef enum dg_act { DG_ACT_NONE, DG_ACT_SILU, DG_ACT_MISH, DG_ACT_GELU, DG_ACT
  * twice and stores none: SQNORMS, then WEIGHTED, of the same x and dy (Lee & Kifer 2021; Bu et al. 2023,
  * "book-keeping"). On CUDA both make the very same numbers, but for those of linear layers on vectors, whose norm is a
  * product of two: so that the norm of what WEIGHTED adds is never above the one that SQNORMS found by more than 2^-22
- * of itself. */
+ * of itself. Its convolutions square in float, for EXAMPLES as well: a number above 1.8e19 makes the norm infinite. */
 typedef enum dg_grad_mode {
     DG_GRAD_SUM,      /* sum over the examples of the batch */
     DG_GRAD_SQNORMS,  /* only sqnorms[n] += squared norm of example n's gradient; gradient arrays untouched */

@@ -309,7 +309,7 @@ dg_status DG_CUDA(group_norm_bwd_data)(dg_exec *exec, const dg_group_norm_desc *
 
 /* ---- parameters ---- */
 
-enum { PARAMS_COLUMNS = 32, PARAMS_ROWS = 8, SQNORM_THREADS = 128 };
+enum { PARAMS_COLUMNS = 32, PARAMS_ROWS = 8 };
 
 /* dsums as a matrix of images by 2c: a block owns 32 columns and the n images of one example (grid y), a thread every
  * 8th image of a column; the eight sums, in double, are added in order. Reads dsums once, 128 bytes of a row at a
@@ -338,26 +338,12 @@ static __global__ void __launch_bounds__(PARAMS_COLUMNS *PARAMS_ROWS)
     }
 }
 
-/* A block owns an image: its squares in double, added up in the order of dg_block_sum. */
-static __global__ void __launch_bounds__(SQNORM_THREADS)
-    group_norm_sqnorms_kernel(int64_t c, const float *dsums, double *sqnorms) {
-    double sum = 0.0;
-    for (int64_t j = threadIdx.x; j < 2 * c; j += blockDim.x) {
-        const double value = (double)dsums[blockIdx.x * 2 * c + j];
-        sum += value * value;
-    }
-    sum = dg_block_sum(sum);
-    if (threadIdx.x == 0)
-        sqnorms[blockIdx.x] += sum;
-}
-
 dg_status DG_CUDA(group_norm_bwd_params)(dg_exec *exec, const dg_group_norm_desc *desc, const dg_param_grad *mode,
                                          const float *dsums, float *dweight, float *dbias) {
     const float *weight = mode->mode == DG_GRAD_WEIGHTED ? mode->example_weight : (const float *)nullptr;
     const int64_t images = mode->mode == DG_GRAD_EXAMPLES ? mode->copies : desc->n;
     if (mode->mode == DG_GRAD_SQNORMS)
-        LAUNCH(group_norm_sqnorms_kernel, (unsigned)desc->n, SQNORM_THREADS, 0, dg_cuda_stream(exec), desc->c, dsums,
-               mode->sqnorms);
+        dg_cuda_add_squares(exec, desc->n, 2 * desc->c, 2 * desc->c, dsums, mode->sqnorms);
     else
         LAUNCH(group_norm_params_kernel,
                dim3(dg_cuda_blocks(2 * desc->c, PARAMS_COLUMNS), (unsigned)(desc->n / images)),
