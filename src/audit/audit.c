@@ -38,7 +38,7 @@ static dg_status open_images(audit *a, int side) {
     options.path = side ? a->options->non_members : a->options->members;
     options.resolution = (int)a->model.w;
     options.channels = (int)a->model.folder.config.in_channels;
-    options.label_column = a->options->label_column;
+    dg_reading_apply(&a->options->reading, &options);
     options.unconditional = a->options->unconditional || a->model.folder.num_classes == 0;
     options.threads = a->model.compute.threads;
     DG_TRY(dg_dataset_open(a->ctx, &options, &a->datasets[side]));

@@ -5,10 +5,12 @@
 
 #include "core/json.h"
 #include "core/options.h"
+#include "data/reading_options.h"
 #include "nn/compute.h"
 
 typedef struct dg_audit_options {
-    char *model, *reference_model, *members, *non_members, *out, *label_column;
+    char *model, *reference_model, *members, *non_members, *out;
+    dg_reading_options reading;
     bool unconditional;
     int64_t images; /* of each kind, at most */
     int64_t noises;

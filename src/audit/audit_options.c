@@ -27,11 +27,7 @@ static const dg_option options[] = {
      .help =
          "A model of the same kind, with classes of the same names, that saw none of these images: adds an attack by "
          "the ratio of losses."},
-    {.name = "label-column",
-     DG_OPT_STRING(dg_audit_options, label_column),
-     .metavar = "NAME",
-     .group = "What",
-     .help = "Column of metadata files that holds the class; default label."},
+    DG_READING_OPTIONS(dg_audit_options, "What"),
     {.name = "unconditional",
      DG_OPT_BOOL(dg_audit_options, unconditional),
      .aliases = "uncond",

@@ -75,11 +75,12 @@ typedef struct asked {
     int64_t count;
 } asked;
 
-static dg_status read_images(dg_ctx *ctx, const char *path, asked *images) {
+static dg_status read_images(dg_ctx *ctx, const dg_budget_options *asked_options, asked *images) {
     dg_status status = DG_OK;
     dg_dataset *dataset = NULL;
     dg_dataset_options options = dg_dataset_options_default();
-    options.path = path;
+    dg_reading_apply(&asked_options->reading, &options);
+    options.path = asked_options->images;
     options.probe_only = true;
     options.unconditional = true; /* whatever the labels are */
     DG_TRY(dg_dataset_open(ctx, &options, &dataset));
@@ -115,7 +116,7 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     char fingerprint[DG_SHA256_HEX];
     double spent = NAN, reserved = NAN, *epsilons = NULL;
     json_t *runs = json_array(), *rows = NULL;
-    DG_TRY(read_images(ctx, options->images, &images));
+    DG_TRY(read_images(ctx, options, &images));
     const double delta = options->delta > 0 ? options->delta : dg_budget_delta(images.count);
     DG_TRY(dg_ledger_fingerprint(ctx, images.hashes, images.count, fingerprint));
     DG_TRY(dg_ledger_spent(ctx, ledger, images.hashes, images.count, &list));

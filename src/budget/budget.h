@@ -4,11 +4,13 @@
 #define DG_BUDGET_BUDGET_H
 
 #include "core/options.h"
+#include "data/reading_options.h"
 #include "privacy/accountant.h"
 #include "privacy/ledger.h"
 
 typedef struct dg_budget_options {
-    char *images;         /* NULL: every data set of the ledger */
+    char *images; /* NULL: every data set of the ledger */
+    dg_reading_options reading;
     char *ledger;         /* NULL: the default file */
     char *release;        /* a run whose reservations are to be dropped first; NULL: none */
     double epsilon_total; /* 0: no limit asked about */

@@ -12,6 +12,7 @@ static const dg_option options[] = {
      .metavar = "PATH",
      .group = what,
      .help = "Folder, archive or IDX file of images. Without it every data set of the ledger is listed."},
+    DG_READING_OPTIONS(S, what),
     {.name = "epsilon-total",
      DG_OPT_NUMBER(S, epsilon_total),
      .fallback = "unlimited",

@@ -92,7 +92,7 @@ static dg_status open_images(dg_checking *c, const char *path, const char *part,
     options.auto_limit = AUTO_LIMIT;
     options.resolution = c->dataset ? dg_dataset_resolution(c->dataset) : (int)c->options->resolution;
     options.channels = c->dataset ? dg_dataset_channels(c->dataset) : 0;
-    options.label_column = c->options->label_column;
+    dg_reading_apply(&c->options->reading, &options);
     options.unconditional = c->options->unconditional;
     options.threads = c->lanes;
     options.progress = on_read;

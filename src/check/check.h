@@ -5,9 +5,11 @@
 #define DG_CHECK_CHECK_H
 
 #include "core/options.h"
+#include "data/reading_options.h"
 
 typedef struct dg_check_options {
-    char *images, *holdout, *out, *label_column;
+    char *images, *holdout, *out;
+    dg_reading_options reading;
     bool unconditional;
     int64_t resolution; /* 0: that of the images, at most 64 */
     int64_t seed, threads;

@@ -13,7 +13,7 @@ int dg_cmd_info(dg_cli *cli, int argc, char *const *argv) {
     for (int64_t i = 0; i < options.paths.count && status == DG_OK; i++) {
         json_t *description = NULL;
         dg_signals_install(cli->ctx);
-        status = dg_inspect(cli->ctx, options.paths.items[i], &description);
+        status = dg_inspect(cli->ctx, options.paths.items[i], &options, &description);
         dg_signals_remove();
         if (status != DG_OK)
             break;

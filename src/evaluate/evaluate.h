@@ -7,11 +7,13 @@
 #define DG_EVALUATE_EVALUATE_H
 
 #include "core/options.h"
+#include "data/reading_options.h"
 #include "inception/inception.h"
 
 typedef struct dg_evaluate_options {
     char *real, *holdout, *synthetic, *out, *gate;
-    char *label_column, *group_column;
+    char *group_column;
+    dg_reading_options reading;
     char *extractor; /* Inception-2015 as safetensors; NULL = native-cnn-v1 */
     char *reference; /* .npz with mu and sigma of that extractor's features of the real images */
     dg_inception_input extractor_input;

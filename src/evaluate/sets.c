@@ -38,7 +38,7 @@ static dg_status open_set(dg_evaluation *e, dg_side side) {
     options.path = s->path;
     options.resolution = side == DG_REAL ? (int)e->options->resolution : dg_dataset_resolution(real);
     options.channels = side == DG_REAL ? 0 : dg_dataset_channels(real);
-    options.label_column = e->options->label_column;
+    dg_reading_apply(&e->options->reading, &options);
     options.unconditional = e->options->unconditional;
     options.threads = e->lanes;
     options.progress = forward_progress;
@@ -144,6 +144,7 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
     dg_dataset *grouped = NULL;
     dg_dataset_options options = dg_dataset_options_default();
     options.path = s->path;
+    dg_reading_apply(&e->options->reading, &options);
     options.label_column = e->options->group_column;
     options.probe_only = true;
     status = dg_dataset_open(e->ctx, &options, &grouped);

@@ -32,7 +32,7 @@ static bool is_image_name(const char *path) {
     return false;
 }
 
-static dg_status inspect_folder(dg_ctx *ctx, const char *path, json_t **result) {
+static dg_status inspect_folder(dg_ctx *ctx, const char *path, const dg_info_options *options, json_t **result) {
     if (dg_inspect_is_run(path))
         return dg_inspect_run(ctx, path, result);
     if (dg_inspect_is_model(path))
@@ -41,15 +41,15 @@ static dg_status inspect_folder(dg_ctx *ctx, const char *path, json_t **result) 
         return dg_inspect_synthetic(ctx, path, result);
     char *latest = dg_fs_join(path, "latest"); /* a folder of runs: its newest finished one */
     const bool runs = latest && dg_fs_is_dir(latest) && dg_inspect_is_run(latest);
-    dg_status status = runs ? dg_inspect_run(ctx, latest, result) : dg_inspect_images(ctx, path, result);
+    dg_status status = runs ? dg_inspect_run(ctx, latest, result) : dg_inspect_images(ctx, path, options, result);
     free(latest);
     return status;
 }
 
-dg_status dg_inspect(dg_ctx *ctx, const char *path, json_t **result) {
+dg_status dg_inspect(dg_ctx *ctx, const char *path, const dg_info_options *options, json_t **result) {
     if (!dg_fs_exists(path))
         return dg_fail(ctx, DG_ENOINPUT, "%s: no such file or folder", path);
     if (dg_fs_is_dir(path))
-        return inspect_folder(ctx, path, result);
-    return is_image_name(path) ? dg_inspect_image(ctx, path, result) : dg_inspect_images(ctx, path, result);
+        return inspect_folder(ctx, path, options, result);
+    return is_image_name(path) ? dg_inspect_image(ctx, path, result) : dg_inspect_images(ctx, path, options, result);
 }

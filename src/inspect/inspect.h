@@ -4,9 +4,11 @@
 #define DG_INSPECT_INSPECT_H
 
 #include "core/options.h"
+#include "data/reading_options.h"
 
 typedef struct dg_info_options {
     dg_string_list paths;
+    dg_reading_options reading; /* of images to train on */
     bool json;
 } dg_info_options;
 
@@ -19,7 +21,7 @@ extern const dg_option_table dg_info_option_table;
  *         images  "layout", "images", "classes" [{"name", "images"}], "sizes", "channels", "bits", "skipped"
  *         image   "width", "height", "channels", "bits", "provenance" (of an image made by diffgen)
  * err   DG_ENOINPUT nothing there; DG_EDATA none of these; DG_ECONFIG, DG_EIO, DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_inspect(dg_ctx *ctx, const char *path, json_t **result);
+DG_MUST_CHECK dg_status dg_inspect(dg_ctx *ctx, const char *path, const dg_info_options *options, json_t **result);
 
 typedef struct dg_devices_options {
     bool json;

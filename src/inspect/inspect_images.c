@@ -64,12 +64,13 @@ static json_t *describe_dataset(const char *path, const dg_dataset *dataset) {
     return object;
 }
 
-dg_status dg_inspect_images(dg_ctx *ctx, const char *path, json_t **result) {
+dg_status dg_inspect_images(dg_ctx *ctx, const char *path, const dg_info_options *info, json_t **result) {
     dg_dataset *dataset = NULL;
     dg_status status = DG_OK;
     dg_dataset_options options = dg_dataset_options_default();
     options.path = path;
     options.probe_only = true;
+    dg_reading_apply(&info->reading, &options);
     DG_TRY(dg_dataset_open(ctx, &options, &dataset));
     status = dg_inspect_done(ctx, path, describe_dataset(path, dataset), result);
 done:

@@ -6,6 +6,7 @@ static const dg_option options[] = {
      .flags = DG_OPTION_REQUIRED | DG_OPTION_HIDDEN | DG_OPTION_LOCAL,
      .metavar = "PATH",
      .help = "What to look at."},
+    DG_READING_OPTIONS(dg_info_options, "Images"),
     {.name = "json",
      DG_OPT_BOOL(dg_info_options, json),
      .flags = DG_OPTION_LOCAL,
@@ -16,7 +17,7 @@ static const dg_option options[] = {
 const dg_option_table dg_info_option_table = {
     .command = "info",
     .summary = "say what a model, a run, a set of images or an image is",
-    .usage = "PATH...",
+    .usage = "PATH... [options]",
     .details =
         "PATH is a run folder, a diffusers model folder, a folder or archive of images, or one PNG. Says its "
         "classes, counts and sizes, the parameters of a model and the arithmetic one image costs, and where an image "

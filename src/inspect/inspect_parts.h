@@ -3,12 +3,13 @@
 #ifndef DG_INSPECT_INSPECT_PARTS_H
 #define DG_INSPECT_INSPECT_PARTS_H
 
-#include "core/json.h"
+#include "inspect/inspect.h"
 
 DG_MUST_CHECK dg_status dg_inspect_model(dg_ctx *ctx, const char *path, json_t **result);
 DG_MUST_CHECK dg_status dg_inspect_run(dg_ctx *ctx, const char *path, json_t **result);
 /* A folder, archive or IDX file of images to train on. */
-DG_MUST_CHECK dg_status dg_inspect_images(dg_ctx *ctx, const char *path, json_t **result);
+DG_MUST_CHECK dg_status dg_inspect_images(dg_ctx *ctx, const char *path, const dg_info_options *options,
+                                          json_t **result);
 /* A folder that `diffgen sample` wrote. */
 DG_MUST_CHECK dg_status dg_inspect_synthetic(dg_ctx *ctx, const char *path, json_t **result);
 DG_MUST_CHECK dg_status dg_inspect_image(dg_ctx *ctx, const char *path, json_t **result);

@@ -26,9 +26,8 @@ static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     d.window = o->window.set;
     d.window_lo = (int)o->window.first;
     d.window_hi = (int)o->window.second;
-    d.label_column = o->label_column;
+    dg_reading_apply(&o->reading, &d);
     d.unconditional = o->uncond;
-    d.strict = o->strict;
     d.threads = plan->compute.threads;
     d.processes = dg_comm_local_size(plan->comm);
     d.cache_bytes = o->cache_bytes < 0 ? 0 : o->cache_bytes == 0 ? 1 : o->cache_bytes;

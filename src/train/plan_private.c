@@ -15,6 +15,7 @@ enum { COPIES_GPU = 16, COPIES_CPU = 4 };
 static dg_status open_groups(dg_ctx *ctx, const dg_train_plan *plan, dg_dataset **groups) {
     dg_dataset_options d = dg_dataset_options_default();
     d.path = plan->options->images;
+    dg_reading_apply(&plan->options->reading, &d);
     d.label_column = plan->options->group_by;
     d.threads = plan->compute.threads;
     d.probe_only = true;

@@ -4,6 +4,7 @@
 #define DG_TRAIN_TRAIN_OPTIONS_H
 
 #include "core/options.h"
+#include "data/reading_options.h"
 #include "nn/compute.h"
 
 #include <diffgen/train.h>
@@ -51,11 +52,10 @@ struct dg_train_options {
     char *images;       /* folder, archive or IDX file */
     int64_t resolution; /* 0 = auto */
     dg_train_channels channels;
-    char *label_column;
+    dg_reading_options reading;
     dg_int_pair window; /* grey values that become black and white */
     bool uncond;
     bool hflip;
-    bool strict;
     double holdout;      /* fraction; -1 = auto */
     int64_t cache_bytes; /* -1 = auto, 0 = keep none */
     /* model */

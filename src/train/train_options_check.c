@@ -84,7 +84,7 @@ dg_status dg_train_options_check(dg_ctx *ctx, const void *filled) {
     if (o->window.set && o->window.first >= o->window.second)
         return dg_fail(ctx, DG_EUSAGE, "--window %lld:%lld is empty; LO must be below HI", (long long)o->window.first,
                        (long long)o->window.second);
-    if (o->uncond && o->label_column)
+    if (o->uncond && o->reading.label_column)
         return dg_fail(ctx, DG_EUSAGE, "--uncond ignores labels, --label-column names them; give one of them");
     if (o->zero_snr && o->prediction == DG_TRAIN_PREDICTION_EPSILON)
         return dg_fail(ctx, DG_EUSAGE,

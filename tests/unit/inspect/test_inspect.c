@@ -28,9 +28,11 @@ static const char *at(const char *name) {
     return path;
 }
 
+static const dg_info_options as_is;
+
 static json_t *inspect(const char *path) {
     json_t *result = NULL;
-    DG_CK(ctx, dg_inspect(ctx, path, &result));
+    DG_CK(ctx, dg_inspect(ctx, path, &as_is, &result));
     ck_assert(json_is_object(result));
     return result;
 }
@@ -48,7 +50,7 @@ static const char *text(const json_t *object, const char *key) {
 static void refused(const char *path, dg_status expected, const char *part) {
     json_t *result = NULL;
     dg_ctx_clear_error(ctx);
-    ck_assert_int_eq(dg_inspect(ctx, path, &result), expected);
+    ck_assert_int_eq(dg_inspect(ctx, path, &as_is, &result), expected);
     ck_assert_ptr_null(result);
     ck_assert_msg(strstr(dg_last_error(ctx), part) != NULL, "'%s' is not in '%s'", part, dg_last_error(ctx));
 }

@@ -1,0 +1,6 @@
+#include "data/reading_options.h"
+
+void dg_reading_apply(const dg_reading_options *options, dg_dataset_options *dataset) {
+    dataset->label_column = options->label_column;
+    dataset->strict = options->strict;
+}

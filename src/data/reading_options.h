@@ -1,0 +1,30 @@
+/* How images are to be read: options that every command with a data set takes, spelled and explained once.
+ * A command embeds dg_reading_options in its struct as `reading`, puts DG_READING_OPTIONS into its table, and calls
+ * dg_reading_apply for each data set it opens. */
+#ifndef DG_DATA_READING_OPTIONS_H
+#define DG_DATA_READING_OPTIONS_H
+
+#include "core/options.h"
+#include "data/dataset.h"
+
+typedef struct dg_reading_options {
+    char *label_column; /* of a metadata file; NULL: "label" */
+    bool strict;        /* the first unusable file fails the command */
+} dg_reading_options;
+
+/* Entries of an option table. S: the table's struct; heading: their group. */
+#define DG_READING_OPTIONS(S, heading)                                                                                 \
+    {.name = "label-column",                                                                                           \
+     DG_OPT_STRING(S, reading.label_column),                                                                           \
+     .metavar = "NAME",                                                                                                \
+     .group = heading,                                                                                                 \
+     .help = "Column or key of the metadata file that holds the class; label unless given."},                          \
+    {                                                                                                                  \
+        .name = "strict", DG_OPT_BOOL(S, reading.strict), .flags = DG_OPTION_MUTABLE, .group = heading,                \
+        .help = "Refuse the data set (exit 65) if any file in it cannot be read, instead of skipping that file."       \
+    }
+
+/* Sets what the options say; leaves the other fields of *dataset alone. The texts are borrowed. */
+void dg_reading_apply(const dg_reading_options *options, dg_dataset_options *dataset);
+
+#endif
