@@ -213,6 +213,27 @@ done:
     return status;
 }
 
+/* Files that hold many images in a form that is not read: beside images they are a note, alone they are the reason why
+ * there is nothing to read. */
+static dg_status name_foreign_data(opening *o) {
+    const dg_tree *tree = &o->dataset->tree;
+    const dg_file *first = NULL;
+    long long files = 0;
+    for (size_t i = 0; i < tree->count; i++) {
+        if (tree->files[i].kind != DG_FILE_FOREIGN_DATA)
+            continue;
+        first = files++ == 0 ? &tree->files[i] : first;
+    }
+    if (!first)
+        return DG_OK;
+    if (o->layout.count == 0 && o->layout.skip_count == 0)
+        return dg_fail(o->ctx, DG_EDATA, "%s: no image that can be read; %s is %s: %s", o->options->path, first->path,
+                       first->foreign->name, first->foreign->convert);
+    return dg_layout_note(o->ctx, &o->layout,
+                          "%lld files hold data in a form that is not read and are left alone; the first, %s, is %s",
+                          files, first->path, first->foreign->name);
+}
+
 static dg_status begin(opening *o) {
     dg_status status = DG_OK;
     dg_dataset *dataset = o->dataset;
@@ -224,10 +245,11 @@ static dg_status begin(opening *o) {
     DG_TRY(dg_tree_open(o->ctx, options->path, held_limit, &dataset->tree));
     DG_TRY(dg_layout_detect(o->ctx, &dataset->tree, options->path, options->label_column, options->unconditional,
                             &o->layout));
+    DG_TRY(name_foreign_data(o));
     if (o->layout.count == 0 && o->layout.skip_count == 0) {
         status = dg_fail(o->ctx, DG_ENOINPUT,
-                         "%s: no image in it (%lld other files); PNG, JPEG, BMP, TGA, PNM and GIF are "
-                         "read, in folders, ZIP, TAR or IDX",
+                         "%s: no image in it (%lld other files); PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM "
+                         "and GIF are read, in folders, ZIP, TAR or IDX",
                          options->path, (long long)o->layout.ignored);
         goto done;
     }

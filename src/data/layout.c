@@ -118,7 +118,7 @@ static level look(const dg_tree *tree, const char *scope) {
     for (size_t i = 0; i < tree->count; i++) {
         const dg_file *file = &tree->files[i];
         const char *below = file->path + file->skip;
-        if (!dg_path_is_image(below) || strncmp(below, scope, depth) != 0)
+        if (!dg_file_is_image(file) || strncmp(below, scope, depth) != 0)
             continue;
         below += depth;
         const char *slash = strchr(below, '/');

@@ -18,8 +18,10 @@ static dg_status note_other(dg_ctx *ctx, dg_layout *layout, const dg_tree *tree,
     const char *path = tree->files[index].path;
     if (tree->archive && dg_path_is_archive(path))
         return DG_OK; /* a shard: its members are listed */
-    if (dg_path_is_foreign_image(path) && dg_layout_in_scope(layout, path + tree->files[index].skip))
-        return dg_layout_skip(ctx, layout, path, "%s files are not supported; convert them to PNG", strrchr(path, '.'));
+    const dg_file *file = &tree->files[index];
+    if (file->kind == DG_FILE_FOREIGN_IMAGE && dg_layout_in_scope(layout, path + file->skip))
+        return dg_layout_skip(ctx, layout, path, "%s, which is not read; %s", file->foreign->name,
+                              file->foreign->convert);
     layout->ignored++;
     return DG_OK;
 }
@@ -31,7 +33,7 @@ static bool has_classes(const dg_tree *tree, const dg_layout *layout) {
     bool several = false;
     for (size_t i = 0; i < tree->count; i++) {
         const char *below = below_scope(layout, &tree->files[i]);
-        if (!below || !dg_path_is_image(below))
+        if (!below || !dg_file_is_image(&tree->files[i]))
             continue;
         const char *slash = strchr(below, '/');
         if (!slash)
@@ -54,7 +56,7 @@ static bool holds_image(const dg_tree *tree, size_t finished_count, const char *
         const char *path = tree->files[i].path;
         if (strncmp(path, folder, length) != 0)
             return false;
-        if (dg_path_is_image(path))
+        if (dg_file_is_image(&tree->files[i]))
             return true;
     }
     return false;
@@ -93,9 +95,9 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
     layout->folders = true;
     for (size_t i = 0; i < tree->count; i++) {
         const char *below = below_scope(layout, &tree->files[i]);
-        if (!below && dg_path_is_image(tree->files[i].path))
+        if (!below && dg_file_is_image(&tree->files[i]))
             continue; /* another split: the note counts it */
-        if (!below || !dg_path_is_image(below)) {
+        if (!below || !dg_file_is_image(&tree->files[i])) {
             DG_TRY(note_other(ctx, layout, tree, i));
             continue;
         }
@@ -179,7 +181,7 @@ dg_status dg_layout_webdataset(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bo
     for (size_t i = 0; i < tree->count; i++) {
         const char *path = tree->files[i].path;
         char label[256], reason[DG_REASON_BYTES] = "";
-        if (!below_scope(layout, &tree->files[i]) || !dg_path_is_image(path)) {
+        if (!below_scope(layout, &tree->files[i]) || !dg_file_is_image(&tree->files[i])) {
             if (!dg_path_ends_with(path, ".cls"))
                 DG_TRY(note_other(ctx, layout, tree, i));
             continue;

@@ -54,18 +54,6 @@ static bool has_extension(const char *path, const char *const *extensions) {
     return false;
 }
 
-bool dg_path_is_image(const char *path) {
-    static const char *const known[] = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tga",
-                                        ".gif", ".pnm", ".pgm",  ".ppm", ".pbm",  NULL};
-    return has_extension(path, known);
-}
-
-bool dg_path_is_foreign_image(const char *path) {
-    static const char *const known[] = {".webp", ".tif", ".tiff", ".dcm", ".dicom", ".heic", ".heif", ".avif", ".psd",
-                                        ".svg",  ".jp2", ".j2k",  ".exr", ".hdr",   ".nii",  ".jxl",  NULL};
-    return has_extension(path, known);
-}
-
 bool dg_path_is_archive(const char *path) {
     static const char *const known[] = {".zip",    ".tar", ".tar.gz",  ".tgz",  ".tar.bz2", ".tbz2",
                                         ".tar.xz", ".txz", ".tar.zst", ".tzst", NULL};

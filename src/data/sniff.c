@@ -1,6 +1,7 @@
 #include "data/sniff.h"
 
 #include "data/pnm.h"
+#include "data/recognise.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,34 +34,14 @@ dg_status dg_sniff_limits(const dg_image_info *info, size_t size, char *reason) 
 
 /* Names what people most often have instead of a supported image. */
 static dg_status refuse_unknown(const uint8_t *bytes, size_t size, char *reason) {
-    static const struct {
-        size_t offset;
-        const char *magic;
-        size_t length;
-        const char *name;
-    } known[] = {
-        {8, "WEBP", 4, "WebP"},
-        {0, "II*\0", 4, "TIFF"},
-        {0, "MM\0*", 4, "TIFF"},
-        {128, "DICM", 4, "DICOM"},
-        {0, "8BPS", 4, "Photoshop"},
-        {4, "ftyp", 4, "HEIF or AVIF"},
-        {0, "#?RADIANCE", 10, "HDR"},
-        {0, "\x76\x2f\x31\x01", 4, "OpenEXR"},
-        {0, "\0\0\0\x0cjP  ", 8, "JPEG 2000"},
-        {0, "<svg", 4, "SVG"},
-        {0, "<?xml", 5, "XML or SVG"},
-        {0, "%PDF", 4, "PDF"},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (size >= known[i].offset + known[i].length &&
-            memcmp(bytes + known[i].offset, known[i].magic, known[i].length) == 0)
-            return dg_image_refuse(reason, "%s is not supported; convert it to PNG", known[i].name);
-    }
+    const dg_foreign *foreign;
+    dg_recognise_bytes(bytes, size, &foreign);
+    if (foreign)
+        return dg_image_refuse(reason, "%s, which is not read; %s", foreign->name, foreign->convert);
     static const char lfs[] = "version https://git-lfs";
     if (size >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0)
         return dg_image_refuse(reason, "a Git LFS pointer, not the image itself; run git lfs pull");
-    return dg_image_refuse(reason, "not an image of a known kind (PNG, JPEG, BMP, TGA, PNM, GIF)");
+    return dg_image_refuse(reason, "not an image of a known kind (PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM, GIF)");
 }
 
 dg_status dg_image_sniff(const uint8_t *bytes, size_t size, dg_image_kind *kind, dg_image_info *info,

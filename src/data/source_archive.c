@@ -11,19 +11,33 @@
 
 enum { BLOCK_BYTES = 1 << 16, MAX_MEMBERS = 1 << 24 };
 
-static bool is_useful(const char *path) {
+static bool is_label_file(const char *path) {
     const char *name = dg_path_name(path);
-    return dg_path_is_image(path) || dg_path_is_foreign_image(path) || dg_path_ends_with(name, ".cls") ||
-           strcmp(name, "metadata.csv") == 0 || strcmp(name, "metadata.jsonl") == 0 ||
-           strcmp(name, "dataset.json") == 0 || dg_path_ends_with(name, "idx3-ubyte") ||
-           dg_path_ends_with(name, "idx3-ubyte.gz") || dg_path_ends_with(name, "idx1-ubyte") ||
-           dg_path_ends_with(name, "idx1-ubyte.gz");
+    return dg_path_ends_with(name, ".cls") || strcmp(name, "metadata.csv") == 0 ||
+           strcmp(name, "metadata.jsonl") == 0 || strcmp(name, "dataset.json") == 0 ||
+           dg_path_ends_with(name, "idx3-ubyte") || dg_path_ends_with(name, "idx3-ubyte.gz") ||
+           dg_path_ends_with(name, "idx1-ubyte") || dg_path_ends_with(name, "idx1-ubyte.gz");
+}
+
+/* What a member's name says about it. */
+typedef enum member_use { USE_NONE, USE_NAME, USE_BYTES, USE_IF_IMAGE } member_use;
+
+static member_use use_of(const char *path) {
+    dg_file_kind kind;
+    const dg_foreign *foreign;
+    if (is_label_file(path))
+        return USE_BYTES;
+    if (!dg_recognise_name(path, &kind, &foreign))
+        return USE_IF_IMAGE;
+    return kind == DG_FILE_IMAGE ? USE_BYTES : foreign ? USE_NAME : USE_NONE;
 }
 
 /* One member's bytes. The size in its header is not believed: memory grows with what is really there.
- * out   *problem a text if the member is unusable but the archive goes on */
+ * in    if_image  give up after the first bytes if they are not those of an image
+ * out   *bytes NULL if given up, or with *problem
+ *       *problem a text if the member is unusable but the archive goes on */
 static dg_status read_member(dg_ctx *ctx, dg_tree *tree, struct archive *archive, const char *where, const char *name,
-                             uint8_t **bytes, size_t *size, const char **problem) {
+                             bool if_image, uint8_t **bytes, size_t *size, const char **problem) {
     dg_status status = DG_OK;
     uint8_t *data = NULL;
     size_t capacity = 0, used = 0;
@@ -49,9 +63,15 @@ static dg_status read_member(dg_ctx *ctx, dg_tree *tree, struct archive *archive
             *problem = "damaged or encrypted in the archive";
             goto done;
         }
+        used += (size_t)n;
+        if (if_image && (n == 0 || used >= DG_RECOGNISE_BYTES)) {
+            const dg_foreign *foreign;
+            if (dg_recognise_bytes(data, used, &foreign) == DG_FILE_OTHER)
+                goto done;
+            if_image = false;
+        }
         if (n == 0)
             break;
-        used += (size_t)n;
         if ((int64_t)used > tree->held_limit - tree->held_bytes) {
             status = dg_fail(ctx, DG_EDATA,
                              "%s: its images take more than %" PRId64 " MiB of memory; unpack it into a folder", where,
@@ -113,15 +133,22 @@ static dg_status add_member(dg_ctx *ctx, dg_tree *tree, struct archive *archive,
     }
     if (folder)
         goto done;
+    member_use use = use_of(path);
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || dg_path_hidden(path + skip) ||
-        !is_useful(path)) {
+        use == USE_NONE) {
         tree->hidden++;
         goto done;
     }
-    DG_TRY(read_member(ctx, tree, archive, where, name, &bytes, &size, &problem));
+    if (use == USE_NAME) {
+        status = dg_tree_add_file(ctx, tree, path, skip, NULL, 0);
+        goto done;
+    }
+    DG_TRY(read_member(ctx, tree, archive, where, name, use == USE_IF_IMAGE, &bytes, &size, &problem));
     if (problem) {
         DG_TRY(dg_tree_add_file(ctx, tree, path, skip, NULL, 0));
         tree->files[tree->count - 1].problem = strdup(problem);
+    } else if (!bytes) {
+        tree->hidden++;
     } else {
         status = dg_tree_add_file(ctx, tree, path, skip, bytes, size);
         bytes = NULL;

@@ -46,8 +46,14 @@ static dg_status visit(folder_walk *w, const char *absolute, const char *relativ
         w->tree->hidden++;
         return DG_OK;
     }
-    if (S_ISREG(info.st_mode))
-        return dg_tree_add_file(w->ctx, w->tree, relative, 0, NULL, 0);
+    if (S_ISREG(info.st_mode)) {
+        dg_status status = dg_tree_add_file(w->ctx, w->tree, relative, 0, NULL, 0);
+        if (status == DG_OK) {
+            dg_file *file = &w->tree->files[w->tree->count - 1];
+            file->kind = dg_recognise_file(absolute, &file->foreign);
+        }
+        return status;
+    }
     if (!S_ISDIR(info.st_mode)) {
         w->tree->hidden++;
         return DG_OK;
@@ -119,7 +125,7 @@ static dg_status add_shards(dg_ctx *ctx, dg_tree *tree) {
     char *path = NULL, *prefix = NULL;
     size_t count = tree->count, archives = 0;
     for (size_t i = 0; i < count; i++) {
-        if (dg_path_is_image(tree->files[i].path) || dg_path_is_idx_images(tree->files[i].path))
+        if (dg_file_is_image(&tree->files[i]) || dg_path_is_idx_images(tree->files[i].path))
             return DG_OK;
         archives += dg_path_is_archive(tree->files[i].path);
     }
@@ -167,6 +173,19 @@ done:
     return status;
 }
 
+/* A file that is neither an archive nor an IDX file, whatever its name is: said as what it is. */
+static dg_status refuse_single_file(dg_ctx *ctx, const char *path) {
+    const dg_foreign *foreign;
+    dg_file_kind kind = dg_recognise_file(path, &foreign);
+    if (foreign)
+        return dg_fail(ctx, DG_EDATA, "%s: %s, which is not read; %s", path, foreign->name, foreign->convert);
+    if (kind == DG_FILE_IMAGE)
+        return dg_fail(ctx, DG_EDATA,
+                       "%s is one image, not a data set; give the folder, archive or IDX file that holds the images",
+                       path);
+    return DG_OK;
+}
+
 dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tree *tree) {
     dg_status status = DG_OK;
     struct stat info;
@@ -184,6 +203,7 @@ dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tre
         DG_TRY(add_idx_folder(ctx, tree, path));
         DG_TRY(dg_tree_finish(ctx, tree));
     } else if (S_ISREG(info.st_mode)) {
+        DG_TRY(refuse_single_file(ctx, path));
         DG_TRY(dg_tree_add_archive(ctx, tree, path, NULL, 0, ""));
         DG_TRY(dg_tree_finish(ctx, tree));
     } else {

@@ -254,7 +254,7 @@ dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const char *label_colum
         const char *path = tree->files[i].path + tree->files[i].skip;
         if (r.listed[i] || (tree->archive && dg_path_is_archive(path)))
             continue;
-        unlisted += dg_path_is_image(path) && dg_layout_in_scope(layout, path);
+        unlisted += dg_file_is_image(&tree->files[i]) && dg_layout_in_scope(layout, path);
         layout->ignored += !is_label_file(layout, &tree->files[i], name) && dg_layout_in_scope(layout, path);
     }
     if (unlisted > 0)

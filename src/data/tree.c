@@ -48,7 +48,10 @@ dg_status dg_tree_add_file(dg_ctx *ctx, dg_tree *tree, const char *path, size_t 
         goto done;
     }
     DG_TRY(reserve(ctx, &tree->files, &tree->capacity, tree->count, sizeof *tree->files));
-    tree->files[tree->count++] = (dg_file){.path = copy, .skip = skip, .held = held, .held_size = held_size};
+    dg_file *file = &tree->files[tree->count++];
+    *file = (dg_file){.path = copy, .skip = skip, .held = held, .held_size = held_size};
+    if (!dg_recognise_name(copy, &file->kind, &file->foreign) && held)
+        file->kind = dg_recognise_bytes(held, held_size, &file->foreign);
     tree->held_bytes += (int64_t)held_size;
     copy = NULL;
     held = NULL;

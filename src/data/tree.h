@@ -6,6 +6,7 @@
 #define DG_DATA_TREE_H
 
 #include "core/context.h"
+#include "data/recognise.h"
 
 #include <stdint.h>
 
@@ -19,6 +20,8 @@ typedef struct dg_file {
     const uint8_t *raw; /* pixels of an IDX image, inside a blob of the tree */
     int raw_width, raw_height;
     char *problem; /* why it cannot be read, known already; else NULL */
+    dg_file_kind kind;
+    const dg_foreign *foreign; /* what it is if its kind is one of the foreign ones, else NULL */
 } dg_file;
 
 typedef struct dg_tree {
@@ -59,6 +62,10 @@ void dg_tree_drop_held(dg_tree *tree);
 int64_t dg_tree_find(const dg_tree *tree, size_t finished_count, const char *path);
 /* Index of the first path that is not before `path`: where the files below "folder/" begin. */
 size_t dg_tree_lower_bound(const dg_tree *tree, size_t finished_count, const char *path);
+/* Is it of a format that has a decoder, by its name or, where that says nothing, by its contents? */
+static inline bool dg_file_is_image(const dg_file *file) {
+    return file->kind == DG_FILE_IMAGE;
+}
 /* The bytes of a file: *owned is what to free (NULL if they belong to the tree).
  * err   DG_EDATA too large, unreadable or changed: reason filled (DG_REASON_BYTES); DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_tree_load(const dg_tree *tree, size_t index, size_t max_bytes, const uint8_t **bytes,
@@ -70,8 +77,6 @@ bool dg_path_normalise(char *path);
 /* A part that begins with '.' or is __MACOSX. */
 bool dg_path_hidden(const char *path);
 /* By extension, case ignored. */
-bool dg_path_is_image(const char *path);         /* a format that can be decoded */
-bool dg_path_is_foreign_image(const char *path); /* an image format that cannot: .webp .tif .dcm ... */
 bool dg_path_is_archive(const char *path);
 bool dg_path_is_idx_images(const char *path); /* ...images-idx3-ubyte or .idx3-ubyte, with or without .gz */
 bool dg_path_ends_with(const char *path, const char *suffix);
