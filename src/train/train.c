@@ -384,6 +384,7 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     DG_TRY(dg_comm_agree(t->comm, make_plan(t)));
     DG_TRY(dg_trainer_compare_ranks(t));
     DG_TRY(open_run(t, &checkpoint, &done));
+    DG_TRY(dg_trainer_settle_recipe(t));
     if (t->options->dp && t->recorded_noise > 0)
         DG_TRY(dg_private_plan_keep_noise(t->ctx, &t->plan, t->recorded_noise));
     t->plan.private.add_noise = dg_trainer_private_noise;
@@ -426,6 +427,7 @@ static void close_trainer(dg_trainer *t) {
     dg_sampler_free(&t->grid_sampler);
     dg_stepper_free(t->stepper);
     json_decref(t->config);
+    json_decref(t->chosen);
     json_decref(t->init);
     json_decref(t->canary_state);
     free(t->initial_weights);

@@ -170,7 +170,8 @@ static const dg_option options[] = {
      .max = 65536,
      .metavar = "N|auto",
      .group = optimisation,
-     .help = "Images per optimiser step, all together. auto: the preset's."},
+     .help = "Images per optimiser step, all together. auto: the preset's, or of a run that --time-limit or --epochs keeps "
+             "short a smaller one, down to 16, so that it makes enough steps."},
     {.name = "micro-batch",
      .aliases = "batch-gpu,microbatch",
      DG_OPT_COUNT(S, micro_batch),
@@ -241,7 +242,7 @@ static const dg_option options[] = {
      .max = 1e8,
      .metavar = "STEPS",
      .group = optimisation,
-     .help = "Steps over which the learning rate rises from zero. auto: the preset's."},
+     .help = "Steps over which the learning rate rises from zero. auto: the preset's, at most a twentieth of the run."},
     {.name = "weight-decay",
      DG_OPT_NUMBER(S, weight_decay),
      .fallback = "auto",
@@ -272,7 +273,7 @@ static const dg_option options[] = {
      .metavar = "DECAY",
      .group = optimisation,
      .help = "Decay of the averaged weights that sampling uses, reached after a warm-up; 0: no averaging. auto: the "
-             "preset's."},
+             "preset's, less in a short run."},
     {.name = "min-snr",
      .aliases = "snr-gamma",
      DG_OPT_NUMBER(S, min_snr),

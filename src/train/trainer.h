@@ -28,6 +28,7 @@ typedef struct dg_trainer {
     dg_sampler grid_sampler;
     dg_loader *loader;
     json_t *config; /* what config.json holds */
+    json_t *chosen; /* "chosen" of the config.json that the run was begun with; NULL: none */
     int64_t planned_bytes;
     /* The state a checkpoint carries besides the arrays. */
     int64_t step;          /* optimiser steps done */
@@ -78,6 +79,9 @@ DG_MUST_CHECK dg_status dg_trainer_write_model(dg_trainer *trainer);
 /* All ranks see the same images and options and compute alike; what they add up would not fit together else.
  * err DG_ECONFIG */
 DG_MUST_CHECK dg_status dg_trainer_compare_ranks(dg_trainer *trainer);
+/* Batch, warm-up and EMA (recipe.h), as rank 0 settles them, on all ranks and in what config.json is to hold. After
+ * dg_trainer_share_state. err as dg_recipe_settle */
+DG_MUST_CHECK dg_status dg_trainer_settle_recipe(dg_trainer *trainer);
 /* After rank 0 has opened the run folder, with `mine` how that went: the checkpoint's scalars to all.
  * out   *done: the run is finished, there is nothing to do */
 DG_MUST_CHECK dg_status dg_trainer_share_state(dg_trainer *trainer, dg_status mine, bool *done);

@@ -1,5 +1,6 @@
 /* What the ranks of a run tell each other besides gradients. */
 #include "core/hash.h"
+#include "train/recipe.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -80,6 +81,28 @@ dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
     t->resumed = s.resumed != 0;
     *done = s.finished != 0;
 done:
+    return status;
+}
+
+/* ---- batch, warm-up, EMA ---- */
+
+dg_status dg_trainer_settle_recipe(dg_trainer *t) {
+    dg_status status = DG_OK;
+    dg_recipe recipe = {0};
+    json_t *chosen = NULL;
+    if (dg_comm_leads(t->comm))
+        status = dg_recipe_settle(t->ctx, &t->plan, t->resumed, t->chosen,
+                                  t->options->time_limit - dg_trainer_elapsed(t), &recipe);
+    DG_TRY(dg_comm_agree(t->comm, status));
+    DG_TRY(dg_comm_broadcast(t->comm, &recipe, sizeof recipe));
+    if (t->options->dp)
+        return DG_OK;
+    dg_recipe_apply(&recipe, &t->plan);
+    chosen = dg_recipe_to_json(&recipe);
+    if (!chosen || json_object_set(t->config, "chosen", chosen) != 0)
+        status = dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json");
+done:
+    json_decref(chosen);
     return status;
 }
 

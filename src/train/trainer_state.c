@@ -93,6 +93,7 @@ dg_status dg_trainer_find_checkpoint(dg_trainer *t, char **path) {
     DG_TRY(compare_images(t, config));
     DG_TRY(read_state(t, *path));
     t->init = json_incref(json_object_get(config, "init"));
+    t->chosen = json_incref(json_object_get(config, "chosen"));
 done:
     json_decref(config);
     return status;
