@@ -122,6 +122,16 @@ cmp run/checkpoints/step-000000006/state.safetensors stopped/checkpoints/step-00
     fail "the last checkpoints differ"
 [ "$(grep -c '"loss"' stopped/metrics.jsonl)" = 6 ] || fail "metrics.jsonl of the resumed run does not hold six steps"
 
+# A run that only a time limit ends chooses its batch by this machine's speed, and keeps it.
+short=(train --images images --preset tiny --out short --grid-every never --quiet)
+chosen() { sed -n '/"chosen"/,/}/p' short/config.json; }
+expect 0 "${short[@]}" --time-limit 3s
+says short/config.json '"images_per_second"'
+first=$(chosen)
+grep -q '"batch": 16,' <<<"$first" || fail "three seconds of training took a batch that leaves hardly a step: $first"
+expect 0 "${short[@]}" --time-limit 5s
+[ "$(chosen)" = "$first" ] || fail "a resumed run chose again: $(chosen)"
+
 # A torn metrics line and a damaged newest checkpoint: the one before it takes over.
 cp -r run torn
 rm -r torn/model torn/DONE
