@@ -12,6 +12,10 @@ pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.37)
 pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)
 
+# Decoders of images: each is left out where its library is not found, and diffgen says so when it meets such a file.
+pkg_check_modules(webp QUIET IMPORTED_TARGET libwebp>=1.0 libwebpdemux)
+pkg_check_modules(tiff QUIET IMPORTED_TARGET libtiff-4>=4.5)
+
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(dnnl INTERFACE IMPORTED)

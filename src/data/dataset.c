@@ -89,7 +89,8 @@ const char *dg_dataset_fingerprint(const dg_dataset *dataset) {
     return dataset->fingerprint;
 }
 
-dg_status dg_dataset_load(const dg_tree *tree, size_t file, dg_image *image, char *reason) {
+dg_status dg_dataset_load(const dg_dataset *dataset, size_t file, dg_image *image, char *reason) {
+    const dg_tree *tree = &dataset->tree;
     const dg_file *f = &tree->files[file];
     const uint8_t *bytes = NULL;
     size_t size = 0;
@@ -106,7 +107,7 @@ dg_status dg_dataset_load(const dg_tree *tree, size_t file, dg_image *image, cha
     }
     dg_status status = dg_tree_load(tree, file, DG_TREE_MAX_FILE_BYTES, &bytes, &size, &owned, reason);
     if (status == DG_OK)
-        status = dg_image_decode(bytes, size, image, reason);
+        status = dg_image_decode(bytes, size, &dataset->decode, image, reason);
     free(owned);
     return status;
 }
@@ -123,7 +124,7 @@ dg_status dg_dataset_read(dg_ctx *ctx, const dg_dataset *dataset, int64_t index,
         return dg_fail(ctx, DG_EINVAL, "the data set was opened for its headers only");
     dg_image image = {0};
     char reason[DG_REASON_BYTES] = "out of memory";
-    dg_status status = dg_dataset_load(&dataset->tree, dataset->files[index], &image, reason);
+    dg_status status = dg_dataset_load(dataset, dataset->files[index], &image, reason);
     if (status == DG_OK)
         status = dg_image_fit(&image, &dataset->spec, pixels);
     dg_image_free(&image);

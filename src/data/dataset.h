@@ -33,6 +33,7 @@ typedef struct dg_dataset_options {
     int window_lo, window_hi; /* at the data set's bit depth */
     const char *label_column; /* of metadata files; NULL: "label", and its absence means unlabelled */
     bool unconditional;       /* ignore all labels: one class */
+    int64_t max_pixels;       /* larger images are skipped; 0: DG_IMAGE_MAX_PIXELS */
     bool strict;              /* the first bad file fails instead of being skipped */
     int threads;              /* for decoding; 0: one per processor */
     int64_t cache_bytes;      /* decoded images are kept in memory if they all fit; 0: a quarter of the memory */
@@ -72,7 +73,9 @@ typedef struct dg_dataset_report {
     int64_t upscaled;                                /* shorter side below the resolution */
     int64_t non_square;                              /* cropped */
     int64_t grey, colour, with_alpha, bits8, bits16; /* image counts, by header */
-    char **notes; /* whole sentences: an empty class folder, one class only, a split left alone, ... */
+    int64_t oriented;                                /* turned or mirrored, as their EXIF data or TIFF tags say */
+    int64_t more_frames; /* files with further frames or pages, of which the first is used */
+    char **notes;        /* whole sentences: an empty class folder, one class only, a split left alone, ... */
     size_t note_count;
 } dg_dataset_report;
 

@@ -30,6 +30,7 @@ struct dg_dataset {
     dg_resize_spec spec;
     uint8_t *cache; /* count images, or NULL */
     bool probe_only;
+    dg_decode_options decode;
     dg_dataset_report report;
     char fingerprint[DG_SHA256_HEX];
 };
@@ -41,7 +42,7 @@ DG_MUST_CHECK dg_status dg_dataset_assemble(dg_ctx *ctx, dg_dataset *dataset, dg
 /* Fills the report from the layout and all candidates; takes over the layout's skips and notes. After assembly. */
 DG_MUST_CHECK dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout,
                                                const dg_candidate *candidates, size_t count);
-/* The pixels of a file of the tree. err DG_EDATA reason filled; DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_dataset_load(const dg_tree *tree, size_t file, dg_image *image, char *reason);
+/* The pixels of a file of the data set's tree. err DG_EDATA reason filled; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_dataset_load(const dg_dataset *dataset, size_t file, dg_image *image, char *reason);
 
 #endif

@@ -60,7 +60,7 @@ static dg_status probe_one(void *user, int64_t index) {
     }
     dg_status status = dg_tree_load(&o->dataset->tree, c->file, DG_TREE_MAX_FILE_BYTES, &bytes, &size, &owned, reason);
     if (status == DG_OK)
-        status = dg_image_probe(bytes, size, &c->info, reason);
+        status = dg_image_probe(bytes, size, &o->dataset->decode, &c->info, reason);
     if (status == DG_OK)
         crypto_hash_sha256(c->sha256, bytes, size);
     c->grey = c->info.channels == 1;
@@ -77,7 +77,7 @@ static dg_status decode_one(void *user, int64_t index) {
     dg_image image = {0};
     if (is_moot(o, index))
         return DG_OK;
-    dg_status status = dg_dataset_load(&o->dataset->tree, c->file, &image, reason);
+    dg_status status = dg_dataset_load(o->dataset, c->file, &image, reason);
     if (status == DG_OK && image.bits > o->dataset->spec.bits)
         status = dg_image_refuse(reason, "the file changed while it was being read");
     if (status == DG_OK) {
@@ -293,6 +293,7 @@ dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dat
     DG_TRY(check_options(ctx, options));
     DG_TRY(dg_alloc(ctx, &o.dataset, 1, sizeof *o.dataset, "a data set"));
     o.dataset->probe_only = options->probe_only;
+    o.dataset->decode.max_pixels = options->max_pixels;
     DG_TRY(begin(&o));
     DG_TRY(for_all(&o, probe_one));
     DG_TRY(settle_spec(&o));

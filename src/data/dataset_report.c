@@ -158,6 +158,8 @@ static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, siz
         report->grey += candidates[i].grey;
         report->colour += !candidates[i].grey;
         report->with_alpha += info->alpha;
+        report->oriented += info->orientation > 1;
+        report->more_frames += info->more_frames;
         report->bits16 += info->bits == 16;
         report->bits8 += info->bits == 8;
     }
@@ -190,6 +192,12 @@ static dg_status note_classes(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layou
     if (report->grey > 0 && report->colour > 0)
         DG_TRY(dg_layout_note(ctx, layout, "%lld grey and %lld colour images; all become %s", (long long)report->grey,
                               (long long)report->colour, dataset->spec.channels == 1 ? "grey" : "colour"));
+    if (report->more_frames > 0)
+        DG_TRY(dg_layout_note(ctx, layout, "%lld files hold more than one frame or page; the first of each is used",
+                              (long long)report->more_frames));
+    if (report->oriented > 0)
+        DG_TRY(dg_layout_note(ctx, layout, "%lld images are turned upright, as their EXIF data or TIFF tags say",
+                              (long long)report->oriented));
     if (report->bits8 > 0 && report->bits16 > 0)
         DG_TRY(dg_layout_note(ctx, layout, "%lld images of 8 bits are stretched to the 16 bits of the other %lld",
                               (long long)report->bits8, (long long)report->bits16));

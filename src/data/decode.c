@@ -1,14 +1,26 @@
 #include "data/decode.h"
 
 #include "data/decode_stb.h"
+#include "data/decoders.h"
+#include "data/orientation.h"
 #include "data/pnm.h"
 #include "data/sniff.h"
 
 #include <stdlib.h>
 
-dg_status dg_image_probe(const void *bytes, size_t size, dg_image_info *info, char reason[DG_REASON_BYTES]) {
+dg_status dg_image_probe(const void *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
+                         char reason[DG_REASON_BYTES]) {
     dg_image_kind kind;
-    return dg_image_sniff(bytes, size, &kind, info, reason);
+    dg_image_info stored;
+    dg_status status = dg_image_sniff(bytes, size, options, &kind, &stored, reason);
+    if (status != DG_OK)
+        return status;
+    *info = stored;
+    if (dg_orientation_swaps(stored.orientation)) {
+        info->width = stored.height;
+        info->height = stored.width;
+    }
+    return DG_OK;
 }
 
 /* One sample over a background of the largest value; alpha == max gives the sample itself. */
@@ -43,47 +55,78 @@ static size_t decode_budget(const dg_image_info *info, size_t size) {
     return ((size_t)1 << 20) + 4 * size + padded * (info->bits == 16 ? 48 : 24);
 }
 
-dg_status dg_image_decode(const void *bytes, size_t size, dg_image *image, char reason[DG_REASON_BYTES]) {
+/* The formats of stb_image. */
+static dg_status decode_stb(const uint8_t *bytes, size_t size, const dg_image_info *info, void **pixels,
+                            int *components, char *reason) {
+    const char *why = NULL;
+    int width = 0, height = 0;
+    dg_status status =
+        dg_stb_decode(bytes, size, info->bits, decode_budget(info, size), pixels, &width, &height, components, &why);
+    if (status == DG_EDATA)
+        return dg_image_refuse(reason, "damaged image data (%s)", why);
+    if (status == DG_OK && (width != info->width || height != info->height)) {
+        dg_stb_free(*pixels);
+        *pixels = NULL;
+        return dg_image_refuse(reason, "damaged image: header and data disagree about its size");
+    }
+    return status;
+}
+
+static dg_status decode_kind(dg_image_kind kind, const uint8_t *bytes, size_t size, const dg_image_info *info,
+                             void **pixels, int *components, char *reason) {
+    switch (kind) {
+    case DG_KIND_WEBP:
+        return dg_webp_decode(bytes, size, info, pixels, components, reason);
+    case DG_KIND_TIFF:
+        return dg_tiff_decode(bytes, size, info, pixels, components, reason);
+    case DG_KIND_PNM:
+        *components = info->channels;
+        *pixels = malloc((size_t)info->width * (size_t)info->height * (size_t)info->channels * (size_t)info->bits / 8);
+        return *pixels ? dg_pnm_decode(bytes, size, *pixels, reason) : DG_ENOMEM;
+    default:
+        return decode_stb(bytes, size, info, pixels, components, reason);
+    }
+}
+
+static bool is_of_stb(dg_image_kind kind) {
+    return kind != DG_KIND_PNM && kind != DG_KIND_WEBP && kind != DG_KIND_TIFF;
+}
+
+dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_options *options, dg_image *image,
+                          char reason[DG_REASON_BYTES]) {
     dg_status status = DG_OK;
-    dg_image_kind kind;
+    dg_image_kind kind = DG_KIND_PNM;
     dg_image_info info;
     dg_image result = {0};
     void *decoded = NULL;
-    int width = 0, height = 0, components = 0;
-    DG_TRY(dg_image_sniff(bytes, size, &kind, &info, reason));
-    if (kind != DG_KIND_PNM) {
-        const char *why = NULL;
-        status = dg_stb_decode(bytes, size, info.bits, decode_budget(&info, size), &decoded, &width, &height,
-                               &components, &why);
-        if (status == DG_EDATA)
-            status = dg_image_refuse(reason, "damaged image data (%s)", why);
-        if (status != DG_OK)
-            goto done;
-        if (width != info.width || height != info.height) {
-            status = dg_image_refuse(reason, "damaged image: header and data disagree about its size");
+    int components = 0;
+    DG_TRY(dg_image_sniff(bytes, size, options, &kind, &info, reason));
+    DG_TRY(decode_kind(kind, bytes, size, &info, &decoded, &components, reason));
+    result =
+        (dg_image){.width = info.width, .height = info.height, .channels = components <= 2 ? 1 : 3, .bits = info.bits};
+    if (!is_of_stb(kind) && components == result.channels) {
+        result.pixels = decoded;
+        decoded = NULL;
+    } else {
+        size_t pixels = (size_t)info.width * (size_t)info.height;
+        result.pixels = malloc(pixels * (size_t)result.channels * (size_t)info.bits / 8);
+        if (!result.pixels) {
+            status = DG_ENOMEM;
             goto done;
         }
-        info.channels = components <= 2 ? 1 : 3;
-    }
-    result = (dg_image){
-        .width = info.width, .height = info.height, .channels = info.channels, .bits = info.bits, .pixels = NULL};
-    size_t pixels = (size_t)info.width * (size_t)info.height;
-    result.pixels = malloc(pixels * (size_t)info.channels * (size_t)info.bits / 8);
-    if (!result.pixels) {
-        status = DG_ENOMEM;
-        goto done;
-    }
-    if (kind == DG_KIND_PNM)
-        DG_TRY(dg_pnm_decode(bytes, size, result.pixels, reason));
-    else
         drop_alpha(decoded, info.bits, components, pixels, result.pixels);
+    }
+    DG_TRY(dg_image_orient(&result, info.orientation));
     *image = result;
     result.pixels = NULL;
 done:
     if (status == DG_ENOMEM)
         dg_image_refuse(reason, "out of memory while decoding");
     free(result.pixels);
-    dg_stb_free(decoded);
+    if (is_of_stb(kind))
+        dg_stb_free(decoded);
+    else
+        free(decoded);
     return status;
 }
 

@@ -51,7 +51,8 @@ static int channels_of(const pnm_header *header) {
     return header->kind % 3 == 0 ? 3 : 1;
 }
 
-dg_status dg_sniff_pnm(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
+dg_status dg_sniff_pnm(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
+                       char *reason) {
     dg_status status = DG_OK;
     pnm_header header;
     DG_TRY(read_header(bytes, size, &header, reason));
@@ -59,7 +60,7 @@ dg_status dg_sniff_pnm(const uint8_t *bytes, size_t size, dg_image_info *info, c
     info->height = (int)header.height;
     info->channels = channels_of(&header);
     info->bits = header.maxval > 255 ? 16 : 8;
-    DG_TRY(dg_sniff_limits(info, size, reason));
+    DG_TRY(dg_sniff_limits(info, size, options, reason));
     uint64_t samples = (uint64_t)header.width * header.height * (uint64_t)info->channels, needed;
     if (header.kind == 1)
         needed = samples; /* one digit each, white space optional */

@@ -8,7 +8,8 @@
 
 bool dg_pnm_is_space(uint8_t byte);
 /* err   DG_EDATA damaged or truncated; reason filled */
-DG_MUST_CHECK dg_status dg_sniff_pnm(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason);
+DG_MUST_CHECK dg_status dg_sniff_pnm(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                     dg_image_info *info, char *reason);
 /* After a dg_sniff_pnm that succeeded. Values are scaled so that maxval becomes 255 or 65535.
  * out   pixels width*height*channels values of info->bits bits
  * err   DG_EDATA a value above maxval or not a number */

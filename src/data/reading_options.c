@@ -2,5 +2,6 @@
 
 void dg_reading_apply(const dg_reading_options *options, dg_dataset_options *dataset) {
     dataset->label_column = options->label_column;
+    dataset->max_pixels = options->max_pixels;
     dataset->strict = options->strict;
 }

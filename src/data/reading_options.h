@@ -9,6 +9,7 @@
 
 typedef struct dg_reading_options {
     char *label_column; /* of a metadata file; NULL: "label" */
+    int64_t max_pixels; /* larger images are left out */
     bool strict;        /* the first unusable file fails the command */
 } dg_reading_options;
 
@@ -19,6 +20,14 @@ typedef struct dg_reading_options {
      .metavar = "NAME",                                                                                                \
      .group = heading,                                                                                                 \
      .help = "Column or key of the metadata file that holds the class; label unless given."},                          \
+        {.name = "max-pixels",                                                                                         \
+         DG_OPT_COUNT(S, reading.max_pixels),                                                                          \
+         .flags = DG_OPTION_MUTABLE,                                                                                   \
+         .fallback = "67108864",                                                                                       \
+         .min = 16,                                                                                                    \
+         .max = DG_IMAGE_PIXELS_LIMIT,                                                                                 \
+         .group = heading,                                                                                             \
+         .help = "Images of more pixels than this are left out as too large; decoding takes up to 48 bytes a pixel."}, \
     {                                                                                                                  \
         .name = "strict", DG_OPT_BOOL(S, reading.strict), .flags = DG_OPTION_MUTABLE, .group = heading,                \
         .help = "Refuse the data set (exit 65) if any file in it cannot be read, instead of skipping that file."       \

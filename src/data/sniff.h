@@ -11,25 +11,36 @@ typedef enum dg_image_kind {
     DG_KIND_BMP,
     DG_KIND_GIF,
     DG_KIND_PNM,
+    DG_KIND_WEBP,
+    DG_KIND_TIFF,
     DG_KIND_TGA, /* has no signature: what is none of the others and has a plausible header */
 } dg_image_kind;
 
-/* err   DG_EDATA unknown, unsupported, incomplete or outside the size limits; reason filled */
-DG_MUST_CHECK dg_status dg_image_sniff(const uint8_t *bytes, size_t size, dg_image_kind *kind, dg_image_info *info,
-                                       char reason[DG_REASON_BYTES]);
+/* in    options  NULL: the defaults
+ * out   *info as stored, before orientation
+ * err   DG_EDATA unknown, unsupported, incomplete or outside the size limits; reason filled */
+DG_MUST_CHECK dg_status dg_image_sniff(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                       dg_image_kind *kind, dg_image_info *info, char reason[DG_REASON_BYTES]);
 
 /* Writes the reason and gives DG_EDATA. */
 dg_status dg_image_refuse(char reason[DG_REASON_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The structure checks, one per kind; each fills *info before the limits are looked at. */
-DG_MUST_CHECK dg_status dg_sniff_png(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason);
-DG_MUST_CHECK dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason);
-DG_MUST_CHECK dg_status dg_sniff_bmp(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason);
+DG_MUST_CHECK dg_status dg_sniff_png(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                     dg_image_info *info, char *reason);
+DG_MUST_CHECK dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                      dg_image_info *info, char *reason);
+DG_MUST_CHECK dg_status dg_sniff_bmp(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                     dg_image_info *info, char *reason);
 DG_MUST_CHECK dg_status dg_sniff_gif(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason);
-DG_MUST_CHECK dg_status dg_sniff_tga(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason);
+DG_MUST_CHECK dg_status dg_sniff_tga(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                     dg_image_info *info, char *reason);
 
-/* The size limits of decode.h, and the most pixels any of the formats can describe in `size` bytes. */
-DG_MUST_CHECK dg_status dg_sniff_limits(const dg_image_info *info, size_t size, char *reason);
+/* The size limits of decode.h and of the options. */
+DG_MUST_CHECK dg_status dg_sniff_size(const dg_image_info *info, const dg_decode_options *options, char *reason);
+/* That, and the most pixels any of the formats whose pixels take space can describe in `size` bytes. */
+DG_MUST_CHECK dg_status dg_sniff_limits(const dg_image_info *info, size_t size, const dg_decode_options *options,
+                                        char *reason);
 
 static inline uint32_t dg_be16(const uint8_t *p) {
     return (uint32_t)p[0] << 8 | p[1];

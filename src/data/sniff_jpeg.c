@@ -1,6 +1,7 @@
 /* JPEG structure: the marker list up to EOI. The decoder fills what a truncated file lacks with grey without a word,
  * so completeness is established here.
  * ref  ITU-T T.81, annex B */
+#include "data/orientation.h"
 #include "data/sniff.h"
 
 #include <string.h>
@@ -17,6 +18,7 @@ enum {
     EOI = 0xd9,
     SOS = 0xda,
     SOF15 = 0xcf,
+    APP1 = 0xe1,
     TEM = 0x01
 };
 
@@ -75,7 +77,8 @@ static size_t skip_scan(const uint8_t *bytes, size_t size, size_t at) {
     return size;
 }
 
-dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
+dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
+                        char *reason) {
     dg_status status = DG_OK;
     bool frame = false, scan = false;
     size_t at = 2;
@@ -99,9 +102,11 @@ dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, dg_image_info *info, 
             if (frame)
                 return dg_image_refuse(reason, "damaged JPEG: two frame headers");
             DG_TRY(read_frame(marker, bytes + at + 2, length - 2, info, reason));
-            DG_TRY(dg_sniff_limits(info, size, reason));
+            DG_TRY(dg_sniff_limits(info, size, options, reason));
             frame = true;
         }
+        if (marker == APP1 && length >= 8 && info->orientation == 0 && memcmp(bytes + at + 2, "Exif\0\0", 6) == 0)
+            info->orientation = dg_exif_orientation(bytes + at + 2, length - 2);
         if (marker == DHT)
             DG_TRY(check_huffman(bytes + at + 2, length - 2, reason));
         at += length;

@@ -4,7 +4,8 @@
 
 #include <stdlib.h>
 
-dg_status dg_sniff_bmp(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
+dg_status dg_sniff_bmp(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
+                       char *reason) {
     uint32_t offset = dg_le32(bytes + 10), header = dg_le32(bytes + 14);
     int64_t width, height;
     uint32_t bits, compression = 0;
@@ -29,7 +30,7 @@ dg_status dg_sniff_bmp(const uint8_t *bytes, size_t size, dg_image_info *info, c
     info->height = (int)height;
     info->channels = 3;
     info->alpha = bits == 32;
-    if (dg_sniff_limits(info, size, reason) != DG_OK)
+    if (dg_sniff_limits(info, size, options, reason) != DG_OK)
         return DG_EDATA;
     uint64_t row = ((uint64_t)width * bits + 31) / 32 * 4;
     if (offset > size || row * (uint64_t)height > size - offset)
@@ -46,6 +47,16 @@ static bool gif_skip_blocks(const uint8_t *bytes, size_t size, size_t *at) {
             return true;
     }
     return false;
+}
+
+/* Is there another frame from `at` on? Damage behind the first frame is of no concern. */
+static bool gif_has_frame(const uint8_t *bytes, size_t size, size_t at) {
+    while (at < size && bytes[at] == '!') {
+        at += 2;
+        if (!gif_skip_blocks(bytes, size, &at))
+            return false;
+    }
+    return at < size && bytes[at] == ',';
 }
 
 dg_status dg_sniff_gif(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
@@ -78,6 +89,7 @@ dg_status dg_sniff_gif(const uint8_t *bytes, size_t size, dg_image_info *info, c
             at++; /* LZW minimum code size */
             if (!gif_skip_blocks(bytes, size, &at))
                 return dg_image_refuse(reason, truncated);
+            info->more_frames = gif_has_frame(bytes, size, at);
             return DG_OK;
         } else {
             return dg_image_refuse(reason, "damaged GIF: no frame in it");
@@ -100,7 +112,8 @@ static bool tga_packets_complete(const uint8_t *bytes, size_t size, size_t at, u
     return true;
 }
 
-dg_status dg_sniff_tga(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
+dg_status dg_sniff_tga(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
+                       char *reason) {
     /* Without a signature an implausible header means "not TGA": DG_EDATA with an empty reason. */
     if (size < 18)
         return DG_EDATA;
@@ -121,7 +134,7 @@ dg_status dg_sniff_tga(const uint8_t *bytes, size_t size, dg_image_info *info, c
         return DG_EDATA;
     info->channels = grey ? 1 : 3;
     info->alpha = (mapped ? map_bits : bits) == 32;
-    if (dg_sniff_limits(info, size, reason) != DG_OK)
+    if (dg_sniff_limits(info, size, options, reason) != DG_OK)
         return DG_EDATA;
     uint64_t pixels = (uint64_t)info->width * (uint64_t)info->height;
     size_t pixel_bytes = (bits + 7) / 8;

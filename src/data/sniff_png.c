@@ -1,5 +1,6 @@
 /* PNG structure: the chunk list from IHDR to IEND with the checksum of every critical chunk.
  * ref  W3C PNG specification, third edition, sections 5 and 11 */
+#include "data/orientation.h"
 #include "data/sniff.h"
 
 #include <string.h>
@@ -30,7 +31,8 @@ static dg_status read_ihdr(const uint8_t *data, uint32_t length, dg_image_info *
     return DG_OK;
 }
 
-dg_status dg_sniff_png(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
+dg_status dg_sniff_png(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
+                       char *reason) {
     dg_status status = DG_OK;
     bool header = false, data = false;
     size_t at = 8;
@@ -50,12 +52,16 @@ dg_status dg_sniff_png(const uint8_t *bytes, size_t size, dg_image_info *info, c
         if (!header) {
             DG_TRY(read_ihdr(type + 4, length, info, reason));
             /* Before any more work: a lying header is refused at its first chunk. */
-            DG_TRY(dg_sniff_limits(info, size, reason));
+            DG_TRY(dg_sniff_limits(info, size, options, reason));
             header = true;
         } else if (memcmp(type, "IHDR", 4) == 0) {
             return dg_image_refuse(reason, "damaged PNG: two IHDR chunks");
         } else if (memcmp(type, "tRNS", 4) == 0) {
             info->alpha = true;
+        } else if (memcmp(type, "eXIf", 4) == 0) {
+            info->orientation = dg_exif_orientation(type + 4, length);
+        } else if (memcmp(type, "acTL", 4) == 0 && length == 8 && !data) {
+            info->more_frames = dg_be32(type + 4) > 1;
         } else if (memcmp(type, "IDAT", 4) == 0) {
             data = true;
         } else if (memcmp(type, "IEND", 4) == 0) {

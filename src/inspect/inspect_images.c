@@ -45,16 +45,18 @@ static json_t *size_range(int smallest, int largest) {
 static json_t *describe_dataset(const char *path, const dg_dataset *dataset) {
     const dg_dataset_report *r = dg_dataset_get_report(dataset);
     json_t *object = json_pack(
-        "{s:s, s:o, s:s, s:I, s:i, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, "
+        "{s:s, s:o, s:s, s:I, s:i, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:i, s:i, "
         "s:s}",
         "kind", "images", "path", dg_json_text(path), "layout", r->layout, "images",
         (json_int_t)dg_dataset_count(dataset), "num_classes",
         dg_dataset_is_conditional(dataset) ? (int)dg_dataset_class_count(dataset) : 0, "classes", class_counts(dataset),
         "widths", size_range(r->min_width, r->max_width), "heights", size_range(r->min_height, r->max_height),
         "mixed_sizes", r->mixed_sizes, "non_square", (json_int_t)r->non_square, "grey", (json_int_t)r->grey, "colour",
-        (json_int_t)r->colour, "with_alpha", (json_int_t)r->with_alpha, "bits_8", (json_int_t)r->bits8, "bits_16",
-        (json_int_t)r->bits16, "skipped", (json_int_t)r->skipped, "ignored", (json_int_t)r->ignored, "duplicates",
-        (json_int_t)r->duplicates, "conflicting_duplicates", (json_int_t)r->conflicting_duplicates, "auto_resolution",
+        (json_int_t)r->colour, "with_alpha", (json_int_t)r->with_alpha, "oriented", (json_int_t)r->oriented,
+        "more_frames", (json_int_t)r->more_frames, "bits_8", (json_int_t)r->bits8, "bits_16", (json_int_t)r->bits16,
+        "skipped", (json_int_t)r->skipped, "ignored", (json_int_t)r->ignored, "duplicates", (json_int_t)r->duplicates,
+        "conflicting_duplicates", (json_int_t)r->conflicting_duplicates, "auto_resolution",
         dg_dataset_resolution(dataset), "auto_channels", dg_dataset_channels(dataset), "fingerprint",
         dg_dataset_fingerprint(dataset));
     if (object && r->skips_kept)
@@ -129,18 +131,19 @@ dg_status dg_inspect_image(dg_ctx *ctx, const char *path, json_t **result) {
     dg_png_info png = {0};
     dg_status status = DG_OK;
     DG_TRY(dg_fs_read_file(ctx, path, MAX_IMAGE_BYTES, &bytes, &size));
-    if (dg_image_probe(bytes, size, &info, reason) != DG_OK)
+    if (dg_image_probe(bytes, size, NULL, &info, reason) != DG_OK)
         DG_TRY(dg_fail(ctx, DG_EDATA, "%s: %s", path, reason));
     if (is_png(bytes, size))
         DG_TRY(dg_png_read_info(ctx, path, &png));
-    status =
-        dg_inspect_done(ctx, path,
-                        json_pack("{s:s, s:o, s:i, s:i, s:i, s:i, s:b, s:I, s:o, s:o}", "kind", "image", "path",
-                                  dg_json_text(path), "width", info.width, "height", info.height, "channels",
-                                  info.channels, "bits", info.bits, "alpha", info.alpha, "file_bytes", (json_int_t)size,
-                                  "provenance", png.provenance ? json_incref(png.provenance) : json_null(),
-                                  "parameters", dg_json_text(png.parameters)),
-                        result);
+    status = dg_inspect_done(ctx, path,
+                             json_pack("{s:s, s:o, s:i, s:i, s:i, s:i, s:b, s:i, s:b, s:I, s:o, s:o}", "kind", "image",
+                                       "path", dg_json_text(path), "width", info.width, "height", info.height,
+                                       "channels", info.channels, "bits", info.bits, "alpha", info.alpha, "orientation",
+                                       info.orientation ? info.orientation : 1, "more_frames", info.more_frames,
+                                       "file_bytes", (json_int_t)size, "provenance",
+                                       png.provenance ? json_incref(png.provenance) : json_null(), "parameters",
+                                       dg_json_text(png.parameters)),
+                             result);
 done:
     dg_png_info_free(&png);
     free(bytes);

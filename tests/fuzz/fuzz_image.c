@@ -31,12 +31,12 @@ static void decode(const uint8_t *data, size_t size) {
     char reason[DG_REASON_BYTES];
     dg_image_info info = {0};
     dg_image image = {0};
-    dg_status probed = dg_image_probe(data, size, &info, reason);
+    dg_status probed = dg_image_probe(data, size, NULL, &info, reason);
     if (probed != DG_OK && reason[0] == 0)
         abort();
     if (probed == DG_OK && (int64_t)info.width * info.height > 1 << 20)
         return; /* legal, but too slow to fuzz */
-    dg_status status = dg_image_decode(data, size, &image, reason);
+    dg_status status = dg_image_decode(data, size, NULL, &image, reason);
     if (status == DG_OK) {
         if (probed != DG_OK || image.width != info.width || image.height != info.height || image.bits != info.bits)
             abort();

@@ -24,7 +24,7 @@ static int value_over_white(int value, int x) {
     return (value * alpha + 255 * (255 - alpha) + 127) / 255;
 }
 
-typedef enum picture { GREY, COLOR, GREY_AS_COLOR, CHECKER, COLOR_ALPHA, GREY_ALPHA, GREY16, COLOR16 } picture;
+typedef enum picture { GREY, COLOR, GREY_AS_COLOR, CHECKER, COLOR_ALPHA, GREY_ALPHA, GREY16, COLOR16, GREY12 } picture;
 
 static int expected(picture p, int x, int y, int c) {
     switch (p) {
@@ -41,6 +41,8 @@ static int expected(picture p, int x, int y, int c) {
         return value_over_white(grey(x, y), x);
     case GREY16:
         return grey16(x, y);
+    case GREY12:
+        return ((grey16(x, y) >> 4) * 65535 + 2047) / 4095;
     default:
         return color16(x, y, c);
     }
@@ -69,6 +71,24 @@ static const struct {
     {"rle.tga", COLOR, 3, 8, 0},
     {"grey.tga", GREY, 1, 8, 0},
     {"animated.gif", GREY_AS_COLOR, 3, 8, 0},
+    {"color.webp", COLOR, 3, 8, 0},
+    {"alpha.webp", COLOR_ALPHA, 3, 8, 0},
+    {"animated.webp", COLOR, 3, 8, 0},
+    {"grey.tif", GREY, 1, 8, 0},
+    {"color.tif", COLOR, 3, 8, 0},
+    {"planar.tif", COLOR, 3, 8, 0},
+    {"tiled.tif", COLOR, 3, 8, 0},
+    {"bigtiff.tif", GREY, 1, 8, 0},
+    {"grey16.tif", GREY16, 1, 16, 0},
+    {"big_endian16.tif", GREY16, 1, 16, 0},
+    {"signed16.tif", GREY16, 1, 16, 0}, /* -32768 is black */
+    {"packed12.tif", GREY12, 1, 16, 0},
+    {"white_is_zero.tif", GREY, 1, 8, 0},
+    {"straight_alpha.tif", COLOR_ALPHA, 3, 8, 0},
+    {"palette.tif", COLOR, 3, 8, 0},
+    {"bits1.tif", CHECKER, 1, 8, 0},
+    {"jpeg.tif", COLOR, 3, 8, 24},
+    {"pages.tif", GREY, 1, 8, 0},
 };
 
 START_TEST(every_format_has_the_right_pixels) {
@@ -77,12 +97,12 @@ START_TEST(every_format_has_the_right_pixels) {
     char reason[DG_REASON_BYTES] = "";
     dg_image image = {0};
     dg_image_info info = {0};
-    ck_assert_msg(dg_image_probe(bytes, size, &info, reason) == DG_OK, "%s: %s", formats[_i].file, reason);
+    ck_assert_msg(dg_image_probe(bytes, size, NULL, &info, reason) == DG_OK, "%s: %s", formats[_i].file, reason);
     ck_assert_int_eq(info.width, WIDTH);
     ck_assert_int_eq(info.height, HEIGHT);
     ck_assert_int_eq(info.bits, formats[_i].bits);
     ck_assert_int_eq(info.channels, formats[_i].channels);
-    ck_assert_msg(dg_image_decode(bytes, size, &image, reason) == DG_OK, "%s: %s", formats[_i].file, reason);
+    ck_assert_msg(dg_image_decode(bytes, size, NULL, &image, reason) == DG_OK, "%s: %s", formats[_i].file, reason);
     ck_assert_int_eq(image.width, WIDTH);
     ck_assert_int_eq(image.height, HEIGHT);
     ck_assert_int_eq(image.channels, formats[_i].channels);
@@ -101,7 +121,8 @@ START_TEST(every_format_has_the_right_pixels) {
 END_TEST
 
 START_TEST(every_truncation_is_noticed) {
-    static const char *const files[] = {"color.png", "color.jpg", "progressive.jpg", "color.bmp"};
+    static const char *const files[] = {"color.png", "color.jpg",  "progressive.jpg",
+                                        "color.bmp", "color.webp", "alpha.webp"};
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
         size_t size;
         uint8_t *bytes = load_fixture(files[f], &size);
@@ -111,8 +132,8 @@ START_TEST(every_truncation_is_noticed) {
             uint8_t *exact = malloc(cut + 1); /* so that the sanitizer sees a read past the cut */
             memcpy(exact, bytes, cut);
             exact = realloc(exact, cut ? cut : 1);
-            ck_assert_msg(dg_image_decode(exact, cut, &image, reason) == DG_EDATA, "%s cut to %zu bytes", files[f],
-                          cut);
+            ck_assert_msg(dg_image_decode(exact, cut, NULL, &image, reason) == DG_EDATA, "%s cut to %zu bytes",
+                          files[f], cut);
             ck_assert_str_ne(reason, "");
             ck_assert_ptr_null(image.pixels);
             free(exact);
@@ -133,7 +154,7 @@ START_TEST(truncated_pixel_data_without_an_end_mark) {
         char reason[DG_REASON_BYTES] = "";
         dg_image_info info;
         ck_assert_uint_gt(size, cases[i].cut);
-        ck_assert_int_eq(dg_image_probe(bytes, cases[i].cut, &info, reason), DG_EDATA);
+        ck_assert_int_eq(dg_image_probe(bytes, cases[i].cut, NULL, &info, reason), DG_EDATA);
         ck_assert_msg(strstr(reason, "truncated") != NULL, "%s: %s", cases[i].file, reason);
         free(bytes);
     }
@@ -144,9 +165,9 @@ static void assert_refused(const uint8_t *bytes, size_t size, const char *word) 
     char reason[DG_REASON_BYTES] = "";
     dg_image image = {0};
     dg_image_info info;
-    ck_assert_int_eq(dg_image_probe(bytes, size, &info, reason), DG_EDATA);
+    ck_assert_int_eq(dg_image_probe(bytes, size, NULL, &info, reason), DG_EDATA);
     ck_assert_msg(strstr(reason, word) != NULL, "'%s' should be in: %s", word, reason);
-    ck_assert_int_eq(dg_image_decode(bytes, size, &image, reason), DG_EDATA);
+    ck_assert_int_eq(dg_image_decode(bytes, size, NULL, &image, reason), DG_EDATA);
     ck_assert_ptr_null(image.pixels);
 }
 
@@ -154,7 +175,8 @@ START_TEST(bad_files_are_refused_with_the_reason) {
     static const struct {
         const char *file, *word;
     } cases[] = {{"cmyk.jpg", "CMYK"},
-                 {"web.webp", "known kind"},
+                 {"float.tif", "floating-point"},
+                 {"bands.tif", "5 bands"},
                  {"one.png", "1 x 1 pixels is too small"},
                  {"lying.png", "60000 x 60000"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -166,6 +188,59 @@ START_TEST(bad_files_are_refused_with_the_reason) {
     assert_refused((const uint8_t *)"", 0, "empty");
     assert_refused((const uint8_t *)"hello, world: this is no image", 30, "known kind");
     assert_refused((const uint8_t *)"version https://git-lfs.github.com/spec/v1", 42, "Git LFS");
+}
+END_TEST
+
+/* A TIFF may end with tags or with pixels; cut anywhere but in its last words it must not decode. */
+START_TEST(a_cut_tiff_is_noticed) {
+    static const char *const files[] = {"color.tif", "planar.tif", "tiled.tif", "grey16.tif", "bits1.tif", "jpeg.tif"};
+    for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
+        size_t size;
+        uint8_t *bytes = load_fixture(files[f], &size);
+        for (size_t cut = 0; cut + 8 < size; cut += 1 + cut / 64) {
+            char reason[DG_REASON_BYTES] = "";
+            dg_image image = {0};
+            uint8_t *exact = malloc(cut ? cut : 1);
+            memcpy(exact, bytes, cut);
+            ck_assert_msg(dg_image_decode(exact, cut, NULL, &image, reason) == DG_EDATA, "%s cut to %zu of %zu bytes",
+                          files[f], cut, size);
+            ck_assert_str_ne(reason, "");
+            free(exact);
+        }
+        free(bytes);
+    }
+}
+END_TEST
+
+START_TEST(further_frames_and_pages_are_noticed) {
+    static const struct {
+        const char *file;
+        bool more;
+    } cases[] = {{"animated.gif", true}, {"animated.webp", true}, {"color.webp", false},
+                 {"pages.tif", true},    {"grey.tif", false},     {"grey.png", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t size;
+        char reason[DG_REASON_BYTES] = "";
+        dg_image_info info = {0};
+        uint8_t *bytes = load_fixture(cases[i].file, &size);
+        ck_assert_msg(dg_image_probe(bytes, size, NULL, &info, reason) == DG_OK, "%s: %s", cases[i].file, reason);
+        ck_assert_msg(info.more_frames == cases[i].more, "%s", cases[i].file);
+        free(bytes);
+    }
+}
+END_TEST
+
+START_TEST(the_limit_of_pixels_can_be_set) {
+    size_t size;
+    char reason[DG_REASON_BYTES] = "";
+    dg_image_info info = {0};
+    uint8_t *bytes = load_fixture("color.png", &size);
+    dg_decode_options options = {.max_pixels = WIDTH * HEIGHT};
+    ck_assert_int_eq(dg_image_probe(bytes, size, &options, &info, reason), DG_OK);
+    options.max_pixels--;
+    ck_assert_int_eq(dg_image_probe(bytes, size, &options, &info, reason), DG_EDATA);
+    ck_assert_str_eq(reason, "too large: 12 x 10 pixels, the limit is 119 together (--max-pixels)");
+    free(bytes);
 }
 END_TEST
 
@@ -230,10 +305,10 @@ START_TEST(a_deflate_bomb_is_refused) {
     char reason[DG_REASON_BYTES];
     dg_image image = {0};
     size_t size = make_png(png, ROOM, 12, 10, 13 * 10);
-    ck_assert_int_eq(dg_image_decode(png, size, &image, reason), DG_OK);
+    ck_assert_int_eq(dg_image_decode(png, size, NULL, &image, reason), DG_OK);
     dg_image_free(&image);
     size = make_png(png, ROOM, 12, 10, (size_t)64 << 20);
-    ck_assert_int_eq(dg_image_decode(png, size, &image, reason), DG_EDATA);
+    ck_assert_int_eq(dg_image_decode(png, size, NULL, &image, reason), DG_EDATA);
     /* The header's size fits the limits, but not the file. */
     size = make_png(png, ROOM, 8000, 8000, 1000);
     assert_refused(png, size, "header lies");
@@ -272,7 +347,7 @@ START_TEST(pnm_in_all_its_kinds) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char reason[DG_REASON_BYTES] = "";
         dg_image image = {0};
-        ck_assert_msg(dg_image_decode(cases[i].bytes, cases[i].size, &image, reason) == DG_OK, "case %zu: %s", i,
+        ck_assert_msg(dg_image_decode(cases[i].bytes, cases[i].size, NULL, &image, reason) == DG_OK, "case %zu: %s", i,
                       reason);
         ck_assert_int_eq(image.channels, cases[i].channels);
         ck_assert_int_eq(image.bits, cases[i].bits);
@@ -295,7 +370,7 @@ START_TEST(bad_pnm_is_refused) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char reason[DG_REASON_BYTES] = "";
         dg_image image = {0};
-        ck_assert_msg(dg_image_decode(cases[i], strlen(cases[i]), &image, reason) == DG_EDATA, "%s", cases[i]);
+        ck_assert_msg(dg_image_decode(cases[i], strlen(cases[i]), NULL, &image, reason) == DG_EDATA, "%s", cases[i]);
         ck_assert_str_ne(reason, "");
     }
 }
@@ -309,6 +384,9 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, every_truncation_is_noticed);
     tcase_add_test(tcase, truncated_pixel_data_without_an_end_mark);
     tcase_add_test(tcase, bad_files_are_refused_with_the_reason);
+    tcase_add_test(tcase, a_cut_tiff_is_noticed);
+    tcase_add_test(tcase, further_frames_and_pages_are_noticed);
+    tcase_add_test(tcase, the_limit_of_pixels_can_be_set);
     tcase_add_test(tcase, a_flipped_bit_in_a_png_is_noticed);
     tcase_add_test(tcase, an_oversized_huffman_table_is_refused);
     tcase_add_test(tcase, a_deflate_bomb_is_refused);
