@@ -6,20 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes that are not UTF-8, which a path may hold, become '?'. */
-static json_t *text(const char *s) {
-    json_t *value = json_string(s);
-    if (value)
-        return value;
-    char *copy = strdup(s);
-    for (char *c = copy; c && *c; c++)
-        if (*c & 0x80)
-            *c = '?';
-    value = copy ? json_string(copy) : NULL;
-    free(copy);
-    return value;
-}
-
 static json_t *number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
@@ -58,11 +44,12 @@ static dg_status describe_entry(dg_ctx *ctx, const dg_ledger_entry *entry, doubl
                             entry->running    ? "running"
                             : entry->ended[0] ? "ended"
                                               : "broken off",
-                            "data_set", text(entry->name), "data_set_fingerprint", entry->fingerprint, "images_shared",
-                            (json_int_t)entry->shared, "unit", text(entry->unit), "adjacency", text(entry->adjacency),
-                            "mechanism", dg_ledger_kind_name(m->kind), "sample_rate", m->sample_rate,
-                            "noise_multiplier", m->noise_multiplier, "steps", (json_int_t)m->steps, "steps_reserved",
-                            (json_int_t)entry->reserved, "epsilon", number(epsilon), "command", text(entry->command));
+                            "data_set", dg_json_text(entry->name), "data_set_fingerprint", entry->fingerprint,
+                            "images_shared", (json_int_t)entry->shared, "unit", dg_json_text(entry->unit), "adjacency",
+                            dg_json_text(entry->adjacency), "mechanism", dg_ledger_kind_name(m->kind), "sample_rate",
+                            m->sample_rate, "noise_multiplier", m->noise_multiplier, "steps", (json_int_t)m->steps,
+                            "steps_reserved", (json_int_t)entry->reserved, "epsilon", number(epsilon), "command",
+                            dg_json_text(entry->command));
     if (!row || json_array_append_new(runs, row) != 0)
         return dg_fail(ctx, DG_ENOMEM, "out of memory for the list of runs");
     return DG_OK;
@@ -130,11 +117,11 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     const bool exceeded = total > 0 && !within(spent, total);
     *result =
         json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O*, s:O}", "images_path",
-                  text(options->images), "images", (json_int_t)images.count, "fingerprint", fingerprint, "ledger",
-                  text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent), "epsilon_reserved",
-                  number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(), "epsilon_left",
-                  total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(), "exceeded",
-                  exceeded, "composable", dg_budget_composable(&list), "attacks", rows, "runs", runs);
+                  dg_json_text(options->images), "images", (json_int_t)images.count, "fingerprint", fingerprint,
+                  "ledger", dg_json_text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent),
+                  "epsilon_reserved", number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(),
+                  "epsilon_left", total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(),
+                  "exceeded", exceeded, "composable", dg_budget_composable(&list), "attacks", rows, "runs", runs);
     if (!*result)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
 done:
@@ -174,10 +161,10 @@ static dg_status describe_set(dg_ctx *ctx, dg_ledger *ledger, const dg_ledger_se
     const bool over = options->epsilon_total > 0 && !within(spent, options->epsilon_total);
     const int64_t runs = count_runs(&list, &steps);
     *exceeded |= over;
-    json_t *row = json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:f, s:o, s:b}", "name", text(set->name), "fingerprint",
-                            set->fingerprint, "images", (json_int_t)set->images, "first_seen", set->first_seen, "runs",
-                            (json_int_t)runs, "steps", (json_int_t)steps, "delta", delta, "epsilon_spent",
-                            number(spent), "exceeded", over);
+    json_t *row = json_pack("{s:o, s:s, s:I, s:s, s:I, s:I, s:f, s:o, s:b}", "name", dg_json_text(set->name),
+                            "fingerprint", set->fingerprint, "images", (json_int_t)set->images, "first_seen",
+                            set->first_seen, "runs", (json_int_t)runs, "steps", (json_int_t)steps, "delta", delta,
+                            "epsilon_spent", number(spent), "exceeded", over);
     if (!row || json_array_append_new(sets, row) != 0)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for the list of data sets");
 done:
@@ -195,8 +182,8 @@ static dg_status describe_all(dg_ctx *ctx, dg_ledger *ledger, const dg_budget_op
     DG_TRY(dg_ledger_sets(ctx, ledger, &sets, &count));
     for (size_t i = 0; i < count; i++)
         DG_TRY(describe_set(ctx, ledger, &sets[i], options, compose, rows, &exceeded));
-    *result =
-        json_pack("{s:o, s:O, s:b}", "ledger", text(dg_ledger_path(ledger)), "data_sets", rows, "exceeded", exceeded);
+    *result = json_pack("{s:o, s:O, s:b}", "ledger", dg_json_text(dg_ledger_path(ledger)), "data_sets", rows,
+                        "exceeded", exceeded);
     if (!*result)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
 done:

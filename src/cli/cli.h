@@ -20,6 +20,8 @@ typedef struct dg_cli {
     bool quiet;      /* nothing but warnings and errors on stderr */
     bool terminal;   /* stderr is one: a status line that is redrawn */
     bool line_shown; /* a status line is on the screen and must be cleared before other text */
+    bool result_out; /* --json: the last line, which tells how the call ended, has been printed */
+    dg_status lost;  /* not DG_OK: a line of output could not be made, so that the call has failed in the end */
 } dg_cli;
 
 typedef struct dg_command {
@@ -56,16 +58,27 @@ bool dg_cli_join(dg_cli *cli, int *exit_code);
 void dg_cli_leave(dg_cli *cli, int exit_code);
 /* --json and --quiet, as far as this rank has anything to say. */
 void dg_cli_set_output(dg_cli *cli, bool json, bool quiet);
+/* true if the arguments ask for JSON; where the options cannot be read, nothing else can tell. */
+bool dg_cli_wants_json(int argc, char *const *argv);
 /* Options from argv, help, check. true: go on; false: leave with *exit_code (the text has been printed). */
 bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *const *argv, void *options, int *exit_code);
-/* Prints `diffgen: error: ...` for the failure and returns its exit code; DG_OK gives 0 and prints nothing. */
+/* Prints `diffgen: error: ...` for the failure and returns its exit code; DG_OK gives 0 and prints nothing, unless
+ * output has been lost. With --json the failure is also the last line of stdout. */
 int dg_cli_finish(dg_cli *cli, dg_status status);
 /* The failure's text, NULL for DG_OK. */
 const char *dg_cli_error(dg_cli *cli, dg_status status);
 /* One line to stderr, unless quiet or json. */
 void dg_cli_say(dg_cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line to stdout for people, foreign text made printable. */
+void dg_cli_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The name of a file or folder on a line of stdout: as it is for the program that reads it, printable on a terminal. */
+void dg_cli_print_path(const char *path);
 /* One JSON object on a line of stdout, flushed; steals `object`, NULL = no memory. Only if cli->json. */
 void dg_cli_emit(dg_cli *cli, json_t *object);
+/* The same with the line that tells how a call has ended: dg_cli_finish prints no other. */
+void dg_cli_emit_result(dg_cli *cli, json_t *object);
+/* An object as text for people (render.c), NULL = no memory. Unless cli->json. */
+void dg_cli_show(dg_cli *cli, const json_t *object);
 /* Flushes stdout. false: it could not be written (disk full, closed pipe), an error has been printed. */
 bool dg_cli_flush(dg_cli *cli);
 /* A finite number as JSON, else null. */

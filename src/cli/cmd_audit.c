@@ -47,9 +47,10 @@ int dg_cmd_audit(dg_cli *cli, int argc, char *const *argv) {
     if (status == DG_OK) {
         if (!cli->json && !cli->quiet) {
             print_report(result.report);
-            printf("%s\n%s\n", result.html_path, result.json_path);
+            dg_cli_print_path(result.html_path);
+            dg_cli_print_path(result.json_path);
         }
-        dg_cli_emit(cli, json_incref(result.report));
+        dg_cli_emit_result(cli, json_incref(result.report));
     }
     code = dg_cli_finish(cli, status);
     dg_audit_result_free(&result);

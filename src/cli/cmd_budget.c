@@ -55,7 +55,6 @@ static json_t *for_people(const json_t *result) {
 
 int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv) {
     dg_budget_options options;
-    dg_str text = {0};
     json_t *result = NULL;
     int code = 0;
     if (!dg_cli_read(cli, &dg_budget_option_table, argc, argv, &options, &code))
@@ -66,15 +65,12 @@ int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv) {
     dg_signals_remove();
     if (status == DG_OK) {
         json_t *view = for_people(result);
-        dg_render(view, &text);
+        dg_cli_show(cli, view);
         json_decref(view);
-        if (!cli->json)
-            fputs(dg_str_ok(&text) ? text.data : "", stdout);
         status = dg_budget_verdict(cli->ctx, &options, result);
-        dg_cli_emit(cli, result);
+        dg_cli_emit_result(cli, result);
     }
     code = dg_cli_finish(cli, status);
-    dg_str_free(&text);
     dg_options_free(&dg_budget_option_table, &options);
     return code;
 }

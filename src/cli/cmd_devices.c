@@ -4,22 +4,18 @@
 
 int dg_cmd_devices(dg_cli *cli, int argc, char *const *argv) {
     dg_devices_options options;
-    dg_str text = {0};
     json_t *result = NULL;
     int code = 0;
     if (!dg_cli_read(cli, &dg_devices_option_table, argc, argv, &options, &code))
         return code;
     cli->json = options.json;
     const dg_status status = dg_devices_list(cli->ctx, &result);
-    if (status == DG_OK && !cli->json) {
-        dg_render(result, &text);
-        fputs(dg_str_ok(&text) ? text.data : "", stdout);
+    if (status == DG_OK) {
+        dg_cli_show(cli, result);
+        dg_cli_emit_result(cli, json_incref(result));
     }
-    if (status == DG_OK)
-        dg_cli_emit(cli, json_incref(result));
     code = dg_cli_finish(cli, status);
     json_decref(result);
-    dg_str_free(&text);
     dg_options_free(&dg_devices_option_table, &options);
     return code;
 }

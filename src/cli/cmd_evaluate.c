@@ -38,12 +38,12 @@ static void print_report(const json_t *report) {
     static const char *const fidelity[] = {"fd",     "fd_infinite", "kid",      "precision",
                                            "recall", "density",     "coverage", "c2st_auc"},
                              *const copying[] = {"identical", "extracted", "nearer_to_train", "authenticity"};
-    printf("fidelity, features of %s\n", json_string_value(member(report, "fidelity", "extractor", NULL)));
+    dg_cli_print("fidelity, features of %s", json_string_value(member(report, "fidelity", "extractor", NULL)));
     for (size_t i = 0; i < sizeof fidelity / sizeof *fidelity; i++)
         print_metric(member(report, "fidelity", fidelity[i], NULL));
     puts("usefulness");
     if (member(report, "utility", "skipped", NULL))
-        printf("  not measured: %s\n", json_string_value(member(report, "utility", "skipped", NULL)));
+        dg_cli_print("  not measured: %s", json_string_value(member(report, "utility", "skipped", NULL)));
     print_utility(report);
     puts("copying, by pixels");
     for (size_t i = 0; i < sizeof copying / sizeof *copying; i++)
@@ -65,9 +65,11 @@ int dg_cmd_evaluate_ref(dg_cli *cli, int argc, char *const *argv) {
     dg_signals_remove();
     dg_progress_clear(cli);
     if (status == DG_OK && !cli->json && !cli->quiet)
-        printf("%s\n", options.out);
-    dg_cli_emit(cli, result);
+        dg_cli_print_path(options.out);
+    if (status == DG_OK)
+        dg_cli_emit_result(cli, json_incref(result));
     code = dg_cli_finish(cli, status);
+    json_decref(result);
     dg_options_free(&dg_reference_option_table, &options);
     return code;
 }
@@ -91,9 +93,10 @@ int dg_cmd_evaluate(dg_cli *cli, int argc, char *const *argv) {
     if (status == DG_OK) {
         if (!cli->json && !cli->quiet) {
             print_report(result.report);
-            printf("%s\n%s\n", result.html_path, result.json_path);
+            dg_cli_print_path(result.html_path);
+            dg_cli_print_path(result.json_path);
         }
-        dg_cli_emit(cli, json_incref(result.report));
+        dg_cli_emit_result(cli, json_incref(result.report));
         status = dg_evaluate_verdict(cli->ctx, result.report);
     }
     code = dg_cli_finish(cli, status);

@@ -4,7 +4,6 @@
 
 int dg_cmd_info(dg_cli *cli, int argc, char *const *argv) {
     dg_info_options options;
-    dg_str text = {0};
     dg_status status = DG_OK;
     int code = 0;
     if (!dg_cli_read(cli, &dg_info_option_table, argc, argv, &options, &code))
@@ -17,15 +16,12 @@ int dg_cmd_info(dg_cli *cli, int argc, char *const *argv) {
         dg_signals_remove();
         if (status != DG_OK)
             break;
-        if (!cli->json) {
-            dg_str_clear(&text);
-            dg_render(description, &text);
-            printf("%s%s", i ? "\n" : "", dg_str_ok(&text) ? text.data : "");
-        }
+        if (i > 0 && !cli->json)
+            putchar('\n');
+        dg_cli_show(cli, description);
         dg_cli_emit(cli, description);
     }
     code = dg_cli_finish(cli, status);
-    dg_str_free(&text);
     dg_options_free(&dg_info_option_table, &options);
     return code;
 }

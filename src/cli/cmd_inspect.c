@@ -26,8 +26,8 @@ static void print_report(const json_t *report) {
     json_array_foreach(json_object_get(json_object_get(report, "triggers"), "by_class"), i, entry) {
         const long long flagged = (long long)json_integer_value(json_object_get(entry, "flagged"));
         if (flagged)
-            printf("%8lld  images with an odd signature in class %s\n", flagged,
-                   json_string_value(json_object_get(entry, "class")));
+            dg_cli_print("%8lld  images with an odd signature in class %s", flagged,
+                         json_string_value(json_object_get(entry, "class")));
     }
 }
 
@@ -48,9 +48,10 @@ int dg_cmd_inspect(dg_cli *cli, int argc, char *const *argv) {
     if (status == DG_OK) {
         if (!cli->json && !cli->quiet) {
             print_report(result.report);
-            printf("%s\n%s\n", result.html_path, result.json_path);
+            dg_cli_print_path(result.html_path);
+            dg_cli_print_path(result.json_path);
         }
-        dg_cli_emit(cli, json_incref(result.report));
+        dg_cli_emit_result(cli, json_incref(result.report));
     }
     code = dg_cli_finish(cli, status);
     dg_check_result_free(&result);

@@ -43,7 +43,12 @@ static void markdown(void) {
     dg_str text = {0};
     puts("# The command line\n\nMade by `diffgen man --markdown`; the option tables in `src/` are the source.\n\n"
          "Results go to standard output, everything else to standard error. With `--json` standard output holds one "
-         "JSON object\na line. Nothing is coloured or redrawn unless standard error is a terminal.\n\n"
+         "JSON object\na line, and a call that fails ends\nit with "
+         "`{\"event\":\"result\",\"status\":...,\"exit_code\":...,"
+         "\"error\":...}`, also where an option is wrong.\n\n"
+         "Nothing is coloured or redrawn unless standard error is a terminal. In names of files and classes and other "
+         "text from\noutside, characters that command a terminal, turn the direction of text or are not seen are shown "
+         "as `?`; JSON and files\nhold them as they are.\n\n"
          "| exit code | meaning |\n|---|---|");
     exit_codes(stdout, "| %d | ", " |\n");
     for (const dg_command *c = dg_commands; c->name; c++) {

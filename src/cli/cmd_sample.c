@@ -56,20 +56,21 @@ static void on_progress(void *user, const dg_sample_progress *s) {
 static void print_result(dg_cli *cli, const dg_sample_result *r, dg_status status) {
     char duration[32];
     if (cli->json)
-        dg_cli_emit(cli, json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:f, s:o}", "event", "result", "status",
-                                   dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
-                                   dg_json_text(dg_cli_error(cli, status)), "out_folder", dg_json_text(r->out_folder),
-                                   "grid_path", dg_json_text(r->grid_path), "written", (json_int_t)r->written,
-                                   "existing", (json_int_t)r->existing, "seconds", r->seconds, "images_per_second",
-                                   dg_cli_number(r->images_per_second)));
+        dg_cli_emit_result(cli,
+                           json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:f, s:o}", "event", "result", "status",
+                                     dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
+                                     dg_json_text(dg_cli_error(cli, status)), "out_folder", dg_json_text(r->out_folder),
+                                     "grid_path", dg_json_text(r->grid_path), "written", (json_int_t)r->written,
+                                     "existing", (json_int_t)r->existing, "seconds", r->seconds, "images_per_second",
+                                     dg_cli_number(r->images_per_second)));
     if (cli->json || cli->quiet || status != DG_OK)
         return;
     dg_cli_say(cli, "%lld images written, %lld were there, %s", (long long)r->written, (long long)r->existing,
                dg_format_duration(duration, r->seconds));
     if (r->out_folder)
-        printf("%s\n", r->out_folder);
+        dg_cli_print_path(r->out_folder);
     if (r->grid_path)
-        printf("%s\n", r->grid_path);
+        dg_cli_print_path(r->grid_path);
 }
 
 int dg_cmd_sample(dg_cli *cli, int argc, char *const *argv) {

@@ -217,7 +217,7 @@ static void say_spent(dg_cli *cli, const dg_train_result *r) {
 static void print_result(printer *p, const dg_train_result *r, dg_status status) {
     char duration[32], peak[32];
     if (p->cli->json)
-        dg_cli_emit(p->cli, result_to_json(p->cli, r, status));
+        dg_cli_emit_result(p->cli, result_to_json(p->cli, r, status));
     if (p->cli->quiet || p->cli->json || status != DG_OK)
         return;
     if (p->dry_run) {
@@ -230,7 +230,7 @@ static void print_result(printer *p, const dg_train_result *r, dg_status status)
                dg_format_bytes(peak, (double)r->peak_bytes));
     say_spent(p->cli, r);
     if (r->model_folder)
-        printf("%s\n", r->model_folder);
+        dg_cli_print_path(r->model_folder);
 }
 
 int dg_cmd_train(dg_cli *cli, int argc, char *const *argv) {

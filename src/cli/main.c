@@ -46,17 +46,18 @@ static const dg_command *find_command(const char *name) {
     return NULL;
 }
 
-static int unknown_command(const char *name) {
+static int cmd_unknown(dg_cli *cli, int argc, char *const *argv) {
+    const char *name = argv[0];
     const char *names[16];
     size_t count = 0;
     for (const dg_command *c = dg_commands; c->name && count < 16; c++)
         names[count++] = c->name;
     const char *nearest = dg_nearest_name(name, names, count);
+    cli->json = dg_cli_wants_json(argc, argv);
     if (nearest)
-        fprintf(stderr, "diffgen: error: unknown command '%s'; did you mean '%s'?\n", name, nearest);
-    else
-        fprintf(stderr, "diffgen: error: unknown command '%s'; `diffgen --help` lists them\n", name);
-    return dg_status_exit_code(DG_EUSAGE);
+        return dg_cli_finish(cli,
+                             dg_fail(cli->ctx, DG_EUSAGE, "unknown command '%s'; did you mean '%s'?", name, nearest));
+    return dg_cli_finish(cli, dg_fail(cli->ctx, DG_EUSAGE, "unknown command '%s'; `diffgen --help` lists them", name));
 }
 
 static int run_command(const dg_command *command, int (*run)(dg_cli *, int, char *const *), int argc,
@@ -87,7 +88,7 @@ static int help(int argc, char *const *argv) {
         return 0;
     }
     const dg_command *command = find_command(argv[0]);
-    return command ? run_command(command, command->run, 1, ask) : unknown_command(argv[0]);
+    return command ? run_command(command, command->run, 1, ask) : run_command(NULL, cmd_unknown, argc, argv);
 }
 
 int main(int argc, char **argv) {
@@ -110,5 +111,6 @@ int main(int argc, char **argv) {
     if (strcmp(name, "man") == 0)
         return run_command(NULL, dg_cmd_man, argc - 2, argv + 2);
     const dg_command *command = find_command(name);
-    return command ? run_command(command, command->run, argc - 2, argv + 2) : unknown_command(name);
+    return command ? run_command(command, command->run, argc - 2, argv + 2)
+                   : run_command(NULL, cmd_unknown, argc - 1, argv + 1);
 }

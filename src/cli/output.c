@@ -1,5 +1,7 @@
 #include "cli/cli.h"
 
+#include "core/printable.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -7,13 +9,41 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A line on stderr without control characters, which a file's or a class's name may hold and which could move a
- * terminal's cursor or hide text. */
-static void print_clean(const char *prefix, const char *text) {
-    fputs(prefix, stderr);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        fputc(*c < 0x20 || *c == 0x7f ? '?' : *c, stderr);
-    fputc('\n', stderr);
+/* Every line that may hold foreign text leaves the program here; nothing is allocated, so that this also says that
+ * there is no memory. */
+static void print_clean(FILE *to, const char *prefix, const char *text) {
+    char shown[DG_PRINTABLE_BYTES];
+    fputs(prefix, to);
+    for (size_t n; (n = dg_printable_next(&text, shown)) > 0;)
+        fwrite(shown, 1, n, to);
+    fputc('\n', to);
+}
+
+static void print_formatted(FILE *to, const char *format, va_list arguments) {
+    char text[4096];
+    char *whole = NULL;
+    va_list again;
+    va_copy(again, arguments);
+    const int length = vsnprintf(text, sizeof text, format, arguments);
+    if (length >= (int)sizeof text && vasprintf(&whole, format, again) < 0)
+        whole = NULL; /* without memory the cut text has to do */
+    va_end(again);
+    print_clean(to, "", whole ? whole : text);
+    free(whole);
+}
+
+void dg_cli_print(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    print_formatted(stdout, format, arguments);
+    va_end(arguments);
+}
+
+void dg_cli_print_path(const char *path) {
+    if (isatty(STDOUT_FILENO))
+        print_clean(stdout, "", path);
+    else
+        puts(path);
 }
 
 static void print_log(void *user, dg_log_level level, const char *message) {
@@ -21,7 +51,7 @@ static void print_log(void *user, dg_log_level level, const char *message) {
     if (level == DG_LOG_DEBUG || (level == DG_LOG_INFO && (cli->quiet || cli->json)))
         return;
     dg_progress_clear(cli);
-    print_clean(level == DG_LOG_WARN ? "diffgen: warning: " : "", message);
+    print_clean(stderr, level == DG_LOG_WARN ? "diffgen: warning: " : "", message);
 }
 
 void dg_cli_attach(dg_cli *cli) {
@@ -54,6 +84,13 @@ void dg_cli_set_output(dg_cli *cli, bool json, bool quiet) {
     cli->quiet = quiet || cli->silent;
 }
 
+bool dg_cli_wants_json(int argc, char *const *argv) {
+    bool wanted = false;
+    for (int i = 0; i < argc; i++)
+        wanted = strcmp(argv[i], "--json") == 0 || (wanted && strcmp(argv[i], "--no-json") != 0);
+    return wanted;
+}
+
 bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *const *argv, void *options,
                  int *exit_code) {
     bool help_wanted = false;
@@ -72,6 +109,7 @@ bool dg_cli_read(dg_cli *cli, const dg_option_table *table, int argc, char *cons
     }
 done:
     dg_str_free(&text);
+    cli->json = status != DG_OK && !cli->silent && dg_cli_wants_json(argc, argv);
     *exit_code = dg_cli_finish(cli, status);
     if (status != DG_OK || help_wanted)
         dg_options_free(table, options);
@@ -85,36 +123,67 @@ const char *dg_cli_error(dg_cli *cli, dg_status status) {
 
 int dg_cli_finish(dg_cli *cli, dg_status status) {
     char prefix[64] = "diffgen: error: ";
+    status = status == DG_OK ? cli->lost : status;
     if (status == DG_OK)
         return 0;
+    if (!cli->result_out)
+        dg_cli_emit_result(cli, json_pack("{s:s, s:s, s:i, s:o}", "event", "result", "status", dg_status_name(status),
+                                          "exit_code", dg_status_exit_code(status), "error",
+                                          dg_json_text(dg_cli_error(cli, status))));
     const char *signal_name = status == DG_EINTERRUPTED ? dg_signals_caught() : NULL;
     if (signal_name)
         snprintf(prefix, sizeof prefix, "diffgen: stopped by %s: ", signal_name);
     dg_progress_clear(cli);
     if (!cli->silent || dg_comm_lost(cli->comm) == 0) /* one message; that of rank 0, while there is one */
-        print_clean(prefix, dg_cli_error(cli, status));
+        print_clean(stderr, prefix, dg_cli_error(cli, status));
     return dg_status_exit_code(status);
 }
 
 void dg_cli_say(dg_cli *cli, const char *format, ...) {
-    char text[4096];
     va_list arguments;
     if (cli->quiet || cli->json)
         return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
     dg_progress_clear(cli);
-    print_clean("", text);
+    va_start(arguments, format);
+    print_formatted(stderr, format, arguments);
+    va_end(arguments);
 }
 
 void dg_cli_emit(dg_cli *cli, json_t *object) {
-    if (cli->json && object) {
-        json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
-        fputc('\n', stdout);
+    char *line = NULL;
+    if (cli->json) {
+        line = object ? json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15)) : NULL;
+        if (!line)
+            cli->lost = dg_fail(cli->ctx, DG_ENOMEM, "out of memory for a line of JSON");
+        for (const char *c = line; c && *c; c++) {
+            if (*c == 0x7f) /* DEL, the one control character that jansson leaves as it is */
+                fputs("\\u007f", stdout);
+            else
+                fputc(*c, stdout);
+        }
+        if (line)
+            fputc('\n', stdout);
         fflush(stdout);
     }
+    free(line);
     json_decref(object);
+}
+
+void dg_cli_emit_result(dg_cli *cli, json_t *object) {
+    cli->result_out = true;
+    dg_cli_emit(cli, object);
+}
+
+void dg_cli_show(dg_cli *cli, const json_t *object) {
+    dg_str text = {0};
+    if (cli->json)
+        return;
+    dg_render(object, &text);
+    if (object && dg_str_ok(&text))
+        fputs(text.data ? text.data : "", stdout);
+    else
+        cli->lost = dg_fail(cli->ctx, DG_ENOMEM, "out of memory for the text of the result");
+    dg_str_free(&text);
 }
 
 bool dg_cli_flush(dg_cli *cli) {

@@ -2,6 +2,8 @@
  * a log file there is one line a minute, so that a night's run stays readable. */
 #include "cli/cli.h"
 
+#include "core/printable.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -76,6 +78,7 @@ void dg_progress_show(dg_progress *progress, int64_t done, int64_t total, double
         return;
     progress->shown = now;
     compose(line, done, total, seconds_left, text);
+    dg_make_printable(line);
     if (cli->terminal && !last) {
         draw(line, done, total);
         cli->line_shown = true;

@@ -1,6 +1,8 @@
 /* JSON for people: objects as aligned lines, lists of similar objects as tables. */
 #include "cli/cli.h"
 
+#include "core/printable.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,14 +47,18 @@ static void number_text(const char *key, const json_t *value, char cell[CELL_BYT
         snprintf(cell, CELL_BYTES, "%.4g", number);
 }
 
-/* A value that fits a line. Control characters, which a class name or a file may hold, become '?': they could move the
- * cursor or hide text on a terminal. */
+/* Foreign text as far as it fits. */
+static void foreign_text(const char *text, char cell[CELL_BYTES]) {
+    size_t used = 0;
+    for (size_t n; used + DG_PRINTABLE_BYTES < CELL_BYTES && (n = dg_printable_next(&text, cell + used)) > 0;)
+        used += n;
+    cell[used] = '\0';
+}
+
+/* A value that fits a line. */
 static void scalar_text(const char *key, const json_t *value, char cell[CELL_BYTES]) {
     if (json_is_string(value)) {
-        snprintf(cell, CELL_BYTES, "%s", json_string_value(value));
-        for (char *c = cell; *c; c++)
-            if ((unsigned char)*c < 0x20 || *c == 0x7f)
-                *c = '?';
+        foreign_text(json_string_value(value), cell);
     } else if (json_is_number(value)) {
         number_text(key, value, cell);
     } else {
@@ -82,7 +88,7 @@ static void append_padded(const char *text, int width, bool right, dg_str *out) 
 
 /* "peak_gflops" -> "peak gflops", "_class_name" -> "class name" */
 static void key_text(const char *key, char cell[CELL_BYTES]) {
-    snprintf(cell, CELL_BYTES, "%s", key + (*key == '_'));
+    foreign_text(key + (*key == '_'), cell);
     for (char *c = cell; *c; c++)
         if (*c == '_')
             *c = ' ';

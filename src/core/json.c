@@ -231,9 +231,8 @@ json_t *dg_json_text(const char *bytes) {
     if (dg_utf8_valid(bytes, strlen(bytes)))
         return json_string(bytes);
     char *copy = strdup(bytes);
-    for (char *p = copy; p && *p; p++)
-        if (*p & 0x80)
-            *p = '?';
+    if (copy)
+        dg_make_utf8(copy);
     json_t *text = copy ? json_string(copy) : NULL;
     free(copy);
     return text;

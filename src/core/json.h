@@ -24,8 +24,8 @@ DG_MUST_CHECK dg_status dg_json_load(dg_ctx *ctx, const char *path, dg_json_dial
 /* Python's json.dumps(indent=2, sort_keys=True) and a newline, written atomically. */
 DG_MUST_CHECK dg_status dg_json_save(dg_ctx *ctx, const char *path, const json_t *value);
 
-/* A string of bytes that come from outside, file names say: what is not UTF-8 has '?' for every byte beyond ASCII,
- * since jansson takes none of it. NULL gives null. Returns NULL: no memory. */
+/* A string of bytes that come from outside, file names say: every byte that is not UTF-8 becomes '?', since JSON has no
+ * place for it; all else is kept, control characters too. NULL gives null. Returns NULL: no memory. */
 json_t *dg_json_text(const char *bytes);
 
 /* int or real; the two Infinity tokens and NaN come back as such. false: not a number. */

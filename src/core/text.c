@@ -266,6 +266,23 @@ bool dg_utf8_valid(const void *bytes, size_t n) {
     return true;
 }
 
+size_t dg_utf8_length(const char *text) {
+    const size_t left = strnlen(text, 4);
+    for (size_t n = 1; n <= left; n++)
+        if (dg_utf8_valid(text, n))
+            return n;
+    return 0;
+}
+
+void dg_make_utf8(char *text) {
+    while (*text) {
+        const size_t n = dg_utf8_length(text);
+        if (n == 0)
+            *text = '?';
+        text += n ? n : 1;
+    }
+}
+
 /* ---- sizes and times for people ---- */
 
 char *dg_format_bytes(char buffer[32], double bytes) {

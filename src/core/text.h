@@ -35,6 +35,10 @@ const char *dg_nearest_name(const char *word, const char *const *names, size_t c
 
 /* true if n bytes are valid UTF-8 (no overlong forms, no surrogates). */
 bool dg_utf8_valid(const void *bytes, size_t n);
+/* Bytes of the character that begins a NUL-terminated text; 0: what is there is not UTF-8, or the text's end. */
+size_t dg_utf8_length(const char *text);
+/* In place: every byte that is not UTF-8 becomes '?'. */
+void dg_make_utf8(char *text);
 
 /* "1.5 GiB", "12 KiB"; "2h 03m", "45s". Written into buffer and returned. */
 char *dg_format_bytes(char buffer[32], double bytes);

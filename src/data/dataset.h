@@ -53,7 +53,7 @@ typedef struct dg_item {
 } dg_item;
 
 typedef struct dg_skip {
-    char *path; /* printable: control characters and invalid UTF-8 replaced by '?' */
+    char *path; /* as found: foreign text, see core/printable.h before showing it */
     char *reason;
 } dg_skip;
 

@@ -105,12 +105,9 @@ static dg_status for_all(opening *o, dg_parallel_fn fn) {
     if (status != DG_OK)
         return status;
     int64_t first = atomic_load(&o->first_bad);
-    if (o->options->strict && first < (int64_t)o->count) {
-        char *path = dg_path_printable(o->dataset->tree.files[o->candidates[first].file].path);
-        status = dg_fail(o->ctx, DG_EDATA, "%s: %s (--strict: nothing is skipped)", path ? path : "?",
-                         o->candidates[first].reason);
-        free(path);
-    }
+    if (o->options->strict && first < (int64_t)o->count)
+        status = dg_fail(o->ctx, DG_EDATA, "%s: %s (--strict: nothing is skipped)",
+                         o->dataset->tree.files[o->candidates[first].file].path, o->candidates[first].reason);
     return status;
 }
 

@@ -50,7 +50,7 @@ dg_status dg_layout_skip(dg_ctx *ctx, dg_layout *layout, const char *path, const
     dg_status status = grow(ctx, &layout->skips, &layout->skip_capacity, layout->skip_count, sizeof *layout->skips);
     if (status != DG_OK)
         return status;
-    dg_skip skip = {.path = dg_path_printable(path)};
+    dg_skip skip = {.path = strdup(path)};
     va_list args;
     va_start(args, format);
     if (vasprintf(&skip.reason, format, args) < 0)
@@ -75,11 +75,9 @@ dg_status dg_layout_note(dg_ctx *ctx, dg_layout *layout, const char *format, ...
     if (vasprintf(&text, format, args) < 0)
         text = NULL;
     va_end(args);
-    char *printable = text ? dg_path_printable(text) : NULL;
-    free(text);
-    if (!printable)
+    if (!text)
         return dg_fail(ctx, DG_ENOMEM, "out of memory for notes");
-    layout->notes[layout->note_count++] = printable;
+    layout->notes[layout->note_count++] = text;
     return DG_OK;
 }
 

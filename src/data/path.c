@@ -1,4 +1,3 @@
-#include "core/text.h"
 #include "data/tree.h"
 
 #include <stdlib.h>
@@ -64,20 +63,4 @@ bool dg_path_is_idx_images(const char *path) {
     const char *name = dg_path_name(path);
     return strstr(name, "images") &&
            (dg_path_ends_with(name, "idx3-ubyte") || dg_path_ends_with(name, "idx3-ubyte.gz"));
-}
-
-char *dg_path_printable(const char *path) {
-    char *copy = strdup(path);
-    if (!copy)
-        return NULL;
-    bool utf8 = dg_utf8_valid(copy, strlen(copy));
-    for (unsigned char *c = (unsigned char *)copy; *c; c++) {
-        if (*c < 0x20 || *c == 0x7f || (*c >= 0x80 && !utf8)) {
-            *c = '?';
-        } else if (c[0] == 0xc2 && c[1] < 0xa0) { /* U+0080..U+009F: control characters too */
-            *c++ = '?';
-            *c = '?';
-        }
-    }
-    return copy;
 }

@@ -81,7 +81,5 @@ bool dg_path_is_archive(const char *path);
 bool dg_path_is_idx_images(const char *path); /* ...images-idx3-ubyte or .idx3-ubyte, with or without .gz */
 bool dg_path_ends_with(const char *path, const char *suffix);
 const char *dg_path_name(const char *path); /* after the last '/' */
-/* Copy fit for a terminal or a log: control characters and, if it is not UTF-8, all high bytes become '?'. */
-char *dg_path_printable(const char *path);
 
 #endif

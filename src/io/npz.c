@@ -63,9 +63,6 @@ static void note_passed_over(dg_npz *npz, const char *name, const char *type) {
     const size_t shown = type ? strcspn(type, ",}\n") : 0;
     dg_str_printf(&text, "%s%s%s (%.*s)", npz->passed_over ? npz->passed_over : "", npz->passed_over ? ", " : "", name,
                   type ? (int)(shown < 40 ? shown : 40) : 12, type ? type : "unknown type");
-    for (size_t i = 0; i < text.length; i++)
-        if (text.data[i] < ' ' || text.data[i] > '~')
-            text.data[i] = '?';
     free(npz->passed_over);
     npz->passed_over = text.data;
 }

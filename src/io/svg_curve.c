@@ -2,6 +2,7 @@
 #include "io/svg_curve.h"
 
 #include "core/fs.h"
+#include "core/printable.h"
 #include "io/svg_axis.h"
 
 #include <math.h>
@@ -27,11 +28,12 @@ typedef struct plot {
 } plot;
 
 static void append_escaped(dg_str *out, const char *text) {
-    for (const char *p = text; *p; p++) {
-        if (*p == '<' || *p == '>' || *p == '&')
-            dg_str_append(out, *p == '<' ? "&lt;" : *p == '>' ? "&gt;" : "&amp;");
-        else if ((unsigned char)*p >= 0x20)
-            dg_str_append_bytes(out, p, 1);
+    char shown[DG_PRINTABLE_BYTES];
+    for (size_t n; (n = dg_printable_next(&text, shown)) > 0;) {
+        if (*shown == '<' || *shown == '>' || *shown == '&')
+            dg_str_append(out, *shown == '<' ? "&lt;" : *shown == '>' ? "&gt;" : "&amp;");
+        else
+            dg_str_append_bytes(out, shown, n);
     }
 }
 

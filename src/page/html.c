@@ -1,5 +1,7 @@
 #include "page/html.h"
 
+#include "core/printable.h"
+
 #include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -36,17 +38,19 @@
     "table{font-size:.8rem}th,td{padding:4px 6px}td.n{white-space:normal}td .small{min-width:8rem}}"
 
 void dg_html_text(dg_str *out, const char *text) {
-    for (const char *p = text ? text : ""; *p; p++) {
-        if (*p == '<')
+    char shown[DG_PRINTABLE_BYTES];
+    const char *next = text ? text : "";
+    for (size_t n; (n = dg_printable_next(&next, shown)) > 0;) {
+        if (*shown == '<')
             dg_str_append(out, "&lt;");
-        else if (*p == '>')
+        else if (*shown == '>')
             dg_str_append(out, "&gt;");
-        else if (*p == '&')
+        else if (*shown == '&')
             dg_str_append(out, "&amp;");
-        else if (*p == '"')
+        else if (*shown == '"')
             dg_str_append(out, "&quot;");
-        else if ((unsigned char)*p >= 0x20)
-            dg_str_append_bytes(out, p, 1);
+        else
+            dg_str_append_bytes(out, shown, n);
     }
 }
 

@@ -10,7 +10,7 @@
 void dg_html_begin(dg_str *out, const char *title, const char *subtitle);
 void dg_html_end(dg_str *out, const char *footer);
 
-/* Text with < > & " replaced and control characters dropped. */
+/* Text with < > & " replaced, and characters that are not to be seen as '?' (core/printable.h). */
 void dg_html_text(dg_str *out, const char *text);
 /* <tag>text</tag> and a newline. */
 void dg_html_element(dg_str *out, const char *tag, const char *text);

@@ -1,6 +1,7 @@
 /* What a private run promises, for programs (privacy.json, diffgen.json) and for people (the model's README.md). Both
  * say the same figures, and what is not covered by them. */
 #include "core/fs.h"
+#include "core/printable.h"
 #include "core/text.h"
 #include "train/trainer_private.h"
 
@@ -104,8 +105,9 @@ static void add_init(const json_t *init, dg_str *text) {
     const char *name = json_string_value(json_object_get(init, "name"));
     if (!init)
         return;
-    dg_str_printf(text, "| initial weights | model %s, SHA-256 %.16s..., ", name,
-                  json_string_value(json_object_get(init, "model_sha256")));
+    dg_str_append(text, "| initial weights | model ");
+    dg_str_append_printable(text, name ? name : "?");
+    dg_str_printf(text, ", SHA-256 %.16s..., ", json_string_value(json_object_get(init, "model_sha256")));
     if (privacy)
         dg_str_printf(text, "trained with epsilon %.4g, delta %.3g on its own images |\n",
                       json_number_value(json_object_get(privacy, "epsilon")),

@@ -1,4 +1,5 @@
 /* log.txt: what happened to a run, call by call, for a person who looks at it months later. */
+#include "core/printable.h"
 #include "train/trainer.h"
 
 #include <stdarg.h>
@@ -10,9 +11,7 @@ dg_status dg_trainer_log(dg_trainer *t, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < 0x20)
-            *c = '?'; /* a file's name may hold a line feed; an entry is one line */
+    dg_make_printable(line); /* a file's name may hold a line feed, and the log is read on a terminal */
     return dg_run_log(t->ctx, t->run, line);
 }
 

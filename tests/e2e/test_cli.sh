@@ -73,6 +73,47 @@ expect 66 train --images empty --json
 grep -q '"exit_code":66' out || fail "--json does not report the failure"
 [ ! -e synthetic ] || fail "a failed call left synthetic/ behind"
 
+# With --json every failure is the last line of stdout, also where the options could not be read.
+for arguments in "train --imges x" "train" "sample -n 0" "info" "info none" "bench --seconds never" "budget --delta 2" \
+    "inspect --images none" "evaluate --real none --synthetic none" "audit --models x" "accountant --noise no" trian "help smaple"; do
+    # shellcheck disable=SC2086
+    "$program" $arguments --json >out 2>err </dev/null
+    code=$?
+    [ "$code" != 0 ] || fail "diffgen $arguments is no failure"
+    tail -1 out | grep -q "^{\"event\":\"result\",\"status\":\"[A-Z_]*\",\"exit_code\":$code,\"error\":\"..*\".*}\$" ||
+        fail "diffgen $arguments --json does not report the failure"
+    [ "$(wc -l <out)" = 1 ] || fail "diffgen $arguments --json prints more than the failure"
+done
+expect 2 train --imges x --json --no-json
+is_empty out
+
+# Names that others chose: whatever they hold, a terminal gets nothing that commands it, turns text around or is not
+# seen, and --json gets all of it.
+hostile=$'a\u009b31m\u0085\u202e\u2066\u200f\u061c\u200b\u2028z'
+unseen=$'[\001-\010\013-\037\177\u0080-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]'
+is_clean() {
+    iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>&1 || fail "$2: $1 is not UTF-8"
+    ! LC_ALL=C.UTF-8 grep -q "$unseen" "$1" || fail "$2: $1 holds characters that are not to be seen"
+}
+mkdir -p names/"$hostile" names/plain
+cp "$2"/samples/fashion/bag/0*0.png names/plain
+cp "$2"/samples/fashion/bag/0*1.png names/"$hostile"
+echo damaged >names/plain/"$hostile"$'\033[31m\x9b1m\xff.png'
+for arguments in "info names" "info names/$hostile/none" "sample --class $hostile --model $2/tests/fixtures/io/tiny" \
+    "sample --$hostile" "$hostile" "train --images names --out dry --dry-run" "train --images names --out dry --dry-run --strict" \
+    "train --images names --out dry --dry-run --dp --epsilon 8" "train --images $hostile --preset $hostile" \
+    "inspect --images names --out report"; do
+    IFS=' ' read -ra words <<<"$arguments"
+    "$program" "${words[@]}" >out 2>err </dev/null
+    [ $? -lt 128 ] || fail "diffgen $arguments crashed"
+    is_clean out "diffgen $arguments"
+    is_clean err "diffgen $arguments"
+done
+is_clean report/inspection.html "inspect"
+expect 0 info names --json
+grep -qF '"name":"a\u009B31m\u0085\u202E\u2066\u200F\u061C\u200B\u2028z"' out ||
+    fail "info --json does not hold the class's whole name"
+
 # What things are.
 samples=$2/samples/fashion
 model=$2/tests/fixtures/io/tiny

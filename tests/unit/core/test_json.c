@@ -356,8 +356,11 @@ START_TEST(typed_members) {
 END_TEST
 
 START_TEST(bytes_from_outside_become_text) {
-    static const char *const texts[][2] = {
-        {"", ""}, {"a/b.png", "a/b.png"}, {"\xc3\xa9.png", "\xc3\xa9.png"}, {"\xc3\xa9\xff.png", "???.png"}};
+    static const char *const texts[][2] = {{"", ""},
+                                           {"a/b.png", "a/b.png"},
+                                           {"\xc3\xa9.png", "\xc3\xa9.png"},
+                                           {"\xc3\xa9\xff.png", "\xc3\xa9?.png"},
+                                           {"a\x1b\xc2\x9b", "a\x1b\xc2\x9b"}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         json_t *text = dg_json_text(texts[i][0]);
         ck_assert_str_eq(json_string_value(text), texts[i][1]);

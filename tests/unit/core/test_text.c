@@ -1,7 +1,8 @@
-#include "core/text.h"
+#include "core/printable.h"
 #include "support/test_main.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 START_TEST(strings_grow) {
@@ -184,6 +185,53 @@ START_TEST(utf8) {
 }
 END_TEST
 
+/* The name as it is shown, in one piece and in place. */
+static void expect_shown(const char *name, const char *shown) {
+    char copy[128];
+    dg_str text = {0};
+    snprintf(copy, sizeof copy, "%s", name);
+    dg_make_printable(copy);
+    ck_assert_str_eq(copy, shown);
+    dg_str_append_printable(&text, name);
+    ck_assert_str_eq(text.data ? text.data : "", shown);
+    dg_make_printable(copy); /* what is printable stays */
+    ck_assert_str_eq(copy, shown);
+    dg_str_free(&text);
+}
+
+START_TEST(foreign_text_is_made_printable) {
+    expect_shown("", "");
+    expect_shown("Äpfel 肺炎 🦷 ❤\uFE0F", "Äpfel 肺炎 🦷 ❤\uFE0F");
+    expect_shown("a\x1b[1mb\nc\td\x7f", "a?[1mb?c?d?");
+    expect_shown("C1 \x9b"
+                 "1m as a byte",
+                 "C1 ?1m as a byte");
+    expect_shown("C1 \xc2\x9b"
+                 "1m, \xc2\x80 and \xc2\x9f",
+                 "C1 ?1m, ? and ?");
+    expect_shown("no-break\xc2\xa0space, soft\xc2\xadhyphen", "no-break\xc2\xa0space, soft?hyphen");
+    expect_shown("\u202a\u202b\u202c\u202d\u202e", "?????");
+    expect_shown("\u2066\u2067\u2068\u2069", "????");
+    expect_shown("\u200e\u200f\u061c", "???");
+    expect_shown("a\u200bb\u200cc\u200dd\u2060e\ufefff", "a?b?c?d?e?f");
+    expect_shown("\u2028\u2029", "??");
+    expect_shown("\U000e0041\U000e007f", "??");
+    expect_shown("\xff\xfe", "??");
+    expect_shown("cut \xe8\x82", "cut ??");
+    expect_shown("overlong \xc0\x9b, surrogate \xed\xa0\x80", "overlong ??, surrogate ???");
+}
+END_TEST
+
+START_TEST(text_is_made_utf8) {
+    char text[] = "\xc3\xa9\xff.\x1b\xe8\x82";
+    dg_make_utf8(text);
+    ck_assert_str_eq(text, "é?.\x1b??");
+    ck_assert_uint_eq(dg_utf8_length("🦷x"), 4);
+    ck_assert_uint_eq(dg_utf8_length("\x9b"), 0);
+    ck_assert_uint_eq(dg_utf8_length(""), 0);
+}
+END_TEST
+
 START_TEST(sizes_and_times_for_people) {
     char b[32];
     ck_assert_str_eq(dg_format_bytes(b, 0), "0 B");
@@ -221,6 +269,8 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, durations);
     tcase_add_test(t, nearest_names);
     tcase_add_test(t, utf8);
+    tcase_add_test(t, foreign_text_is_made_printable);
+    tcase_add_test(t, text_is_made_utf8);
     tcase_add_test(t, sizes_and_times_for_people);
     tcase_add_test(t, the_clock_goes_forward);
     suite_add_tcase(suite, t);

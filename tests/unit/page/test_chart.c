@@ -46,6 +46,7 @@ START_TEST(names) {
     expect_name(10, "Größe <5", "Größe &lt;5");
     expect_name(10, "Größe <50", "Größe &lt;…");
     expect_name(32, "äöüßä", "ä…"); /* 2 each */
+    expect_name(10, "a\x1b\u202eb\xc2\x9b", "a??b?");
     /* one bar: room for 83 characters, of which 60 are 120 bytes */
     const char *const ten = "ääääääääää";
     char name[512];
