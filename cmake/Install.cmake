@@ -19,7 +19,7 @@ endforeach()
 if(DG_CUDA STREQUAL "nvcc")
   list(APPEND DG_LINK_FLAGS -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lstdc++ -ldl -lrt)
 endif()
-foreach(name dnnl ${libarchive_LIBRARIES} png z ${DG_DECODER_LINK_FLAGS} ${sodium_LIBRARIES} ${sqlite3_LIBRARIES} ${fftw3_LIBRARIES} ${lapacke_LIBRARIES} ${openblas_LIBRARIES}
+foreach(name dnnl ${libarchive_LIBRARIES} png jpeg z ${DG_DECODER_LINK_FLAGS} ${sodium_LIBRARIES} ${sqlite3_LIBRARIES} ${fftw3_LIBRARIES} ${lapacke_LIBRARIES} ${openblas_LIBRARIES}
              ${jansson_LIBRARIES} ${OpenMP_C_LIB_NAMES} pthread m)
   list(APPEND DG_LINK_FLAGS -l${name})
 endforeach()

@@ -1,5 +1,6 @@
 #include "data/decode.h"
 
+#include "data/decode_jpeg.h"
 #include "data/decode_stb.h"
 #include "data/decoders.h"
 #include "data/orientation.h"
@@ -75,6 +76,8 @@ static dg_status decode_stb(const uint8_t *bytes, size_t size, const dg_image_in
 static dg_status decode_kind(dg_image_kind kind, const uint8_t *bytes, size_t size, const dg_image_info *info,
                              void **pixels, int *components, char *reason) {
     switch (kind) {
+    case DG_KIND_JPEG:
+        return dg_jpeg_decode(bytes, size, info, decode_budget(info, size), pixels, components, reason);
     case DG_KIND_WEBP:
         return dg_webp_decode(bytes, size, info, pixels, components, reason);
     case DG_KIND_TIFF:
@@ -89,7 +92,7 @@ static dg_status decode_kind(dg_image_kind kind, const uint8_t *bytes, size_t si
 }
 
 static bool is_of_stb(dg_image_kind kind) {
-    return kind != DG_KIND_PNM && kind != DG_KIND_WEBP && kind != DG_KIND_TIFF;
+    return kind != DG_KIND_PNM && kind != DG_KIND_JPEG && kind != DG_KIND_WEBP && kind != DG_KIND_TIFF;
 }
 
 dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_options *options, dg_image *image,

@@ -60,6 +60,7 @@ static void *budget_realloc(void *pointer, size_t old_size, size_t new_size) {
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
+#define STBI_NO_JPEG
 #define STBI_NO_PSD
 #define STBI_NO_PIC
 #define STBI_NO_PNM

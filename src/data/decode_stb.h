@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Decodes PNG, JPEG, BMP, GIF (first frame) or TGA, already checked by sniff.h.
+/* Decodes PNG, BMP, GIF (first frame) or TGA, already checked by sniff.h.
  * in    budget_bytes  the decoder's allocations together never exceed it: what the pixel data claims (a deflate bomb
  *                     behind a small header) cannot make it take more
  * out   *pixels released with dg_stb_free; values of `bits` bits; *components 1..4

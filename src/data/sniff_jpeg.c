@@ -1,5 +1,4 @@
-/* JPEG structure: the marker list up to EOI. The decoder fills what a truncated file lacks with grey without a word,
- * so completeness is established here.
+/* JPEG structure: the marker list up to EOI. That every scan is whole is the decoder's to say.
  * ref  ITU-T T.81, annex B */
 #include "data/orientation.h"
 #include "data/sniff.h"
@@ -59,6 +58,15 @@ static dg_status check_huffman(const uint8_t *data, size_t length, char *reason)
     return DG_OK;
 }
 
+/* Bit c: component c of the frame has data in this scan. */
+static unsigned scanned_components(const uint8_t *scan, size_t length, const uint8_t *components, int count) {
+    unsigned found = 0;
+    for (size_t i = 0; length > 0 && i < scan[0] && 2 + 2 * i < length; i++)
+        for (int c = 0; c < count; c++)
+            found |= scan[1 + 2 * i] == components[3 * c] ? 1u << c : 0;
+    return found;
+}
+
 /* Position of the next marker's 0xff after entropy-coded data, or size. */
 static size_t skip_scan(const uint8_t *bytes, size_t size, size_t at) {
     while (at + 1 < size) {
@@ -80,7 +88,9 @@ static size_t skip_scan(const uint8_t *bytes, size_t size, size_t at) {
 dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
                         char *reason) {
     dg_status status = DG_OK;
-    bool frame = false, scan = false;
+    bool frame = false;
+    const uint8_t *components = NULL; /* of the frame: three bytes each, the first its name */
+    unsigned scanned = 0;
     size_t at = 2;
     for (;;) {
         if (at + 2 > size)
@@ -104,6 +114,7 @@ dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, const dg_decode_optio
             DG_TRY(read_frame(marker, bytes + at + 2, length - 2, info, reason));
             DG_TRY(dg_sniff_limits(info, size, options, reason));
             frame = true;
+            components = bytes + at + 8;
         }
         if (marker == APP1 && length >= 8 && info->orientation == 0 && memcmp(bytes + at + 2, "Exif\0\0", 6) == 0)
             info->orientation = dg_exif_orientation(bytes + at + 2, length - 2);
@@ -113,12 +124,12 @@ dg_status dg_sniff_jpeg(const uint8_t *bytes, size_t size, const dg_decode_optio
         if (marker == SOS) {
             if (!frame)
                 return dg_image_refuse(reason, "damaged JPEG: scan before the frame header");
-            scan = true;
+            scanned |= scanned_components(bytes + at - length + 2, length - 2, components, info->channels);
             at = skip_scan(bytes, size, at);
         }
     }
-    if (!scan)
-        return dg_image_refuse(reason, "damaged JPEG: no image data");
+    if (scanned != (1u << info->channels) - 1)
+        return dg_image_refuse(reason, "damaged JPEG: %s", scanned ? "a colour has no data" : "no image data");
 done:
     return status;
 }

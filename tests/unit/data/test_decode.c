@@ -65,6 +65,7 @@ static const struct {
     {"grey.jpg", GREY, 1, 8, 8},
     {"color.jpg", COLOR, 3, 8, 12},
     {"progressive.jpg", COLOR, 3, 8, 12},
+    {"restart.jpg", COLOR, 3, 8, 12},
     {"color.bmp", COLOR, 3, 8, 0},
     {"palette.bmp", GREY_AS_COLOR, 3, 8, 0},
     {"color.tga", COLOR, 3, 8, 0},
@@ -188,6 +189,67 @@ START_TEST(bad_files_are_refused_with_the_reason) {
     assert_refused((const uint8_t *)"", 0, "empty");
     assert_refused((const uint8_t *)"hello, world: this is no image", 30, "known kind");
     assert_refused((const uint8_t *)"version https://git-lfs.github.com/spec/v1", 42, "Git LFS");
+}
+END_TEST
+
+static size_t last_scan(const uint8_t *bytes, size_t size) {
+    size_t at = size - 2;
+    while (bytes[at] != 0xff || bytes[at + 1] != 0xda)
+        at--;
+    return at + 2 + (size_t)(bytes[at + 2] << 8 | bytes[at + 3]);
+}
+
+static void assert_damaged_jpeg(const uint8_t *bytes, size_t size, const char *what, size_t cut) {
+    char reason[DG_REASON_BYTES] = "";
+    dg_image image = {0};
+    ck_assert_msg(dg_image_decode(bytes, size, NULL, &image, reason) == DG_EDATA, "%s cut at %zu", what, cut);
+    ck_assert_msg(strstr(reason, "damaged JPEG") != NULL, "%s", reason);
+    ck_assert_ptr_null(image.pixels);
+}
+
+/* Pixel data that end early are damage, also if the file is closed as it should be, or goes on behind the gap. */
+START_TEST(a_short_jpeg_scan_is_noticed) {
+    static const char *const files[] = {"color.jpg", "grey.jpg", "restart.jpg", "progressive.jpg"};
+    size_t size;
+    uint8_t *bytes = load_fixture(files[_i], &size), *short_file = malloc(size + 8);
+    for (size_t cut = last_scan(bytes, size); cut + 4 < size; cut++) {
+        memcpy(short_file, bytes, cut);
+        memcpy(short_file + cut, "\xff\xd9", 2);
+        assert_damaged_jpeg(short_file, cut + 2, files[_i], cut);
+        memcpy(short_file + cut, "\xff\xfe\0\4hi\xff\xd9", 8); /* a comment is no pixel either */
+        assert_damaged_jpeg(short_file, cut + 8, files[_i], cut);
+    }
+    free(short_file);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(a_missing_progressive_scan_is_noticed) {
+    size_t size;
+    uint8_t *bytes = load_fixture("progressive.jpg", &size);
+    size_t cut = last_scan(bytes, size), scans = 0;
+    while (bytes[cut - 1] != 0xda || bytes[cut - 2] != 0xff)
+        cut--;
+    cut -= 2; /* where the last scan began; its tables before it harm nobody */
+    for (size_t i = 0; i < cut; i++)
+        scans += bytes[i] == 0xff && bytes[i + 1] == 0xda;
+    ck_assert_uint_gt(scans, 2);
+    memcpy(bytes + cut, "\xff\xd9", 2);
+    assert_damaged_jpeg(bytes, cut + 2, "progressive.jpg without its last scan", cut);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(a_lost_restart_interval_is_noticed) {
+    size_t size, from, to;
+    uint8_t *bytes = load_fixture("restart.jpg", &size);
+    for (from = last_scan(bytes, size); bytes[from] != 0xff || bytes[from + 1] != 0xd0; from++)
+        ;
+    for (to = from + 2; bytes[to] != 0xff || bytes[to + 1] != 0xd1; to++)
+        ;
+    memmove(bytes + from, bytes + to, size - to);
+    assert_damaged_jpeg(bytes, size - (to - from), "restart.jpg", from);
+    free(bytes);
 }
 END_TEST
 
@@ -384,6 +446,9 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, every_truncation_is_noticed);
     tcase_add_test(tcase, truncated_pixel_data_without_an_end_mark);
     tcase_add_test(tcase, bad_files_are_refused_with_the_reason);
+    tcase_add_loop_test(tcase, a_short_jpeg_scan_is_noticed, 0, 4);
+    tcase_add_test(tcase, a_missing_progressive_scan_is_noticed);
+    tcase_add_test(tcase, a_lost_restart_interval_is_noticed);
     tcase_add_test(tcase, a_cut_tiff_is_noticed);
     tcase_add_test(tcase, further_frames_and_pages_are_noticed);
     tcase_add_test(tcase, the_limit_of_pixels_can_be_set);
