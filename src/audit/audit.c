@@ -42,6 +42,7 @@ static dg_status open_images(audit *a, int side) {
     options.unconditional = a->options->unconditional || a->model.folder.num_classes == 0;
     options.threads = a->model.compute.threads;
     DG_TRY(dg_dataset_open(a->ctx, &options, &a->datasets[side]));
+    dg_dataset_say(a->ctx, a->datasets[side], option_names[side]);
     DG_TRY(dg_image_set_load(a->ctx, a->datasets[side], a->model.compute.threads, &a->sets[side]));
     if (a->sets[side].n < MIN_IMAGES)
         DG_TRY(dg_fail(a->ctx, DG_EDATA, "%s %s: %lld images, at least %d are needed", option_names[side], options.path,

@@ -71,6 +71,7 @@ static dg_status read_images(dg_ctx *ctx, const dg_budget_options *asked_options
     options.probe_only = true;
     options.unconditional = true; /* whatever the labels are */
     DG_TRY(dg_dataset_open(ctx, &options, &dataset));
+    dg_dataset_say(ctx, dataset, NULL);
     images->count = dg_dataset_count(dataset);
     DG_TRY(dg_alloc(ctx, &images->hashes, (size_t)images->count + 1, DG_LEDGER_HASH_BYTES, "content hashes"));
     for (int64_t i = 0; i < images->count; i++)

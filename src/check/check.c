@@ -98,6 +98,7 @@ static dg_status open_images(dg_checking *c, const char *path, const char *part,
     options.progress = on_read;
     options.progress_user = &r;
     DG_TRY(dg_dataset_open(c->ctx, &options, dataset));
+    dg_dataset_say(c->ctx, *dataset, *dataset == c->dataset ? NULL : "--holdout");
     DG_TRY(dg_image_set_load(c->ctx, *dataset, c->lanes, images));
     if (images->n < MIN_IMAGES)
         DG_TRY(dg_fail(c->ctx, DG_EDATA, "%s: one image; at least two are needed to compare anything", path));

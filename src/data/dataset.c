@@ -21,6 +21,9 @@ void dg_dataset_free(dg_dataset *dataset) {
     }
     for (size_t i = 0; i < dataset->report.note_count; i++)
         free(dataset->report.notes[i]);
+    for (size_t i = 0; i < dataset->report.fall_count; i++)
+        free(dataset->report.falls[i].reason);
+    free(dataset->report.falls);
     free(dataset->report.skips);
     free(dataset->report.notes);
     free(dataset->class_names);

@@ -32,9 +32,12 @@ typedef struct dg_dataset_options {
     bool window;              /* map window_lo..window_hi to the full range (see resize.h) */
     int window_lo, window_hi; /* at the data set's bit depth */
     const char *label_column; /* of metadata files; NULL: "label", and its absence means unlabelled */
+    const char *split;        /* name of the split to read, "all" or "none" (no names are splits); NULL: train */
+    const char *part;         /* of samples with several files: the one to read, or "all"; NULL: the image itself */
     bool unconditional;       /* ignore all labels: one class */
     int64_t max_pixels;       /* larger images are skipped; 0: DG_IMAGE_MAX_PIXELS */
     bool strict;              /* the first bad file fails instead of being skipped */
+    bool allow_skips;         /* more than half of the images may fall away */
     int threads;              /* for decoding; 0: one per processor */
     int64_t cache_bytes;      /* decoded images are kept in memory if they all fit; 0: a quarter of the memory */
     int processes;            /* that open it on this machine, each with its share of that quarter; 0: 1 */
@@ -57,6 +60,13 @@ typedef struct dg_skip {
     char *reason;
 } dg_skip;
 
+/* Images of the set that are not read. */
+typedef struct dg_fall {
+    char *reason; /* fits behind "12 ": "not listed in metadata.csv"; of several reasons that differ in numbers only,
+                   * the first */
+    int64_t images;
+} dg_fall;
+
 enum { DG_REPORT_SKIPS = 100 }; /* skips kept with path and reason; all are counted */
 
 /* What was found: for the summary a person reads. */
@@ -77,6 +87,11 @@ typedef struct dg_dataset_report {
     int64_t more_frames; /* files with further frames or pages, of which the first is used */
     char **notes;        /* whole sentences: an empty class folder, one class only, a split left alone, ... */
     size_t note_count;
+    dg_fall *falls; /* images of the set that are not read, by reason, most first */
+    size_t fall_count;
+    int64_t fallen;        /* their sum */
+    const char *fall_note; /* the one of the notes that counts them, or NULL */
+    bool loud;             /* more than a tenth, or a whole class, fell away */
 } dg_dataset_report;
 
 typedef struct dg_dataset dg_dataset;
@@ -100,6 +115,9 @@ int64_t dg_dataset_class_images(const dg_dataset *dataset, int32_t label);
 /* true if there are at least two classes to condition on. */
 bool dg_dataset_is_conditional(const dg_dataset *dataset);
 const dg_dataset_report *dg_dataset_get_report(const dg_dataset *dataset);
+/* Logs what the report has to say: the first skipped files by name, all of them by reason, the notes.
+ * in    which  names the data set where a command has several ("--real"), or NULL */
+void dg_dataset_say(dg_ctx *ctx, const dg_dataset *dataset, const char *which);
 bool dg_dataset_is_cached(const dg_dataset *dataset);
 int64_t dg_dataset_memory_bytes(const dg_dataset *dataset); /* decoded cache and held archive members */
 /* SHA-256 over every (path, class name, file hash) in order, as hex: the identity of the data set. */

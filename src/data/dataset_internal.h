@@ -39,9 +39,16 @@ struct dg_dataset {
  * err DG_EDATA too many classes; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_dataset_assemble(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout,
                                             const dg_candidate *candidates, size_t count);
-/* Fills the report from the layout and all candidates; takes over the layout's skips and notes. After assembly. */
+/* Fills the report from the layout and all candidates; takes over the layout's skips, notes and falls. After assembly.
+ * err DG_EDATA more than half of the images fall away; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout,
-                                               const dg_candidate *candidates, size_t count);
+                                               const dg_candidate *candidates, size_t count,
+                                               const dg_dataset_options *options);
+/* Counts what falls away by reason, all skips included, into the report.
+ * in    lost_classes  names of the classes that fell away whole, or NULL
+ * err   DG_EDATA more than half of the images, and options do not allow it; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_dataset_weigh_falls(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout,
+                                               const dg_dataset_options *options, const char *lost_classes);
 /* The pixels of a file of the data set's tree. err DG_EDATA reason filled; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_dataset_load(const dg_dataset *dataset, size_t file, dg_image *image, char *reason);
 

@@ -240,10 +240,9 @@ static dg_status begin(opening *o) {
     int64_t held_limit = memory_limit(&automatic);
     held_limit = options->cache_bytes > held_limit ? options->cache_bytes : held_limit;
     DG_TRY(dg_tree_open(o->ctx, options->path, held_limit, &dataset->tree));
-    DG_TRY(dg_layout_detect(o->ctx, &dataset->tree, options->path, options->label_column, options->unconditional,
-                            &o->layout));
+    DG_TRY(dg_layout_detect(o->ctx, &dataset->tree, options, &o->layout));
     DG_TRY(name_foreign_data(o));
-    if (o->layout.count == 0 && o->layout.skip_count == 0) {
+    if (o->layout.count == 0 && o->layout.skip_count == 0 && o->layout.fall_count == 0) {
         status = dg_fail(o->ctx, DG_ENOINPUT,
                          "%s: no image in it (%lld other files); PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM "
                          "and GIF are read, in folders, ZIP, TAR or IDX",
@@ -269,9 +268,11 @@ done:
 
 static dg_status none_readable(opening *o) {
     const dg_dataset_report *report = &o->dataset->report;
+    if (report->skips_kept == 0)
+        return dg_fail(o->ctx, DG_EDATA, "%s: none of its %lld images can be used: %s", o->options->path,
+                       (long long)report->fallen, report->fall_count ? report->falls[0].reason : "?");
     return dg_fail(o->ctx, DG_EDATA, "%s: none of its %lld images can be used; the first, %s: %s", o->options->path,
-                   (long long)report->skipped, report->skips_kept ? report->skips[0].path : "?",
-                   report->skips_kept ? report->skips[0].reason : "?");
+                   (long long)report->fallen, report->skips[0].path, report->skips[0].reason);
 }
 
 static dg_status check_options(dg_ctx *ctx, const dg_dataset_options *options) {
@@ -297,7 +298,7 @@ dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dat
     if (!options->probe_only)
         DG_TRY(decode_all(&o));
     DG_TRY(dg_dataset_assemble(ctx, o.dataset, &o.layout, o.candidates, o.count));
-    DG_TRY(dg_dataset_fill_report(ctx, o.dataset, &o.layout, o.candidates, o.count));
+    DG_TRY(dg_dataset_fill_report(ctx, o.dataset, &o.layout, o.candidates, o.count, options));
     if (o.dataset->count == 0) {
         status = none_readable(&o);
         goto done;

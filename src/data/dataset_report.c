@@ -1,4 +1,5 @@
 /* From candidates to classes, items and the summary. */
+#include "core/text.h"
 #include "data/dataset_internal.h"
 
 #include <sodium.h>
@@ -166,23 +167,37 @@ static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, siz
     report->mixed_sizes = report->min_width != report->max_width || report->min_height != report->max_height;
 }
 
-/* Classes none of whose images can be used, and what else a person should know about the labels. */
-static dg_status note_classes(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout, const dg_candidate *candidates,
-                              size_t count) {
+/* Names of the classes none of whose images can be used. */
+static dg_status list_lost_classes(dg_ctx *ctx, const dg_dataset *dataset, const dg_layout *layout,
+                                   const dg_candidate *candidates, size_t count, dg_str *lost) {
+    enum { SHOWN = 20 };
     dg_status status = DG_OK;
     const char **names = NULL;
-    size_t name_count = 0;
+    size_t name_count = 0, kept = 0, found = 0;
     int (*order)(const void *, const void *) = NULL;
     DG_TRY(list_labels(ctx, layout, candidates, count, false, &names, &name_count, &order));
     for (size_t i = 0; i < name_count; i++) {
-        bool kept = false;
-        for (int32_t k = 0; k < dataset->class_count && !kept; k++)
-            kept = strcmp(names[i], dataset->class_names[k]) == 0;
-        if (!kept)
-            DG_TRY(dg_layout_note(ctx, layout, "class %s has no readable image and is left out", names[i]));
+        /* Both lists are in the same order, and the usable classes are some of all. */
+        if (kept < (size_t)dataset->class_count && strcmp(names[i], dataset->class_names[kept]) == 0)
+            kept++;
+        else if (found++ < SHOWN)
+            dg_str_printf(lost, "%s%s", found > 1 ? ", " : "", names[i]);
     }
+    if (found > SHOWN)
+        dg_str_printf(lost, " and %zu more", found - SHOWN);
+    if (lost->failed)
+        status = dg_fail(ctx, DG_ENOMEM, "out of memory for class names");
+done:
+    free(names);
+    return status;
+}
+
+/* What a person should know about the labels and the pixels. */
+static dg_status note_kinds(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout) {
+    dg_status status = DG_OK;
     if (dataset->class_count == 1 && dataset->class_names[0][0])
-        DG_TRY(dg_layout_note(ctx, layout, "one class only (%s): there is nothing to condition on",
+        DG_TRY(dg_layout_note(ctx, layout,
+                              "one class only (%s): there is nothing to condition on, so the model knows no classes",
                               dataset->class_names[0]));
     const dg_dataset_report *report = &dataset->report;
     if (report->mixed_sizes)
@@ -202,7 +217,6 @@ static dg_status note_classes(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layou
         DG_TRY(dg_layout_note(ctx, layout, "%lld images of 8 bits are stretched to the 16 bits of the other %lld",
                               (long long)report->bits8, (long long)report->bits16));
 done:
-    free(names);
     return status;
 }
 
@@ -211,8 +225,9 @@ static int by_skip_path(const void *a, const void *b) {
 }
 
 dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout, const dg_candidate *candidates,
-                                 size_t count) {
+                                 size_t count, const dg_dataset_options *options) {
     dg_status status = DG_OK;
+    dg_str lost = {0};
     dg_dataset_report *report = &dataset->report;
     report->layout = layout->name;
     report->ignored = layout->ignored;
@@ -222,7 +237,9 @@ dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *la
                                   candidates[i].reason ? candidates[i].reason : "cannot be read"));
     count_kinds(dataset, candidates, count);
     DG_TRY(count_duplicates(ctx, dataset));
-    DG_TRY(note_classes(ctx, dataset, layout, candidates, count));
+    DG_TRY(list_lost_classes(ctx, dataset, layout, candidates, count, &lost));
+    DG_TRY(note_kinds(ctx, dataset, layout));
+    DG_TRY(dg_dataset_weigh_falls(ctx, dataset, layout, options, lost.data));
     if (layout->skip_count > 0)
         qsort(layout->skips, layout->skip_count, sizeof *layout->skips, by_skip_path);
     report->skipped = (int64_t)layout->skip_count;
@@ -239,5 +256,6 @@ dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *la
     layout->notes = NULL;
     layout->skip_count = layout->note_count = 0;
 done:
+    dg_str_free(&lost);
     return status;
 }

@@ -1,11 +1,13 @@
 #include "data/layout.h"
 
 #include "core/text.h"
+#include "data/layout_place.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_LABEL_BYTES = 255 };
 
@@ -81,97 +83,28 @@ dg_status dg_layout_note(dg_ctx *ctx, dg_layout *layout, const char *format, ...
     return DG_OK;
 }
 
-bool dg_layout_in_scope(const dg_layout *layout, const char *path) {
-    return strncmp(path, layout->scope, strlen(layout->scope)) == 0;
-}
-
-/* What the images below the scope look like one level down. */
-typedef struct level {
-    bool root_images; /* some lie directly in the scope */
-    bool deeper;      /* some lie below a folder of a folder */
-    bool splits;      /* every folder has the name of a split */
-    bool train;       /* one of them is "train" */
-    size_t folders;
-    const char *folder; /* the last of them, not terminated */
-    size_t folder_length;
-    int64_t outside_train;
-} level;
-
-static bool is_split_name(const char *name, size_t length) {
-    static const char *const names[] = {"train", "training", "validation", "valid", "val",
-                                        "dev",   "test",     "testing",    "eval",  NULL};
-    for (const char *const *n = names; *n; n++)
-        if (strlen(*n) == length && strncmp(*n, name, length) == 0)
-            return true;
-    return false;
-}
-
-static bool is_train_name(const char *name, size_t length) {
-    return (length == 5 && strncmp(name, "train", 5) == 0) || (length == 8 && strncmp(name, "training", 8) == 0);
-}
-
-static level look(const dg_tree *tree, const char *scope) {
-    level l = {.splits = true};
-    size_t depth = strlen(scope);
-    for (size_t i = 0; i < tree->count; i++) {
-        const dg_file *file = &tree->files[i];
-        const char *below = file->path + file->skip;
-        if (!dg_file_is_image(file) || strncmp(below, scope, depth) != 0)
-            continue;
-        below += depth;
-        const char *slash = strchr(below, '/');
-        if (!slash) {
-            l.root_images = true;
-            continue;
-        }
-        size_t length = (size_t)(slash - below);
-        l.deeper |= strchr(slash + 1, '/') != NULL;
-        bool train = is_train_name(below, length);
-        l.outside_train += !train;
-        l.train |= train;
-        l.splits &= is_split_name(below, length);
-        /* Sorted, so equal folders are neighbours (per archive; a folder seen again in a later shard counts twice,
-         * which only matters for "exactly one", settled by comparing with the last). */
-        if (l.folders == 0 || length != l.folder_length || strncmp(l.folder, below, length) != 0) {
-            l.folders++;
-            l.folder = below;
-            l.folder_length = length;
+dg_status dg_layout_fall(dg_ctx *ctx, dg_layout *layout, int64_t images, const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    if (!text)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory for a message");
+    for (size_t i = 0; i < layout->fall_count; i++) {
+        if (strcmp(layout->falls[i].reason, text) == 0) {
+            layout->falls[i].images += images;
+            free(text);
+            return DG_OK;
         }
     }
-    return l;
-}
-
-/* Descends where the folders are not classes: a train/ beside validation/ and test/, and the one folder many archives
- * wrap everything in. */
-static dg_status find_scope(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
-    for (;;) {
-        level l = look(tree, layout->scope);
-        if (l.root_images || l.folders == 0)
-            return DG_OK;
-        bool split = l.splits && l.train;
-        bool wrapper = tree->archive && l.folders == 1 && l.deeper;
-        if (!split && !wrapper)
-            return DG_OK;
-        const char *name = l.folder;
-        size_t length = l.folder_length;
-        if (split) {
-            bool training = l.folders == 1 && length == 8;
-            name = training ? "training" : "train";
-            length = strlen(name);
-            if (l.outside_train > 0) {
-                dg_status status = dg_layout_note(ctx, layout,
-                                                  "only %.*s/ is used; %lld images of the other splits "
-                                                  "(validation, test) are left alone",
-                                                  (int)length, name, (long long)l.outside_train);
-                if (status != DG_OK)
-                    return status;
-            }
-        }
-        size_t used = strlen(layout->scope);
-        if (used + length + 2 > sizeof layout->scope)
-            return DG_OK;
-        snprintf(layout->scope + used, sizeof layout->scope - used, "%.*s/", (int)length, name);
-    }
+    dg_status status = grow(ctx, &layout->falls, &layout->fall_capacity, layout->fall_count, sizeof *layout->falls);
+    if (status == DG_OK)
+        layout->falls[layout->fall_count++] = (dg_fall){.reason = text, .images = images};
+    else
+        free(text);
+    return status;
 }
 
 static int by_file(const void *a, const void *b) {
@@ -207,23 +140,19 @@ static dg_status settle(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
     return status;
 }
 
-dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const char *path, const char *label_column, bool unconditional,
-                           dg_layout *layout) {
+static dg_status find_labels(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options, dg_layout *layout) {
     dg_status status = DG_OK;
     bool found = false;
-    *layout = (dg_layout){.name = "flat", .finished_count = tree->count, .ignored = tree->hidden};
-    layout->unconditional = unconditional;
-    DG_TRY(find_scope(ctx, tree, layout));
-    if (unconditional) {
+    if (options->unconditional) {
         DG_TRY(dg_layout_idx(ctx, tree, layout, &found));
         if (!found)
             DG_TRY(dg_layout_folders(ctx, tree, layout));
         goto done;
     }
-    DG_TRY(dg_layout_metadata(ctx, tree, label_column, layout, &found));
-    if (!found && label_column) {
-        status = dg_fail(ctx, DG_EUSAGE, "%s: no metadata.csv or metadata.jsonl that could have a column %s", path,
-                         label_column);
+    DG_TRY(dg_layout_metadata(ctx, tree, options->label_column, layout, &found));
+    if (!found && options->label_column) {
+        status = dg_fail(ctx, DG_EUSAGE, "%s: no metadata.csv or metadata.jsonl that could have a column %s",
+                         options->path, options->label_column);
         goto done;
     }
     if (!found)
@@ -235,6 +164,22 @@ dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const char *path, const c
     if (!found)
         DG_TRY(dg_layout_folders(ctx, tree, layout));
     DG_TRY(settle(ctx, tree, layout));
+done:
+    return status;
+}
+
+dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options, dg_layout *layout) {
+    dg_status status = DG_OK;
+    *layout = (dg_layout){.name = "flat", .finished_count = tree->count, .ignored = tree->hidden};
+    layout->unconditional = options->unconditional;
+    layout->split = options->split;
+    dg_place place = {.layout = layout, .path = options->path, .split = options->split, .part = options->part};
+    DG_TRY(dg_place_files(ctx, tree, &place));
+    DG_TRY(find_labels(ctx, tree, options, layout));
+    if (options->split && !layout->split_taken && strcasecmp(options->split, "none") != 0 &&
+        strcasecmp(options->split, "all") != 0)
+        status =
+            dg_fail(ctx, DG_EUSAGE, "--split %s: %s has no such split; it has none", options->split, options->path);
 done:
     if (status != DG_OK)
         dg_layout_free(layout);
@@ -250,6 +195,9 @@ void dg_layout_free(dg_layout *layout) {
     }
     for (size_t i = 0; i < layout->note_count; i++)
         free(layout->notes[i]);
+    for (size_t i = 0; i < layout->fall_count; i++)
+        free(layout->falls[i].reason);
+    free(layout->falls);
     free(layout->samples);
     free(layout->skips);
     free(layout->notes);

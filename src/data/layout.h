@@ -15,7 +15,6 @@ typedef struct dg_layout {
     const char *name;      /* dg_dataset_report.layout */
     bool unconditional;    /* labels are not looked for */
     bool folders;          /* labels are folder names: always sorted bytewise */
-    char scope[4096];      /* only files below this path are looked at ("" or "train/") */
     size_t finished_count; /* files in the tree when it was finished: those dg_tree_find knows */
     dg_sample *samples;
     size_t count, capacity;
@@ -24,13 +23,18 @@ typedef struct dg_layout {
     char **notes;
     size_t note_count, note_capacity;
     int64_t ignored;
+    dg_fall *falls; /* images of the set that fall away, by reason */
+    size_t fall_count, fall_capacity;
+    const char *split; /* --split, borrowed; NULL: train where there are splits */
+    bool split_taken;  /* what --split names was found */
 } dg_layout;
 
 /* in    tree finished; IDX images are appended to it
- *       label_column, unconditional as in dg_dataset_options; path names the data set in errors
- * err   DG_EDATA broken or hostile metadata; DG_EUSAGE no such label column; DG_ENOMEM */
-DG_MUST_CHECK dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const char *path, const char *label_column,
-                                         bool unconditional, dg_layout *layout);
+ *       options: path (for messages), label_column, unconditional, split, part
+ * err   DG_EDATA broken or hostile metadata, names that can be read in two ways; DG_EUSAGE no such label column, split
+ *       or part; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options,
+                                         dg_layout *layout);
 void dg_layout_free(dg_layout *layout);
 
 /* For the detectors: */
@@ -41,7 +45,17 @@ DG_MUST_CHECK dg_status dg_layout_skip(dg_ctx *ctx, dg_layout *layout, const cha
     __attribute__((format(printf, 4, 5)));
 DG_MUST_CHECK dg_status dg_layout_note(dg_ctx *ctx, dg_layout *layout, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-bool dg_layout_in_scope(const dg_layout *layout, const char *path);
+/* Counts images of the set that fall away for a reason that fits behind "12 ": "not listed in metadata.csv". */
+DG_MUST_CHECK dg_status dg_layout_fall(dg_ctx *ctx, dg_layout *layout, int64_t images, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The file's path from where names of classes begin, or NULL: no part of the set. */
+static inline const char *dg_layout_below(const dg_file *file) {
+    return file->left_out ? NULL : file->path + file->base;
+}
+/* Somebody meant it for an image of the set, whether it can be read or not. */
+static inline bool dg_layout_is_image(const dg_file *file) {
+    return file->kind == DG_FILE_IMAGE || file->kind == DG_FILE_FOREIGN_IMAGE;
+}
 /* NULL or why it cannot name a class: empty, too long, not UTF-8, control characters. */
 const char *dg_label_problem(const char *label);
 

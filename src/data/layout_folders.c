@@ -1,17 +1,11 @@
 /* Labels from names: ImageFolder (the first folder is the class) and WebDataset (key.png beside key.cls). */
 #include "data/layout.h"
 #include "data/sniff.h"
+#include "data/split.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The part of a file's path that counts for labels: without the archive it came from and without the scope. NULL: not
- * in scope. */
-static const char *below_scope(const dg_layout *layout, const dg_file *file) {
-    const char *path = file->path + file->skip;
-    return dg_layout_in_scope(layout, path) ? path + strlen(layout->scope) : NULL;
-}
 
 /* What is no image is counted; what is an image of a kind that cannot be read is named. */
 static dg_status note_other(dg_ctx *ctx, dg_layout *layout, const dg_tree *tree, size_t index) {
@@ -19,34 +13,41 @@ static dg_status note_other(dg_ctx *ctx, dg_layout *layout, const dg_tree *tree,
     if (tree->archive && dg_path_is_archive(path))
         return DG_OK; /* a shard: its members are listed */
     const dg_file *file = &tree->files[index];
-    if (file->kind == DG_FILE_FOREIGN_IMAGE && dg_layout_in_scope(layout, path + file->skip))
+    if (file->kind == DG_FILE_FOREIGN_IMAGE && !file->left_out)
         return dg_layout_skip(ctx, layout, path, "%s, which is not read; %s", file->foreign->name,
                               file->foreign->convert);
     layout->ignored++;
     return DG_OK;
 }
 
-/* Two different first folders below the scope? */
-static bool has_classes(const dg_tree *tree, const dg_layout *layout) {
+/* A folder that only stores: "images", "data", "00000". */
+static bool is_storage(const char *name, size_t length) {
+    const dg_split_name read = dg_split_read(name, length);
+    if (strspn(name, "0123456789") >= length)
+        return length >= 5;
+    return read.role == DG_SPLIT_NONE && !read.rest[0];
+}
+
+/* Two different first folders, or one with a name that says something and no image beside it? */
+static bool has_classes(const dg_tree *tree) {
     const char *first = NULL;
     size_t first_length = 0;
-    bool several = false;
+    bool beside = false;
     for (size_t i = 0; i < tree->count; i++) {
-        const char *below = below_scope(layout, &tree->files[i]);
+        const char *below = dg_layout_below(&tree->files[i]);
         if (!below || !dg_file_is_image(&tree->files[i]))
             continue;
         const char *slash = strchr(below, '/');
+        size_t length = slash ? (size_t)(slash - below) : 0;
+        beside |= !slash;
         if (!slash)
             continue;
-        size_t length = (size_t)(slash - below);
-        if (!first) {
-            first = below;
-            first_length = length;
-        } else if (length != first_length || strncmp(first, below, length) != 0) {
-            several = true;
-        }
+        if (first && (length != first_length || strncmp(first, below, length) != 0))
+            return true;
+        first = below;
+        first_length = length;
     }
-    return several;
+    return first && !beside && !is_storage(first, first_length);
 }
 
 /* Is there an image below "folder/"? */
@@ -65,11 +66,15 @@ static bool holds_image(const dg_tree *tree, size_t finished_count, const char *
 /* Folders where a class could be, without an image below. */
 static dg_status note_empty_folders(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
     dg_status status = DG_OK;
-    size_t scope = strlen(layout->scope);
+    const dg_file *first = NULL;
     char *folder = NULL;
-    for (size_t f = 0; f < tree->folder_count; f++) {
+    for (size_t i = 0; i < layout->finished_count && !first; i++)
+        if (!tree->files[i].left_out && dg_file_is_image(&tree->files[i]))
+            first = &tree->files[i];
+    for (size_t f = 0; f < tree->folder_count && first; f++) {
         const char *name = tree->folders[f];
-        if (!dg_layout_in_scope(layout, name) || strchr(name + scope, '/'))
+        if (strncmp(name, first->path, first->base) != 0 || strlen(name) <= first->base ||
+            strchr(name + first->base, '/'))
             continue;
         if (asprintf(&folder, "%s/", name) < 0) {
             folder = NULL;
@@ -90,11 +95,11 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
     dg_status status = DG_OK;
     char *label = NULL;
     int64_t beside = 0;
-    bool classes = !layout->unconditional && has_classes(tree, layout);
+    bool classes = !layout->unconditional && has_classes(tree);
     layout->name = classes ? "folders" : "flat";
     layout->folders = true;
     for (size_t i = 0; i < tree->count; i++) {
-        const char *below = below_scope(layout, &tree->files[i]);
+        const char *below = dg_layout_below(&tree->files[i]);
         if (!below && dg_file_is_image(&tree->files[i]))
             continue; /* another split: the note counts it */
         if (!below || !dg_file_is_image(&tree->files[i])) {
@@ -104,7 +109,6 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
         const char *slash = strchr(below, '/');
         if (classes && !slash) {
             beside++;
-            layout->ignored++;
             continue;
         }
         if (classes) {
@@ -126,8 +130,7 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
         label = NULL;
     }
     if (beside > 0)
-        DG_TRY(dg_layout_note(ctx, layout, "%lld images beside the class folders belong to no class and are left out",
-                              (long long)beside));
+        DG_TRY(dg_layout_fall(ctx, layout, beside, "beside the class folders, of no class"));
     DG_TRY(note_empty_folders(ctx, tree, layout));
 done:
     free(label);
@@ -174,14 +177,14 @@ dg_status dg_layout_webdataset(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bo
     char *cls = NULL;
     *found = false;
     for (size_t i = 0; i < tree->count && !*found; i++)
-        *found = dg_path_ends_with(tree->files[i].path, ".cls") && below_scope(layout, &tree->files[i]);
+        *found = dg_path_ends_with(tree->files[i].path, ".cls") && dg_layout_below(&tree->files[i]);
     if (!*found)
         return DG_OK;
     layout->name = "webdataset";
     for (size_t i = 0; i < tree->count; i++) {
         const char *path = tree->files[i].path;
         char label[256], reason[DG_REASON_BYTES] = "";
-        if (!below_scope(layout, &tree->files[i]) || !dg_file_is_image(&tree->files[i])) {
+        if (!dg_layout_below(&tree->files[i]) || !dg_file_is_image(&tree->files[i])) {
             if (!dg_path_ends_with(path, ".cls"))
                 DG_TRY(note_other(ctx, layout, tree, i));
             continue;

@@ -11,6 +11,9 @@ typedef struct dg_reading_options {
     char *label_column; /* of a metadata file; NULL: "label" */
     int64_t max_pixels; /* larger images are left out */
     bool strict;        /* the first unusable file fails the command */
+    char *split;        /* the one of several to read; NULL: train */
+    char *part;         /* of samples of several files; NULL: the image itself */
+    bool allow_skips;   /* more than half of the images may fall away */
 } dg_reading_options;
 
 /* Entries of an option table. S: the table's struct; heading: their group. */
@@ -28,6 +31,24 @@ typedef struct dg_reading_options {
          .max = DG_IMAGE_PIXELS_LIMIT,                                                                                 \
          .group = heading,                                                                                             \
          .help = "Images of more pixels than this are left out as too large; decoding takes up to 48 bytes a pixel."}, \
+        {.name = "split",                                                                                              \
+         DG_OPT_STRING(S, reading.split),                                                                              \
+         .metavar = "NAME",                                                                                            \
+         .group = heading,                                                                                             \
+         .help = "Split to read where folders, archives or shards are named like splits (train, val, test): a role "   \
+                 "or a folder's name; all: every split; none: such names are classes. Unless given, train is read."},  \
+        {.name = "part",                                                                                               \
+         DG_OPT_STRING(S, reading.part),                                                                               \
+         .metavar = "NAME",                                                                                            \
+         .group = heading,                                                                                             \
+         .help = "Part to read where a sample has several (images/ beside masks/, key.png beside key.seg.png): its "   \
+                 "name; all: every file is a sample. Unless given, the image itself is read."},                        \
+        {.name = "allow-skips",                                                                                        \
+         DG_OPT_BOOL(S, reading.allow_skips),                                                                          \
+         .flags = DG_OPTION_MUTABLE,                                                                                   \
+         .group = heading,                                                                                             \
+         .help = "Go on where more than half of the images cannot be used, instead of refusing the data set (exit "    \
+                 "65)."},                                                                                              \
     {                                                                                                                  \
         .name = "strict", DG_OPT_BOOL(S, reading.strict), .flags = DG_OPTION_MUTABLE, .group = heading,                \
         .help = "Refuse the data set (exit 65) if any file in it cannot be read, instead of skipping that file."       \

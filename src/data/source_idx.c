@@ -3,6 +3,7 @@
  * ref  the format's description on the MNIST page: big-endian magic and dimensions, then the data, row-major */
 #include "data/layout.h"
 #include "data/sniff.h"
+#include "data/split.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -117,27 +118,46 @@ static int64_t find_labels(const dg_tree *tree, size_t finished_count, const cha
     return dg_tree_find(tree, finished_count, path);
 }
 
-/* The one file of training images: the only pair there is, or the only one with "train" in its name. */
+/* By its name: "t10k" is what the MNIST family calls its test images. */
+static dg_split_role role_of(const char *path) {
+    const char *name = dg_path_name(path);
+    return strncmp(name, "t10k", 4) == 0 ? DG_SPLIT_TEST : dg_split_read(name, strlen(name)).role;
+}
+
+static bool is_chosen(const dg_layout *layout, const char *path) {
+    const char *wanted = layout->split, *name = dg_path_name(path);
+    if (!wanted)
+        return role_of(path) == DG_SPLIT_TRAIN;
+    return dg_split_wanted(wanted) != DG_SPLIT_NONE ? role_of(path) == dg_split_wanted(wanted)
+                                                    : strcmp(name, wanted) == 0;
+}
+
+/* The one file of images to read: the only one there is, or the only one of the split. */
 static dg_status choose(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout, int64_t *chosen) {
-    int64_t any = -1, train = -1;
-    int pairs = 0, trains = 0;
+    int64_t any = -1, of_split = -1;
+    int files = 0, matches = 0;
     for (size_t i = 0; i < tree->count; i++) {
-        if (!dg_path_is_idx_images(tree->files[i].path))
+        if (!dg_path_is_idx_images(tree->files[i].path) || tree->files[i].left_out)
             continue;
         any = (int64_t)i;
-        pairs++;
-        if (strstr(dg_path_name(tree->files[i].path), "train")) {
-            train = (int64_t)i;
-            trains++;
+        files++;
+        if (is_chosen(layout, tree->files[i].path)) {
+            of_split = (int64_t)i;
+            matches++;
         }
     }
-    *chosen = pairs == 1 ? any : train;
-    if (pairs == 0 || pairs == 1)
+    const bool named = layout->split && strcmp(layout->split, "none") != 0 && strcmp(layout->split, "all") != 0;
+    layout->split_taken |= matches == 1;
+    *chosen = files == 1 && !named ? any : of_split;
+    if (files == 0 || (files == 1 && *chosen >= 0))
         return DG_OK;
-    if (trains != 1)
-        return dg_fail(ctx, DG_EDATA, "%d IDX image files (%s, ...); name the one to use instead of its folder", pairs,
-                       tree->files[any].path);
-    return dg_layout_note(ctx, layout, "only %s is used; the other IDX files are left alone", tree->files[train].path);
+    if (matches != 1)
+        return dg_fail(ctx, DG_EDATA,
+                       "%d IDX image files (%s, ...), %d of them of the split %s; name the one to use "
+                       "instead of its folder",
+                       files, tree->files[any].path, matches, layout->split ? layout->split : "train");
+    return dg_layout_note(ctx, layout, "only %s is used; the other IDX files are left alone (--split names another)",
+                          tree->files[of_split].path);
 }
 
 static dg_status add_images(dg_ctx *ctx, dg_tree *tree, size_t index, const uint8_t *images, const uint8_t *labels,

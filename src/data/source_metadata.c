@@ -61,7 +61,7 @@ static dg_status add_row(metadata_reader *r, int64_t line, const char *name, con
     }
     if (r->listed)
         r->listed[file] = 1;
-    if (!dg_layout_in_scope(r->layout, path + r->tree->files[file].skip))
+    if (r->tree->files[file].left_out)
         goto done; /* another split */
     const char *problem = label || r->has_column ? dg_label_problem(label ? label : "") : NULL;
     if (problem) {
@@ -206,12 +206,9 @@ static dg_status read_metadata(metadata_reader *r, size_t index, bool rows) {
     return status;
 }
 
-/* A file of that name in scope, or above the scope: it may describe what is below. */
-static bool is_label_file(const dg_layout *layout, const dg_file *file, const char *name) {
-    const char *path = file->path + file->skip;
-    size_t folder = (size_t)(dg_path_name(path) - path);
-    return strcmp(path + folder, name) == 0 &&
-           (dg_layout_in_scope(layout, path) || strncmp(layout->scope, path, folder) == 0);
+/* A file of that name that belongs to the set: also one above the split that is read may describe it. */
+static bool is_label_file(const dg_file *file, const char *name) {
+    return !file->left_out && strcmp(dg_path_name(file->path), name) == 0;
 }
 
 dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const char *label_column, dg_layout *layout, bool *found) {
@@ -225,13 +222,13 @@ dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const char *label_colum
     static const char *const names[] = {"metadata.csv", "metadata.jsonl"};
     for (size_t n = 0; n < 2 && !name; n++)
         for (size_t i = 0; i < tree->count && !name; i++)
-            if (is_label_file(layout, &tree->files[i], names[n]))
+            if (is_label_file(&tree->files[i], names[n]))
                 name = names[n];
     if (!name)
         return DG_OK;
     bool any = false;
     for (size_t i = 0; i < tree->count; i++) {
-        if (is_label_file(layout, &tree->files[i], name)) {
+        if (is_label_file(&tree->files[i], name)) {
             r.has_column = false;
             DG_TRY(read_metadata(&r, i, false));
             any |= r.has_column;
@@ -244,7 +241,7 @@ dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const char *label_colum
     layout->name = name;
     DG_TRY(dg_alloc(ctx, &r.listed, tree->count, 1, "reading metadata"));
     for (size_t i = 0; i < tree->count; i++) {
-        if (is_label_file(layout, &tree->files[i], name)) {
+        if (is_label_file(&tree->files[i], name)) {
             r.has_column = true;
             DG_TRY(read_metadata(&r, i, true));
         }
@@ -254,12 +251,13 @@ dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const char *label_colum
         const char *path = tree->files[i].path + tree->files[i].skip;
         if (r.listed[i] || (tree->archive && dg_path_is_archive(path)))
             continue;
-        unlisted += dg_file_is_image(&tree->files[i]) && dg_layout_in_scope(layout, path);
-        layout->ignored += !is_label_file(layout, &tree->files[i], name) && dg_layout_in_scope(layout, path);
+        if (dg_file_is_image(&tree->files[i]) && !tree->files[i].left_out)
+            unlisted++;
+        else
+            layout->ignored += !is_label_file(&tree->files[i], name) && !tree->files[i].left_out;
     }
     if (unlisted > 0)
-        DG_TRY(dg_layout_note(ctx, layout, "%lld images are not listed in %s and are left out", (long long)unlisted,
-                              name));
+        DG_TRY(dg_layout_fall(ctx, layout, unlisted, "not listed in %s", name));
 done:
     free(r.listed);
     return status;
@@ -289,7 +287,7 @@ dg_status dg_layout_edm(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *fou
     size_t size = 0;
     *found = false;
     for (size_t i = 0; i < tree->count; i++) {
-        if (!is_label_file(layout, &tree->files[i], "dataset.json"))
+        if (!is_label_file(&tree->files[i], "dataset.json"))
             continue;
         r.where = tree->files[i].path;
         r.folder_length = (size_t)(dg_path_name(r.where) - r.where);

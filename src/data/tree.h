@@ -12,9 +12,20 @@
 
 enum { DG_TREE_MAX_FILE_BYTES = 256 << 20, DG_TREE_MAX_FILES = 1 << 26 };
 
+/* Why a file is no part of the set that was asked for. */
+typedef enum dg_left_out {
+    DG_LEFT_NOT,
+    DG_LEFT_SPLIT,  /* of another split */
+    DG_LEFT_PART,   /* another part of a sample: a mask */
+    DG_LEFT_OUTPUT, /* diffgen wrote it */
+    DG_LEFT_BESIDE  /* lies beside the folders that were descended into */
+} dg_left_out;
+
 typedef struct dg_file {
     char *path;    /* relative to the root, '/' between folders, no "." or ".." */
     size_t skip;   /* length of the archive's own name at its front ("shard-0.tar/"), else 0 */
+    size_t base;   /* length of what says nothing about classes: archive, wrapping folders, split (layout_place.h) */
+    dg_left_out left_out;
     uint8_t *held; /* archive member: its bytes, owned; NULL: a file on disk */
     size_t held_size;
     const uint8_t *raw; /* pixels of an IDX image, inside a blob of the tree */

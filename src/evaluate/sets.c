@@ -17,16 +17,6 @@ static void forward_progress(void *user, int64_t done, int64_t total) {
     dg_evaluation_progress(p->e, p->part, done, total);
 }
 
-/* Images that are left out change every number. */
-static void warn_of_skipped(const dg_evaluation *e, dg_side side) {
-    const dg_evaluation_set *s = &e->sets[side];
-    const dg_dataset_report *r = dg_dataset_get_report(s->dataset);
-    if (r->skipped)
-        dg_log(e->ctx, DG_LOG_WARN, "%s %s: %lld unreadable image%s left out, the first: %s: %s", option_names[side],
-               s->path, (long long)r->skipped, r->skipped == 1 ? "" : "s", r->skips_kept ? r->skips[0].path : "?",
-               r->skips_kept ? r->skips[0].reason : "?");
-}
-
 static dg_status open_set(dg_evaluation *e, dg_side side) {
     static const char *const parts[DG_SIDES] = {"reading the real images", "reading the held-out images",
                                                 "reading the synthetic images"};
@@ -39,12 +29,16 @@ static dg_status open_set(dg_evaluation *e, dg_side side) {
     options.resolution = side == DG_REAL ? (int)e->options->resolution : dg_dataset_resolution(real);
     options.channels = side == DG_REAL ? 0 : dg_dataset_channels(real);
     dg_reading_apply(&e->options->reading, &options);
+    if (side == DG_SYNTHETIC) { /* what diffgen drew has classes, whatever they are called */
+        options.split = "none";
+        options.part = "all";
+    }
     options.unconditional = e->options->unconditional;
     options.threads = e->lanes;
     options.progress = forward_progress;
     options.progress_user = &user;
     DG_TRY(dg_dataset_open(e->ctx, &options, &s->dataset));
-    warn_of_skipped(e, side);
+    dg_dataset_say(e->ctx, s->dataset, option_names[side]);
     DG_TRY(dg_image_set_load(e->ctx, s->dataset, e->lanes, &s->images));
     if (s->images.n < DG_EVALUATE_MIN_IMAGES)
         DG_TRY(dg_fail(e->ctx, DG_EDATA, "%s %s: %lld image%s, at least %d are needed for any comparison",
@@ -145,6 +139,10 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
     dg_dataset_options options = dg_dataset_options_default();
     options.path = s->path;
     dg_reading_apply(&e->options->reading, &options);
+    if (side == DG_SYNTHETIC) { /* what diffgen drew has classes, whatever they are called */
+        options.split = "none";
+        options.part = "all";
+    }
     options.label_column = e->options->group_column;
     options.probe_only = true;
     status = dg_dataset_open(e->ctx, &options, &grouped);

@@ -33,11 +33,7 @@ static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     d.cache_bytes = o->cache_bytes < 0 ? 0 : o->cache_bytes == 0 ? 1 : o->cache_bytes;
     DG_TRY(dg_dataset_open(ctx, &d, &plan->dataset));
     plan->size = dg_dataset_resolution(plan->dataset);
-    const dg_dataset_report *report = dg_dataset_get_report(plan->dataset);
-    for (size_t i = 0; i < report->skips_kept; i++)
-        dg_log(ctx, DG_LOG_WARN, "skipped %s: %s", report->skips[i].path, report->skips[i].reason);
-    for (size_t i = 0; i < report->note_count; i++)
-        dg_log(ctx, DG_LOG_INFO, "%s", report->notes[i]);
+    dg_dataset_say(ctx, plan->dataset, NULL);
     double holdout = o->holdout;
     if (o->dp)
         holdout = 0; /* a validation loss has no noise */

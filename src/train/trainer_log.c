@@ -39,8 +39,6 @@ dg_status dg_trainer_log_start(dg_trainer *t) {
                           plan->compute.backend->instruction_set, plan->lanes, (long long)(t->planned_bytes >> 20)));
     for (size_t i = 0; i < report->note_count; i++)
         DG_TRY(dg_trainer_log(t, "%s", report->notes[i]));
-    if (report->skipped)
-        DG_TRY(dg_trainer_log(t, "%lld unreadable images skipped", (long long)report->skipped));
     for (size_t i = 0; i < report->skips_kept; i++)
         DG_TRY(dg_trainer_log(t, "skipped %s: %s", report->skips[i].path, report->skips[i].reason));
 done:

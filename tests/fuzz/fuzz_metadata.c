@@ -35,8 +35,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     dg_layout layout = {0};
     if (size < 1 || dg_ctx_create(&ctx) != DG_OK)
         return 0;
+    const dg_dataset_options options = {.path = "fuzz", .label_column = data[0] & 0x80 ? "label" : NULL};
     if (build(ctx, &tree, data[0] % 6, data + 1, size - 1) == DG_OK &&
-        dg_layout_detect(ctx, &tree, "fuzz", data[0] & 0x80 ? "label" : NULL, false, &layout) == DG_OK) {
+        dg_layout_detect(ctx, &tree, &options, &layout) == DG_OK) {
         for (size_t i = 0; i < layout.count; i++)
             if (layout.samples[i].file >= tree.count)
                 abort();

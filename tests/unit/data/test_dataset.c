@@ -55,10 +55,13 @@ START_TEST(class_folders) {
     ck_assert_int_eq(dg_dataset_item(dataset, 3)->label, 1);
     const dg_dataset_report *report = dg_dataset_get_report(dataset);
     ck_assert_str_eq(report->layout, "folders");
-    ck_assert_int_eq(report->ignored, 3); /* hidden, text, beside */
+    ck_assert_int_eq(report->ignored, 2); /* hidden, text */
     ck_assert_int_eq(report->skipped, 0);
     ck_assert(has_note(dataset, "empty"));
-    ck_assert(has_note(dataset, "1 images beside the class folders"));
+    ck_assert_uint_eq(report->fall_count, 1);
+    ck_assert_str_eq(report->falls[0].reason, "beside the class folders, of no class");
+    ck_assert_int_eq(report->fallen, 1);
+    ck_assert_str_eq(report->fall_note, "1 of 6 images are left out: 1 beside the class folders, of no class");
     ck_assert_int_eq(dg_dataset_resolution(dataset), 8);
     ck_assert_int_eq(dg_dataset_channels(dataset), 1);
     ck_assert_int_eq(dg_dataset_bits(dataset), 8);
@@ -78,7 +81,8 @@ START_TEST(no_classes) {
     dg_dataset *dataset = open_with(ctx, dg_dataset_options_default());
     ck_assert_int_eq(dg_dataset_count(dataset), 2);
     ck_assert_int_eq(dg_dataset_class_count(dataset), 1);
-    ck_assert_str_eq(dg_dataset_class_name(dataset, 0), "");
+    ck_assert_str_eq(dg_dataset_class_name(dataset, 0), "only");
+    ck_assert(has_note(dataset, "one class only (only)"));
     ck_assert(!dg_dataset_is_conditional(dataset));
     dg_dataset_free(dataset);
     put_image("other/3.pgm", 3);
@@ -107,7 +111,7 @@ START_TEST(splits_and_links) {
     ck_assert_int_eq(dg_dataset_count(dataset), 3);
     ck_assert_str_eq(dg_dataset_class_name(dataset, 0), "a");
     ck_assert_int_eq(dg_dataset_class_images(dataset, 0), 2);
-    ck_assert(has_note(dataset, "1 images of the other splits"));
+    ck_assert(has_note(dataset, "only train/ (3 images) is used; left alone: test/ (1 image)"));
     dg_dataset_free(dataset);
     dg_ctx_free(ctx);
 }
@@ -132,7 +136,14 @@ START_TEST(bad_files_are_skipped_and_named) {
     put_text("b/photo.heic", "whatever");
     put_fixture("broken/only.jpg", "cmyk.jpg");
     put_text("b/scan.dcm", "whatever");
-    dg_dataset *dataset = open_with(ctx, dg_dataset_options_default());
+    dg_dataset_options all = dg_dataset_options_default();
+    ck_assert_int_eq(open_status(ctx, all), DG_EDATA); /* more than half fall away */
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "7 of 10 images are left out"));
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "2 CMYK"));
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "--allow-skips"));
+    dg_ctx_clear_error(ctx);
+    all.allow_skips = true;
+    dg_dataset *dataset = open_with(ctx, all);
     const dg_dataset_report *report = dg_dataset_get_report(dataset);
     ck_assert_int_eq(dg_dataset_count(dataset), 3);
     ck_assert_int_eq(report->skipped, 7);
@@ -147,7 +158,8 @@ START_TEST(bad_files_are_skipped_and_named) {
     ck_assert_int_eq(report->duplicates, 2);
     ck_assert_int_eq(report->conflicting_duplicates, 1);
     ck_assert_int_eq(dg_dataset_class_count(dataset), 2);
-    ck_assert(has_note(dataset, "class broken has no readable image"));
+    ck_assert_int_eq(report->fallen, 7);
+    ck_assert_ptr_nonnull(strstr(report->fall_note, "of these classes all (broken)"));
     dg_dataset_free(dataset);
     unlink(in_dir("b/photo.heic"));
     unlink(in_dir("b/scan.dcm"));
