@@ -98,6 +98,22 @@ const char *dg_comm_transport(const dg_comm *comm) {
     return comm ? comm->transport.name : "none";
 }
 
+dg_status dg_comm_carry_secrets(dg_comm *comm) {
+    if (comm && comm->key == DG_COMM_KEY_OWN)
+        return dg_fail(comm->ctx, DG_ECONFIG,
+                       "a private run on %d ranks over TCP sends secrets from rank to rank and needs a key that you "
+                       "choose: set DIFFGEN_JOB_KEY to the same secret for all ranks (`openssl rand -hex 32` makes "
+                       "one), or DIFFGEN_JOB_KEY_FILE (docs/ranks.md)",
+                       comm->transport.size);
+    if (comm)
+        comm->secrets = true;
+    return DG_OK;
+}
+
+bool dg_comm_may_bypass(const dg_comm *comm) {
+    return !comm->secrets || comm->key == DG_COMM_KEY_NONE || comm->local_size == comm->transport.size;
+}
+
 int dg_comm_local_rank(const dg_comm *comm) {
     return comm ? comm->local_rank : 0;
 }

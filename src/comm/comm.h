@@ -16,7 +16,8 @@ typedef struct dg_comm dg_comm;
 
 /* Joins the ranks that the launcher's variables speak of (docs/ranks.md); waits until all are there.
  * out   *out; NULL if this process was started alone
- * err   DG_ECONFIG the variables contradict each other, or MPI is wanted and not there; DG_ERUNTIME a rank is missing
+ * err   DG_ECONFIG the variables contradict each other, MPI is wanted and not there, or a key is missing or wrong;
+ *       DG_ERUNTIME a rank is missing
  */
 DG_MUST_CHECK dg_status dg_comm_open(dg_ctx *ctx, dg_comm **out);
 void dg_comm_close(dg_comm *comm); /* waits for the others, unless broken; NULL is legal */
@@ -29,6 +30,11 @@ bool dg_comm_leads(const dg_comm *comm); /* rank 0: the one that writes and prin
 bool dg_comm_is_broken(const dg_comm *comm);
 int dg_comm_lost(const dg_comm *comm);              /* the rank whose end broke it; -1: none, or nobody knows which */
 const char *dg_comm_transport(const dg_comm *comm); /* "MPI", "TCP"; "none" for one rank */
+/* From here on the ranks tell each other what nobody else may know: a private run's noise key, and sums without noise.
+ * Over TCP that takes a key that the user chose (one that diffgen made by itself is no safer than the file system that
+ * it lies in), and between machines nothing goes past the transport (device_sum.h).
+ * err   DG_ECONFIG there is no such key */
+DG_MUST_CHECK dg_status dg_comm_carry_secrets(dg_comm *comm);
 /* Among the ranks on this machine. */
 int dg_comm_local_rank(const dg_comm *comm);
 int dg_comm_local_size(const dg_comm *comm);

@@ -3,12 +3,17 @@
 #define DG_COMM_COMM_INTERNAL_H
 
 #include "comm/comm.h"
+#include "comm/comm_seal.h"
 #include "comm/transport.h"
+
+/* How what is said is sealed: not at all (MPI), with a key that diffgen made by itself, with the user's. */
+typedef enum dg_comm_key_kind { DG_COMM_KEY_NONE, DG_COMM_KEY_OWN, DG_COMM_KEY_CHOSEN } dg_comm_key_kind;
 
 struct dg_comm {
     dg_ctx *ctx;
     dg_transport transport;
-    bool broken;
+    bool broken, secrets; /* secrets: see dg_comm_carry_secrets */
+    dg_comm_key_kind key;
     int lost; /* the rank whose end broke it, -1 = unknown */
     int local_rank, local_size, sharers;
     dg_comm_part *send, *receive; /* [size] */
@@ -18,6 +23,8 @@ struct dg_comm {
 
 /* Ranks over a transport, which the comm closes. err DG_ENOMEM, DG_ERUNTIME: the transport has been closed */
 DG_MUST_CHECK dg_status dg_comm_create(dg_ctx *ctx, const dg_transport *transport, dg_comm **out);
+/* Sums may go another way than the transport's, which does not seal them. */
+bool dg_comm_may_bypass(const dg_comm *comm);
 /* One exchange of comm->send and comm->receive; empties both. */
 DG_MUST_CHECK dg_status dg_comm_exchange(dg_comm *comm);
 
@@ -27,9 +34,24 @@ typedef struct dg_comm_meeting {
     const char *host;
     int port;
     double patience; /* seconds to wait for the others */
+    double silence;  /* seconds without a sign of life after which a rank is given up; the same for all */
+    const dg_job_key *key;
 } dg_comm_meeting;
 
-/* err DG_ERUNTIME: not all ranks came, or the port is taken; DG_ENOMEM */
+/* What a variable of the environment says; NULL if it is not set. */
+typedef const char *(*dg_comm_getter)(const char *name);
+
+/* The key of the job, from where docs/ranks.md says. May wait for rank 0 to make a file.
+ * out   *out: sodium_free it as soon as the ranks have met
+ * err   DG_ECONFIG a key that others know or could guess, or none; the text never has the key; DG_ECREATE, DG_EIO,
+ *       DG_ENOMEM, DG_ERUNTIME */
+DG_MUST_CHECK dg_status dg_comm_read_key(dg_ctx *ctx, dg_comm_getter get, const dg_comm_meeting *meeting,
+                                         dg_job_key **out);
+/* Takes the key out of this process's environment, where child processes and crash reports would find it. */
+void dg_comm_forget_key(void);
+
+/* err DG_ERUNTIME not all ranks came, or the port is taken; DG_ECONFIG a process without the key came or answered
+ * instead; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_comm_tcp_open(dg_ctx *ctx, const dg_comm_meeting *meeting, dg_transport *out);
 /* Loads diffgen_mpi.so. err DG_ECONFIG not there or not loadable; DG_ERUNTIME MPI does not start */
 DG_MUST_CHECK dg_status dg_comm_mpi_open(dg_ctx *ctx, dg_transport *out);
@@ -44,6 +66,6 @@ typedef struct dg_comm_launch {
 
 /* in    get: getenv, or a test's
  * err   DG_ECONFIG a variable is missing or malformed; the text names it */
-DG_MUST_CHECK dg_status dg_comm_read_launch(dg_ctx *ctx, const char *(*get)(const char *name), dg_comm_launch *out);
+DG_MUST_CHECK dg_status dg_comm_read_launch(dg_ctx *ctx, dg_comm_getter get, dg_comm_launch *out);
 
 #endif

@@ -7,14 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE = 300, SLURM_FIRST_PORT = 20000, SLURM_PORTS = 12000 };
+enum { PATIENCE = 300, SILENCE = 120, SLURM_FIRST_PORT = 20000, SLURM_PORTS = 12000 };
 
 /* ---- reading variables ---- */
 
-typedef const char *(*getter)(const char *name);
-
 /* A whole number from `low` to `high`. out *value; unset and empty give `fallback`, if that is not below `low` */
-static dg_status read_number(dg_ctx *ctx, getter get, const char *name, int low, int high, int fallback, int *value) {
+static dg_status read_number(dg_ctx *ctx, dg_comm_getter get, const char *name, int low, int high, int fallback,
+                             int *value) {
     const char *text = get(name);
     int64_t number;
     *value = fallback;
@@ -29,7 +28,7 @@ static dg_status read_number(dg_ctx *ctx, getter get, const char *name, int low,
     return DG_OK;
 }
 
-static bool above_one(getter get, const char *name) {
+static bool above_one(dg_comm_getter get, const char *name) {
     const char *text = get(name);
     int64_t number;
     return text && dg_parse_count(text, &number) && number > 1;
@@ -38,7 +37,7 @@ static bool above_one(getter get, const char *name) {
 /* ---- launchers ---- */
 
 /* torchrun keeps MASTER_PORT for a store of its own; the next one is ours. */
-static dg_status read_torchrun(dg_ctx *ctx, getter get, dg_comm_launch *out) {
+static dg_status read_torchrun(dg_ctx *ctx, dg_comm_getter get, dg_comm_launch *out) {
     dg_status status = DG_OK;
     const char *host = get("MASTER_ADDR");
     DG_TRY(read_number(ctx, get, "WORLD_SIZE", 1, 65536, 0, &out->meeting.size));
@@ -61,7 +60,7 @@ static void first_host(const char *list, char *host, size_t size) {
 }
 
 /* Rank 0 is on the first host of the step. The port follows from the job, so that two jobs on a host do not meet. */
-static dg_status read_slurm(dg_ctx *ctx, getter get, dg_comm_launch *out) {
+static dg_status read_slurm(dg_ctx *ctx, dg_comm_getter get, dg_comm_launch *out) {
     dg_status status = DG_OK;
     const char *address = get("MASTER_ADDR"), *nodes = get("SLURM_STEP_NODELIST");
     int job, step;
@@ -86,8 +85,8 @@ done:
 }
 
 /* A script that Slurm runs has SLURM_NTASKS as well, though nobody runs beside it; only srun's tasks know of a step. */
-dg_status dg_comm_read_launch(dg_ctx *ctx, getter get, dg_comm_launch *out) {
-    *out = (dg_comm_launch){.meeting.patience = PATIENCE};
+dg_status dg_comm_read_launch(dg_ctx *ctx, dg_comm_getter get, dg_comm_launch *out) {
+    *out = (dg_comm_launch){.meeting = {.patience = PATIENCE, .silence = SILENCE}};
     out->meeting.host = out->host;
     dg_status status = DG_OK;
     if (above_one(get, "OMPI_COMM_WORLD_SIZE") || above_one(get, "PMI_SIZE")) {
@@ -107,11 +106,25 @@ static const char *environment(const char *name) {
     return getenv(name);
 }
 
-dg_status dg_comm_open(dg_ctx *ctx, dg_comm **out) {
+static dg_status open_tcp(dg_ctx *ctx, dg_comm_meeting *meeting, dg_comm **out) {
+    dg_status status = DG_OK;
+    dg_transport transport;
+    dg_job_key *key = NULL;
+    DG_TRY(dg_comm_read_key(ctx, environment, meeting, &key));
+    meeting->key = key;
+    DG_TRY(dg_comm_tcp_open(ctx, meeting, &transport));
+    DG_TRY(dg_comm_create(ctx, &transport, out));
+    (*out)->key = key->chosen ? DG_COMM_KEY_CHOSEN : DG_COMM_KEY_OWN;
+done:
+    meeting->key = NULL;
+    sodium_free(key);
+    return status;
+}
+
+static dg_status open_ranks(dg_ctx *ctx, dg_comm **out) {
     dg_status status = DG_OK;
     dg_comm_launch launch;
     dg_transport transport;
-    *out = NULL;
     DG_TRY(dg_comm_read_launch(ctx, environment, &launch));
     if (launch.launcher == DG_COMM_ALONE)
         return DG_OK;
@@ -120,10 +133,17 @@ dg_status dg_comm_open(dg_ctx *ctx, dg_comm **out) {
     /* srun has what TCP needs too. */
     if (launch.launcher == DG_COMM_TCP || (status == DG_ECONFIG && launch.meeting.size > 1)) {
         dg_ctx_clear_error(ctx);
-        status = dg_comm_tcp_open(ctx, &launch.meeting, &transport);
+        return open_tcp(ctx, &launch.meeting, out);
     }
     DG_TRY(status);
     DG_TRY(dg_comm_create(ctx, &transport, out));
 done:
+    return status;
+}
+
+dg_status dg_comm_open(dg_ctx *ctx, dg_comm **out) {
+    *out = NULL;
+    const dg_status status = open_ranks(ctx, out);
+    dg_comm_forget_key();
     return status;
 }

@@ -1,213 +1,326 @@
 /* How the ranks of a TCP job find each other: every rank opens a socket to be called on and calls rank 0, whose address
- * all know. When all have called, rank 0 tells each where the others can be called, and rank i calls ranks 1..i-1. */
+ * all know. When all have called, rank 0 tells each where the others can be called, and rank i calls ranks 1..i-1.
+ *
+ * Anybody can call, and anything may answer. A connection counts when its handshake (comm_seal.h) is over; many may be
+ * in the middle of it at once, each has a few seconds for it, and where there are too many the oldest goes. */
 #include "comm/comm_tcp.h"
 
 #include "core/text.h"
 
-#include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-static const char magic[8] = "diffgen";
+enum {
+    CALLERS = 128,  /* in the middle of a handshake */
+    HANDSHAKE = 10, /* seconds for it */
+    SUSPICION = 20, /* seconds for which a rank calls again where somebody answers wrongly */
+    ADDRESS_TEXT = 64
+};
 
-/* First words on a connection. Ranks run the same program on machines of one kind, so structs travel as they are. */
-typedef struct hello {
-    char magic[8];
-    int32_t size, rank, port; /* port: where the caller can be called */
-} hello;
+/* ---- taking calls ---- */
 
-typedef struct address {
-    struct sockaddr_storage socket;
-    socklen_t length;
-    int32_t port;
-} address;
+typedef struct caller {
+    int fd; /* -1: free */
+    double until;
+    dg_tcp_address from;
+    bool welcomed; /* the hello was good; the proof is still to come */
+    size_t got;    /* bytes of the message that is to come */
+    dg_hello hello;
+    dg_welcome welcome;
+    dg_proof proof;
+    dg_seal_keys seal;
+} caller;
 
-/* ---- sockets ---- */
+typedef struct reception {
+    dg_ctx *ctx;
+    const dg_comm_meeting *meeting;
+    dg_tcp *tcp;
+    int listener;
+    caller *callers;           /* [CALLERS] */
+    dg_tcp_address *addresses; /* [size], NULL if nobody wants to know */
+    int come, strangers;       /* ranks that have come; callers that did not have the key */
+} reception;
 
-/* Gradients go in bursts: no waiting for more to send. A machine that dies without a word is noticed in two minutes. */
-static void tune(int fd) {
-    const int on = 1, idle = 30, interval = 15, probes = 6;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+static void hang_up(caller *c) {
+    if (c->fd >= 0)
+        close(c->fd);
+    sodium_memzero(c, sizeof *c);
+    c->fd = -1;
 }
 
-/* A socket to be called on, for IPv6 and IPv4, or IPv4 alone where there is no other. port 0: any; *port the one it
- * got.
- */
-static dg_status listen_on(dg_ctx *ctx, int port, int *fd, int32_t *got) {
-    const int on = 1, off = 0;
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_any};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_storage bound;
-    socklen_t length = sizeof bound;
-    int ok = -1;
-    *fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (*fd >= 0) {
-        setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-        ok = bind(*fd, (struct sockaddr *)&six, sizeof six);
-    } else if ((*fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0) {
-        setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        ok = bind(*fd, (struct sockaddr *)&four, sizeof four);
+/* A place for a new caller: a free one, or that of whom has been there longest. */
+static caller *find_place(reception *r) {
+    caller *oldest = &r->callers[0];
+    for (int i = 0; i < CALLERS; i++) {
+        if (r->callers[i].fd < 0)
+            return &r->callers[i];
+        if (r->callers[i].until < oldest->until)
+            oldest = &r->callers[i];
     }
-    if (ok == 0)
-        ok = listen(*fd, SOMAXCONN);
-    if (ok != 0 || getsockname(*fd, (struct sockaddr *)&bound, &length) != 0)
-        return dg_fail(ctx, DG_ERUNTIME, "rank 0 cannot listen on port %d (%s); set another MASTER_PORT", port,
-                       strerror(errno));
-    *got = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                             : ((struct sockaddr_in *)&bound)->sin_port);
-    return DG_OK;
+    hang_up(oldest);
+    return oldest;
 }
 
-/* Reads or writes all of it before `deadline`. */
-static bool transfer(int fd, void *data, size_t size, bool sending, double deadline) {
-    for (size_t done = 0; done < size;) {
-        const double left = deadline - dg_clock_seconds();
-        struct pollfd one = {.fd = fd, .events = sending ? POLLOUT : POLLIN};
-        if (left <= 0 || (poll(&one, 1, (int)(left * 1000) + 1) < 0 && errno != EINTR))
-            return false;
-        char *at = (char *)data + done;
-        const ssize_t n =
-            sending ? send(fd, at, size - done, MSG_NOSIGNAL | MSG_DONTWAIT) : recv(fd, at, size - done, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return false;
-        if (n > 0)
-            done += (size_t)n;
+static void take_new(reception *r, double now) {
+    dg_tcp_address from;
+    for (int fd; (fd = dg_tcp_accept(r->listener, &from)) >= 0;) {
+        caller *c = find_place(r);
+        c->fd = fd;
+        c->from = from;
+        c->until = now + HANDSHAKE;
     }
-    return true;
 }
 
-/* Calls until someone answers. -1: nobody did before `deadline`. */
-static int call(const struct sockaddr *to, socklen_t length, double deadline) {
-    do {
-        const int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, to, length) == 0) {
-            tune(fd);
-            return fd;
+/* Said once for all of them. */
+static void turn_away(reception *r, caller *c) {
+    char name[ADDRESS_TEXT];
+    if (dg_hello_is_ours(&c->hello) && r->strangers++ == 0) {
+        dg_tcp_name(&c->from, name, sizeof name);
+        dg_log(r->ctx, DG_LOG_WARN,
+               "rank %d hung up on a caller from %s that does not have this job's key (%s); if it is one of the ranks, "
+               "give all of them the same DIFFGEN_JOB_KEY",
+               r->tcp->rank, name, r->meeting->key->origin);
+    }
+    hang_up(c);
+}
+
+/* A holder of the key may still be of another job. */
+static bool is_expected(reception *r, const dg_hello *h) {
+    const dg_tcp *t = r->tcp;
+    if (h->size == t->size && h->to == t->rank && h->from > t->rank && h->from < t->size && t->links[h->from].fd < 0)
+        return true;
+    dg_log(r->ctx, DG_LOG_WARN, "rank %d of %d was called by a rank %d of %d that wants rank %d%s", t->rank, t->size,
+           h->from, h->size, h->to, h->size == t->size && h->to == t->rank ? ", and is there already" : "");
+    return false;
+}
+
+static void welcome(reception *r, caller *c) {
+    if (!dg_hello_answer(r->meeting->key, &c->hello, &c->welcome, &c->seal)) {
+        turn_away(r, c);
+        return;
+    }
+    /* a new connection takes these few bytes at once, or it is not worth having */
+    if (!is_expected(r, &c->hello) ||
+        send(c->fd, &c->welcome, sizeof c->welcome, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof c->welcome) {
+        hang_up(c);
+        return;
+    }
+    c->welcomed = true;
+    c->got = 0;
+}
+
+static void admit(reception *r, caller *c) {
+    dg_tcp *t = r->tcp;
+    const int rank = c->hello.from;
+    if (!dg_proof_check(r->meeting->key, &c->hello, &c->welcome, &c->proof)) {
+        turn_away(r, c);
+        return;
+    }
+    if (!is_expected(r, &c->hello)) {
+        hang_up(c);
+        return;
+    }
+    t->links[rank].fd = c->fd;
+    t->seals[rank] = c->seal;
+    if (r->addresses) {
+        r->addresses[rank] = c->from;
+        r->addresses[rank].port = c->hello.port;
+    }
+    r->come++;
+    c->fd = -1;
+    hang_up(c);
+}
+
+/* One of the two messages, as far as it has come. */
+static void hear(reception *r, caller *c) {
+    char *message = c->welcomed ? (char *)&c->proof : (char *)&c->hello;
+    const size_t size = c->welcomed ? sizeof c->proof : sizeof c->hello;
+    const ssize_t n = recv(c->fd, message + c->got, size - c->got, MSG_DONTWAIT);
+    if (n <= 0) {
+        hang_up(c); /* poll said that there is something: it is the end, or an error */
+        return;
+    }
+    c->got += (size_t)n;
+    if (c->got < size)
+        return;
+    if (c->welcomed)
+        admit(r, c);
+    else
+        welcome(r, c);
+}
+
+static dg_status too_few(reception *r, int wanted) {
+    const dg_tcp *t = r->tcp;
+    if (r->strangers == 0)
+        return dg_fail(r->ctx, DG_ERUNTIME, "rank %d waited for the other ranks, but only %d of %d called", t->rank,
+                       r->come, wanted);
+    return dg_fail(
+        r->ctx, DG_ECONFIG,
+        "rank %d waited for the other ranks, but only %d of %d called; %d call%s came from processes without "
+        "this job's key (%s): give all ranks the same DIFFGEN_JOB_KEY (docs/ranks.md)",
+        t->rank, r->come, wanted, r->strangers, r->strangers == 1 ? "" : "s", r->meeting->key->origin);
+}
+
+static void attend(reception *r, double deadline) {
+    struct pollfd polls[CALLERS + 1];
+    const double now = dg_clock_seconds();
+    double next = deadline;
+    for (int i = 0; i < CALLERS; i++) {
+        caller *c = &r->callers[i];
+        if (c->fd >= 0 && c->until <= now)
+            hang_up(c);
+        if (c->fd >= 0 && c->until < next)
+            next = c->until;
+        polls[i] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+    }
+    polls[CALLERS] = (struct pollfd){.fd = r->listener, .events = POLLIN};
+    if (poll(polls, CALLERS + 1, (int)((next - now) * 1000) + 1) <= 0)
+        return;
+    for (int i = 0; i < CALLERS; i++)
+        if (polls[i].fd >= 0 && polls[i].revents)
+            hear(r, &r->callers[i]);
+    if (polls[CALLERS].revents)
+        take_new(r, dg_clock_seconds());
+}
+
+static dg_status take_calls(dg_ctx *ctx, const dg_comm_meeting *m, dg_tcp *t, int listener, double deadline,
+                            dg_tcp_address *addresses) {
+    dg_status status = DG_OK;
+    const int wanted = t->size - 1 - t->rank;
+    reception r = {.ctx = ctx, .meeting = m, .tcp = t, .listener = listener, .addresses = addresses};
+    if (wanted == 0)
+        return DG_OK;
+    DG_TRY(dg_alloc(ctx, &r.callers, CALLERS, sizeof *r.callers, "calls of other ranks"));
+    for (int i = 0; i < CALLERS; i++)
+        r.callers[i].fd = -1;
+    while (r.come < wanted) {
+        if (dg_clock_seconds() >= deadline)
+            DG_TRY(too_few(&r, wanted));
+        attend(&r, deadline);
+    }
+done:
+    for (int i = 0; r.callers && i < CALLERS; i++)
+        hang_up(&r.callers[i]);
+    free(r.callers);
+    return status;
+}
+
+/* ---- calling ---- */
+
+typedef enum answer { NOBODY, SILENT, WRONG, RIGHT } answer;
+
+/* The caller's side of the handshake. */
+static answer shake_hands(const dg_comm_meeting *m, dg_tcp *t, int rank, int fd, int32_t port, double deadline) {
+    dg_hello hello = {.size = t->size, .from = t->rank, .to = rank, .port = port};
+    dg_welcome welcome;
+    dg_proof proof;
+    unsigned char secret[32];
+    dg_hello_make(m->key, &hello, secret);
+    dg_tcp_moved moved = dg_tcp_transfer(fd, &hello, sizeof hello, true, deadline);
+    if (moved == DG_TCP_DONE)
+        moved = dg_tcp_transfer(fd, &welcome, sizeof welcome, false, deadline);
+    bool right = moved == DG_TCP_DONE && dg_hello_finish(m->key, &hello, secret, &welcome, &proof, &t->seals[rank]);
+    right = right && dg_tcp_transfer(fd, &proof, sizeof proof, true, deadline) == DG_TCP_DONE;
+    sodium_memzero(secret, sizeof secret);
+    return right ? RIGHT : moved == DG_TCP_LATE ? SILENT : WRONG;
+}
+
+static dg_status no_answer(dg_ctx *ctx, const dg_comm_meeting *m, const dg_tcp *t, int rank, answer last) {
+    char where[300] = "";
+    if (rank == 0)
+        snprintf(where, sizeof where, " at %s, port %d", m->host, m->port);
+    if (last == WRONG)
+        return dg_fail(ctx, DG_ECONFIG,
+                       "rank %d called rank %d%s, but what answers there does not have this job's key (%s): give all "
+                       "ranks the same DIFFGEN_JOB_KEY, and see that nothing else listens there (docs/ranks.md)",
+                       t->rank, rank, where, m->key->origin);
+    if (last == SILENT)
+        return dg_fail(ctx, DG_ERUNTIME, "rank %d called rank %d%s, but what takes the call there says nothing",
+                       t->rank, rank, where);
+    return dg_fail(ctx, DG_ERUNTIME, "rank %d does not reach rank %d%s", t->rank, rank, where);
+}
+
+/* Rank 0 takes calls from the start. Another rank may first have calls of its own to make, and waits for rank 0. */
+static double reply_deadline(int rank, double deadline) {
+    const double soon = dg_clock_seconds() + HANDSHAKE;
+    return rank == 0 && soon < deadline ? soon : deadline;
+}
+
+/* Calls until the rank answers. What answers wrongly may be the end of another job, and is called again for a while. */
+static dg_status call_rank(dg_ctx *ctx, const dg_comm_meeting *m, dg_tcp *t, int rank, int32_t port, double deadline,
+                           const dg_tcp_address *address) {
+    double suspected = 0, now = dg_clock_seconds();
+    answer last = NOBODY;
+    while (now < deadline && (suspected == 0 || now - suspected < SUSPICION)) {
+        last = NOBODY;
+        const bool by_name = rank == 0 || dg_tcp_is_loopback(address);
+        const int fd = by_name ? dg_tcp_call(m->host, rank == 0 ? m->port : address->port, deadline)
+                               : dg_tcp_call_address(address, deadline);
+        if (fd >= 0)
+            last = shake_hands(m, t, rank, fd, port, reply_deadline(rank, deadline));
+        if (last == RIGHT) {
+            t->links[rank].fd = fd;
+            return DG_OK;
         }
         if (fd >= 0)
             close(fd);
-        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    } while (dg_clock_seconds() < deadline);
-    return -1;
-}
-
-/* The same by name; a name may come to stand for something while machines start. */
-static int call_host(const char *host, int port, double deadline) {
-    char service[16];
-    snprintf(service, sizeof service, "%d", port);
-    do {
-        const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-        struct addrinfo *list = NULL;
-        int fd = -1;
-        if (getaddrinfo(host, service, &hints, &list) == 0)
-            for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
-                fd = call(a->ai_addr, a->ai_addrlen, 0);
-        if (list)
-            freeaddrinfo(list);
-        if (fd >= 0)
-            return fd;
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    } while (dg_clock_seconds() < deadline);
-    return -1;
+        if (last == NOBODY)
+            suspected = 0;
+        else if (suspected == 0)
+            suspected = dg_clock_seconds();
+        nanosleep(&(struct timespec){.tv_nsec = last == NOBODY ? 50000000 : 500000000}, NULL);
+        now = dg_clock_seconds();
+    }
+    return no_answer(ctx, m, t, rank, last);
 }
 
 /* ---- meeting ---- */
 
-/* Takes calls until `wanted` ranks have called; strangers are hung up on. */
-static dg_status take_calls(dg_ctx *ctx, dg_tcp *t, int fd, int wanted, double deadline, address *addresses) {
-    for (int come = 0; come < wanted;) {
-        struct pollfd one = {.fd = fd, .events = POLLIN};
-        const double left = deadline - dg_clock_seconds();
-        if (left <= 0)
-            return dg_fail(ctx, DG_ERUNTIME, "rank %d waited for the other ranks, but only %d of %d called", t->rank,
-                           come, wanted);
-        if (poll(&one, 1, (int)(left * 1000) + 1) <= 0)
-            continue;
-        address from = {.length = sizeof from.socket};
-        hello h;
-        const int caller = accept4(fd, (struct sockaddr *)&from.socket, &from.length, SOCK_CLOEXEC);
-        if (caller < 0)
-            continue;
-        const double soon = dg_clock_seconds() + 5;
-        if (!transfer(caller, &h, sizeof h, false, soon < deadline ? soon : deadline) ||
-            memcmp(h.magic, magic, sizeof magic) != 0 || h.size != t->size || h.rank <= t->rank || h.rank >= t->size ||
-            t->socket[h.rank] >= 0) {
-            close(caller);
-            continue;
-        }
-        tune(caller);
-        from.port = h.port;
-        if (addresses)
-            addresses[h.rank] = from;
-        t->socket[h.rank] = caller;
-        come++;
-    }
-    return DG_OK;
-}
-
-static bool is_loopback(const struct sockaddr_storage *s) {
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)s;
-    if (s->ss_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)s)->sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) ||
-           (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr) && six->sin6_addr.s6_addr[12] == 127);
-}
-
-/* Calls rank i where rank 0 heard it. One that it heard on its own machine is where rank 0 is. */
-static int call_peer(const dg_comm_meeting *meeting, const address *peer, double deadline) {
-    address to = *peer;
-    if (is_loopback(&to.socket))
-        return call_host(meeting->host, peer->port, deadline);
-    if (to.socket.ss_family == AF_INET)
-        ((struct sockaddr_in *)&to.socket)->sin_port = htons((uint16_t)peer->port);
-    else
-        ((struct sockaddr_in6 *)&to.socket)->sin6_port = htons((uint16_t)peer->port);
-    return call((const struct sockaddr *)&to.socket, to.length, deadline);
-}
-
-static dg_status call_ranks(dg_ctx *ctx, const dg_comm_meeting *m, dg_tcp *t, int32_t port, double deadline,
-                            address *addresses) {
-    hello h = {.size = t->size, .rank = t->rank, .port = port};
-    memcpy(h.magic, magic, sizeof magic);
-    for (int i = 0; i < t->rank; i++) {
-        const int fd = i == 0 ? call_host(m->host, m->port, deadline) : call_peer(m, &addresses[i], deadline);
-        t->socket[i] = fd;
-        if (fd < 0 || !transfer(fd, &h, sizeof h, true, deadline))
-            return dg_fail(ctx, DG_ERUNTIME, "rank %d does not reach rank %d%s%s", t->rank, i, i ? "" : " at ",
-                           i ? "" : m->host);
-        if (i == 0 && !transfer(fd, addresses, (size_t)t->size * sizeof *addresses, false, deadline))
-            return dg_fail(ctx, DG_ERUNTIME, "rank %d waited for rank 0 to hear all %d ranks", t->rank, t->size);
-    }
-    return DG_OK;
+/* From rank 0 to all: where they can call each other. */
+static dg_status share_addresses(dg_ctx *ctx, dg_tcp *t, double deadline, dg_tcp_address *addresses) {
+    dg_status status = DG_OK;
+    const size_t size = (size_t)t->size, bytes = size * sizeof *addresses;
+    dg_comm_part *to = NULL, *from = NULL;
+    const double silence = t->silence, left = deadline - dg_clock_seconds();
+    int lost = -1;
+    char why[DG_COMM_WHY];
+    DG_TRY(dg_alloc(ctx, &to, size, sizeof *to, "the ranks' addresses"));
+    DG_TRY(dg_alloc(ctx, &from, size, sizeof *from, "the ranks' addresses"));
+    for (size_t i = 1; i < size && t->rank == 0; i++)
+        to[i] = (dg_comm_part){addresses, bytes};
+    if (t->rank > 0)
+        from[0] = (dg_comm_part){addresses, bytes};
+    t->silence = left > 1 ? left : 1; /* rank 0 says nothing before all have come */
+    if (dg_tcp_exchange(t, to, from, &lost, why) != 0)
+        DG_TRY(dg_fail(ctx, DG_ERUNTIME, "rank %d waited for rank 0 to hear all %d ranks: %s", t->rank, t->size, why));
+done:
+    t->silence = silence;
+    free(to);
+    free(from);
+    return status;
 }
 
 dg_status dg_tcp_meet(dg_ctx *ctx, const dg_comm_meeting *m, dg_tcp *t) {
     dg_status status = DG_OK;
     const double deadline = dg_clock_seconds() + m->patience;
-    address *addresses = NULL;
+    dg_tcp_address *addresses = NULL;
     int fd = -1;
     int32_t port = 0;
     DG_TRY(dg_alloc(ctx, &addresses, (size_t)t->size, sizeof *addresses, "the ranks' addresses"));
-    DG_TRY(listen_on(ctx, t->rank == 0 ? m->port : 0, &fd, &port));
-    if (t->rank > 0)
-        DG_TRY(call_ranks(ctx, m, t, port, deadline, addresses));
-    DG_TRY(take_calls(ctx, t, fd, t->size - 1 - t->rank, deadline, addresses));
-    for (int i = 1; t->rank == 0 && i < t->size; i++)
-        if (!transfer(t->socket[i], addresses, (size_t)t->size * sizeof *addresses, true, deadline))
-            DG_TRY(dg_fail(ctx, DG_ERUNTIME, "rank %d called and hung up", i));
+    DG_TRY(dg_tcp_listen(ctx, m->host, t->rank == 0 ? m->port : 0, &fd, &port));
+    if (t->rank > 0) {
+        DG_TRY(call_rank(ctx, m, t, 0, port, deadline, NULL));
+        DG_TRY(share_addresses(ctx, t, deadline, addresses));
+    }
+    for (int i = 1; i < t->rank; i++)
+        DG_TRY(call_rank(ctx, m, t, i, port, deadline, &addresses[i]));
+    DG_TRY(take_calls(ctx, m, t, fd, deadline, addresses));
+    if (t->rank == 0)
+        DG_TRY(share_addresses(ctx, t, deadline, addresses));
 done:
     if (fd >= 0)
         close(fd);

@@ -13,7 +13,7 @@ typedef struct dg_device_sum dg_device_sum;
 /* A collective.
  * in    exec: the queue that the summands are computed in; bucket: the most that is added up at once
  * out   *out; NULL where it is not possible on every rank (no NCCL built in or installed, another backend, two ranks on
- *       one GPU): sums go through the host then
+ *       one GPU), or not allowed (dg_comm_carry_secrets): sums go through the host then
  * err   DG_EDEVICE NCCL does not start; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_device_sum_create(dg_ctx *ctx, dg_comm *comm, const dg_backend *backend, dg_exec *exec,
                                              int64_t bucket, dg_device_sum **out);

@@ -43,6 +43,13 @@ DG_MUST_CHECK dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *director
 /* rm -r without following links; a missing path is fine. err DG_EIO */
 DG_MUST_CHECK dg_status dg_fs_remove_tree(dg_ctx *ctx, const char *path);
 
+/* Where this user's file `name` lies that belongs to no run: diffgen/NAME in $XDG_STATE_HOME or ~/.local/state.
+ * in    variable: what sets another path, for the message
+ * out   *path malloc'ed; err DG_ECREATE neither is known; DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_fs_state_path(dg_ctx *ctx, const char *name, const char *variable, char **path);
+/* Makes the folder that `path` lies in, with mode 0700 if it is not there. err DG_ECREATE, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_fs_make_private_parent(dg_ctx *ctx, const char *path, const char *variable);
+
 bool dg_fs_exists(const char *path);
 bool dg_fs_is_dir(const char *path);
 bool dg_fs_is_file(const char *path);

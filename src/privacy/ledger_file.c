@@ -39,25 +39,12 @@ static const char *const schema[] = {
 enum { SCHEMA_COUNT = sizeof schema / sizeof *schema };
 
 dg_status dg_ledger_default_path(dg_ctx *ctx, char **path) {
-    const char *named = getenv("DIFFGEN_LEDGER"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    dg_str text = {0};
-    dg_status status = DG_OK;
+    const char *named = getenv("DIFFGEN_LEDGER");
     *path = NULL;
-    if (named && *named)
-        dg_str_append(&text, named);
-    else if (state && *state == '/') /* the standard says to ignore a relative one */
-        dg_str_printf(&text, "%s/diffgen/privacy-ledger.sqlite", state);
-    else if (home && *home)
-        dg_str_printf(&text, "%s/.local/state/diffgen/privacy-ledger.sqlite", home);
-    else
-        DG_TRY(dg_fail(ctx, DG_ECREATE, "no place for the privacy ledger: set DIFFGEN_LEDGER to the file's path"));
-    if (!dg_str_ok(&text))
-        DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory for the privacy ledger's path"));
-    *path = text.data;
-    text.data = NULL;
-done:
-    dg_str_free(&text);
-    return status;
+    if (!named || !*named)
+        return dg_fs_state_path(ctx, "privacy-ledger.sqlite", "DIFFGEN_LEDGER", path);
+    *path = strdup(named);
+    return *path ? DG_OK : dg_fail(ctx, DG_ENOMEM, "out of memory for the privacy ledger's path");
 }
 
 const char *dg_ledger_path(const dg_ledger *ledger) {
@@ -97,34 +84,6 @@ done:
     return status;
 }
 
-/* The directory of the file, mode 0700 if it has to be made. */
-static dg_status make_directory(dg_ctx *ctx, const char *path) {
-    dg_status status = DG_OK;
-    char *directory = strdup(path), *parent = NULL;
-    if (!directory)
-        return dg_fail(ctx, DG_ENOMEM, "out of memory for the privacy ledger's path");
-    char *slash = strrchr(directory, '/');
-    if (!slash || slash == directory)
-        goto done;
-    *slash = '\0';
-    if (dg_fs_is_dir(directory))
-        goto done;
-    parent = strdup(directory);
-    slash = parent ? strrchr(parent, '/') : NULL;
-    if (slash && slash != parent) {
-        *slash = '\0';
-        DG_TRY(dg_fs_mkdirs(ctx, parent));
-    }
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST)
-        status = dg_fail(ctx, DG_ECREATE,
-                         "%s: cannot create the privacy ledger's directory: %s; DIFFGEN_LEDGER names another place",
-                         path, strerror(errno));
-done:
-    free(parent);
-    free(directory);
-    return status;
-}
-
 static dg_status sync_directory(dg_ctx *ctx, const char *path) {
     char *directory = strdup(path);
     if (!directory)
@@ -145,7 +104,7 @@ static dg_status make(dg_ctx *ctx, const char *path) {
     dg_ledger draft = {0};
     dg_str name = {0};
     int fd = -1;
-    DG_TRY(make_directory(ctx, path));
+    DG_TRY(dg_fs_make_private_parent(ctx, path, "DIFFGEN_LEDGER"));
     dg_str_printf(&name, "%s.tmp-%ld", path, (long)getpid());
     if (!dg_str_ok(&name))
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory for the privacy ledger's path"));

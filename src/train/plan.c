@@ -167,6 +167,8 @@ dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_option
     plan->options = options;
     plan->comm = comm;
     DG_TRY(dg_options_check(ctx, &dg_train_option_table, options));
+    if (options->dp)
+        DG_TRY(dg_comm_carry_secrets(comm));
     DG_TRY(dg_compute_open_rank(ctx, comm, options->device, options->precision, (int)options->threads, &plan->compute));
     DG_TRY(dg_compute_use_libraries(ctx, options->libraries, &plan->compute));
     DG_TRY(choose_run_path(ctx, plan));

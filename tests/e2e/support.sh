@@ -9,6 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 export CUDA_VISIBLE_DEVICES= # the CPU, also where there is a GPU
+export XDG_STATE_HOME=$work/state # not the user's own ledger and keys
 failures=0
 
 fail() {

@@ -79,6 +79,35 @@ cat out? >out
 cat err? >err
 same_run one tcp
 says err "3 over TCP"
+[ "$(stat -c %a "$XDG_STATE_HOME/diffgen/ranks.key")" = 600 ] || fail "others can read the ranks' key"
+
+# A private run wants a key that the user chose, the same for all, and keeps it nowhere.
+private=(train --images images --preset tiny --batch 9 --steps 2 --warmup 1 --dp --epsilon 8 --grid-every never)
+# over_tcp CODE PORT KEY0 KEY1 ARGUMENT...: two ranks over TCP with a key each ("": none)
+over_tcp() {
+    local wanted=$1 port=$2 keys=("$3" "$4") rank pids=() got
+    shift 4
+    for rank in 0 1; do
+        env ${keys[rank]:+DIFFGEN_JOB_KEY="${keys[rank]}"} RANK="$rank" WORLD_SIZE=2 MASTER_ADDR=localhost \
+            MASTER_PORT="$port" timeout 120 "$program" "$@" >"out$rank" 2>"err$rank" </dev/null &
+        pids[rank]=$!
+    done
+    for rank in 0 1; do
+        wait "${pids[rank]}"
+        got=$?
+        cp "err$rank" err
+        [ "$got" = "$wanted" ] || fail "rank $rank of diffgen $* gave $got, not $wanted"
+    done
+    cat err0 err1 >err
+}
+key=5f0d2c6b8e714a9d3f0d2c6b8e714a9d
+over_tcp 78 "$((port + 2))" "" "" "${private[@]}" --out private
+says err0 "set DIFFGEN_JOB_KEY"
+[ ! -e private ] || fail "a refused run has left a folder"
+over_tcp 0 "$((port + 3))" "$key" "$key" "${private[@]}" --out private
+grep -rqF "$key" private out? err? && fail "the job's key is written down"
+over_tcp 78 "$((port + 4))" "short" "short" "${private[@]}" --out private
+says err0 "DIFFGEN_JOB_KEY: a job's key has 32 to 4096 characters, this one has 5"
 
 # --- sampling
 

@@ -24,10 +24,18 @@ static inline int free_port(void) {
     return ntohs(address.sin_port);
 }
 
+static inline dg_job_key test_key(void) {
+    dg_job_key key = {.chosen = true, .origin = "the test"};
+    memset(key.bytes, 0x5a, sizeof key.bytes);
+    return key;
+}
+
 static inline dg_status join_ranks(dg_ctx *ctx, int rank, int size, int port, dg_comm **comm) {
     dg_status status = DG_OK;
     dg_transport transport;
-    const dg_comm_meeting meeting = {.rank = rank, .size = size, .host = "localhost", .port = port, .patience = 20};
+    const dg_job_key key = test_key();
+    const dg_comm_meeting meeting = {
+        .rank = rank, .size = size, .host = "localhost", .port = port, .patience = 20, .silence = 20, .key = &key};
     DG_TRY(dg_comm_tcp_open(ctx, &meeting, &transport));
     DG_TRY(dg_comm_create(ctx, &transport, comm));
 done:

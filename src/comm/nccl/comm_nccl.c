@@ -106,7 +106,8 @@ static dg_status ask_all(dg_device_sum *s, bool *possible) {
     offer mine, *all = NULL;
     memset(&mine, 0, sizeof mine);
     gethostname(mine.host, sizeof mine.host - 1);
-    mine.loaded = strcmp(s->backend->name, "cuda") == 0 && cudaGetDevice(&device) == cudaSuccess &&
+    mine.loaded = dg_comm_may_bypass(s->comm) && strcmp(s->backend->name, "cuda") == 0 &&
+                  cudaGetDevice(&device) == cudaSuccess &&
                   cudaDeviceGetPCIBusId(mine.gpu, sizeof mine.gpu, device) == cudaSuccess && load(&s->nccl);
     status = dg_alloc(s->ctx, &all, (size_t)size, sizeof *all, "the ranks' GPUs");
     DG_TRY(dg_comm_agree_with(s->comm, status, &mine, sizeof mine, all));

@@ -161,13 +161,32 @@ END_TEST
 START_TEST(a_rank_that_never_comes_is_not_waited_for_forever) {
     dg_ctx *ctx = dg_test_context();
     dg_transport transport;
-    dg_comm_meeting meeting = {.rank = 0, .size = 3, .host = "localhost", .port = free_port(), .patience = 0.3};
+    const dg_job_key key = test_key();
+    dg_comm_meeting meeting = {
+        .rank = 0, .size = 3, .host = "localhost", .port = free_port(), .patience = 0.3, .silence = 20, .key = &key};
     ck_assert_int_eq(dg_comm_tcp_open(ctx, &meeting, &transport), DG_ERUNTIME);
     ck_assert_msg(strstr(dg_last_error(ctx), "0 of 2"), "%s", dg_last_error(ctx));
     dg_ctx_clear_error(ctx);
     meeting.rank = 1;
     ck_assert_int_eq(dg_comm_tcp_open(ctx, &meeting, &transport), DG_ERUNTIME);
     ck_assert_msg(strstr(dg_last_error(ctx), "rank 1 does not reach rank 0"), "%s", dg_last_error(ctx));
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* A private run's secrets go over TCP only under a key that the user chose, and between machines no other way. */
+START_TEST(secrets_want_a_key) {
+    dg_ctx *ctx = dg_test_context();
+    dg_comm comm = {.ctx = ctx, .transport.size = 4, .local_size = 2, .key = DG_COMM_KEY_OWN};
+    DG_CK(ctx, dg_comm_carry_secrets(NULL));
+    ck_assert(dg_comm_may_bypass(&comm));
+    ck_assert_int_eq(dg_comm_carry_secrets(&comm), DG_ECONFIG);
+    ck_assert_msg(strstr(dg_last_error(ctx), "set DIFFGEN_JOB_KEY"), "%s", dg_last_error(ctx));
+    comm.key = DG_COMM_KEY_CHOSEN;
+    DG_CK(ctx, dg_comm_carry_secrets(&comm));
+    ck_assert(!dg_comm_may_bypass(&comm));
+    comm.local_size = 4;
+    ck_assert(dg_comm_may_bypass(&comm));
     dg_ctx_free(ctx);
 }
 END_TEST
@@ -179,6 +198,7 @@ Suite *dg_test_suite(void) {
     tcase_add_loop_test(tcase, ranks_talk, 1, 6);
     tcase_add_loop_test(tcase, sums_follow_the_tree, 1, 6);
     tcase_add_test(tcase, one_rank_needs_nobody);
+    tcase_add_test(tcase, secrets_want_a_key);
     tcase_add_test(tcase, a_failure_is_that_of_all);
     tcase_add_loop_test(tcase, a_dead_rank_stops_the_others, 2, 5);
     tcase_add_test(tcase, a_rank_that_never_comes_is_not_waited_for_forever);
