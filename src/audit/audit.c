@@ -38,7 +38,9 @@ static dg_status open_images(audit *a, int side) {
     options.path = side ? a->options->non_members : a->options->members;
     options.resolution = (int)a->model.w;
     options.channels = (int)a->model.folder.config.in_channels;
-    dg_reading_apply(&a->options->reading, &options);
+    DG_TRY(dg_reading_apply(a->ctx, &a->options->reading, &options));
+    if (side)
+        dg_reading_follow(a->datasets[0], &options);
     options.unconditional = a->options->unconditional || a->model.folder.num_classes == 0;
     options.threads = a->model.compute.threads;
     DG_TRY(dg_dataset_open(a->ctx, &options, &a->datasets[side]));

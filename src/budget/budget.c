@@ -66,7 +66,7 @@ static dg_status read_images(dg_ctx *ctx, const dg_budget_options *asked_options
     dg_status status = DG_OK;
     dg_dataset *dataset = NULL;
     dg_dataset_options options = dg_dataset_options_default();
-    dg_reading_apply(&asked_options->reading, &options);
+    DG_TRY(dg_reading_apply(ctx, &asked_options->reading, &options));
     options.path = asked_options->images;
     options.probe_only = true;
     options.unconditional = true; /* whatever the labels are */

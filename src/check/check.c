@@ -90,9 +90,10 @@ static dg_status open_images(dg_checking *c, const char *path, const char *part,
     dg_dataset_options options = dg_dataset_options_default();
     options.path = path;
     options.auto_limit = AUTO_LIMIT;
-    options.resolution = c->dataset ? dg_dataset_resolution(c->dataset) : (int)c->options->resolution;
-    options.channels = c->dataset ? dg_dataset_channels(c->dataset) : 0;
-    dg_reading_apply(&c->options->reading, &options);
+    options.resolution = (int)c->options->resolution;
+    DG_TRY(dg_reading_apply(c->ctx, &c->options->reading, &options));
+    if (c->dataset)
+        dg_reading_follow(c->dataset, &options);
     options.unconditional = c->options->unconditional;
     options.threads = c->lanes;
     options.progress = on_read;

@@ -98,21 +98,45 @@ static outcome read_bool(const char *text, bool *field) {
     return MALFORMED;
 }
 
-static outcome read_choice(const dg_option *option, const char *text, int *field) {
-    size_t length = 0;
+/* The choice that the first `length` characters of text are; -1: none. */
+static int find_choice(const dg_option *option, const char *text, size_t length) {
+    size_t choice_length = 0;
     const char *part = NULL;
-    for (int i = 0; (part = dg_option_part(option->choices, '|', i, &length)); i++) {
-        if (strlen(text) == length && strncasecmp(text, part, length) == 0) {
-            *field = i;
-            return FITS;
-        }
+    for (int i = 0; (part = dg_option_part(option->choices, '|', i, &choice_length)); i++)
+        if (choice_length == length && strncasecmp(text, part, length) == 0)
+            return i;
+    return -1;
+}
+
+static outcome read_choice(const dg_option *option, const char *text, int *field) {
+    const int choice = find_choice(option, text, strlen(text));
+    if (choice < 0)
+        return MALFORMED;
+    *field = choice;
+    return FITS;
+}
+
+static outcome read_words(const dg_option *option, const char *text, unsigned *field) {
+    unsigned words = 0;
+    for (const char *word = text; word;) {
+        const char *comma = strchr(word, ',');
+        const int choice = find_choice(option, word, comma ? (size_t)(comma - word) : strlen(word));
+        if (choice < 0)
+            return MALFORMED;
+        words |= 1u << choice;
+        word = comma ? comma + 1 : NULL;
     }
-    return MALFORMED;
+    *field = words;
+    return FITS;
 }
 
 static outcome read_pair(const dg_option *option, const char *text, dg_int_pair *field) {
     dg_int_pair pair = {.set = true};
     const char *end = NULL;
+    if (is_word(option, text)) {
+        *field = (dg_int_pair){.word = true};
+        return FITS;
+    }
     if (!read_int(text, &pair.first, &end))
         return MALFORMED;
     if (*end == option->separator) {
@@ -186,6 +210,8 @@ static outcome read_value(const dg_option *option, const char *text, void *field
         return read_bool(text, field);
     case DG_OPTION_CHOICE:
         return read_choice(option, text, field);
+    case DG_OPTION_WORDS:
+        return read_words(option, text, field);
     case DG_OPTION_LIST:
         return append_item(text, field);
     case DG_OPTION_PAIR:
@@ -251,6 +277,8 @@ void dg_option_value_free(const dg_option *option, void *options) {
         *(dg_int_pair *)dg_option_field(option, options) = (dg_int_pair){0};
     } else if (option->type == DG_OPTION_EVERY) {
         *(dg_every *)dg_option_field(option, options) = (dg_every){0};
+    } else if (option->type == DG_OPTION_WORDS) {
+        *(unsigned *)dg_option_field(option, options) = 0;
     } else if (option->type == DG_OPTION_BOOL) {
         *(bool *)dg_option_field(option, options) = false;
     }
@@ -324,7 +352,9 @@ void dg_option_expects(const dg_option *option, dg_str *out) {
         dg_str_append(out, "true or false, or nothing");
         break;
     case DG_OPTION_CHOICE:
-        dg_str_append(out, "one of ");
+    case DG_OPTION_WORDS:
+        dg_str_append(out,
+                      option->type == DG_OPTION_WORDS ? "with commas between them, one or several of " : "one of ");
         for (int i = 0; (part = dg_option_part(option->choices, '|', i, &length)); i++)
             dg_str_printf(out, "%s%.*s", i ? ", " : "", (int)length, part);
         break;
@@ -361,6 +391,17 @@ static void append_every(const dg_every *every, const char *word, dg_str *out) {
         dg_str_append(out, word ? word : "0");
 }
 
+static void append_words(const dg_option *option, unsigned words, dg_str *out) {
+    char buffer[32];
+    const char *comma = "";
+    for (int i = 0; words >> i; i++) {
+        if (!(words >> i & 1))
+            continue;
+        dg_str_printf(out, "%s%s", comma, dg_option_choice(option, i, buffer));
+        comma = ",";
+    }
+}
+
 void dg_options_text(const dg_option *option, const void *options, dg_str *out) {
     const void *field = dg_option_field_const(option, options);
     char buffer[32];
@@ -390,6 +431,9 @@ void dg_options_text(const dg_option *option, const void *options, dg_str *out) 
     case DG_OPTION_CHOICE:
         dg_str_append(out, dg_option_choice(option, *(const int *)field, buffer));
         break;
+    case DG_OPTION_WORDS:
+        append_words(option, *(const unsigned *)field, out);
+        break;
     case DG_OPTION_LIST: {
         const dg_string_list *list = field;
         for (int64_t i = 0; i < list->count; i++)
@@ -398,7 +442,9 @@ void dg_options_text(const dg_option *option, const void *options, dg_str *out) 
     }
     case DG_OPTION_PAIR: {
         const dg_int_pair *pair = field;
-        if (pair->set)
+        if (pair->word)
+            dg_str_append(out, option->word);
+        else if (pair->set)
             dg_str_printf(out, "%lld%c%lld", (long long)pair->first, option->separator, (long long)pair->second);
         break;
     }

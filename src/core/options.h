@@ -18,8 +18,9 @@ typedef enum dg_option_type {
     DG_OPTION_DURATION, /* double, seconds; "90s", "15m", "1h30m" */
     DG_OPTION_BOOL,     /* bool; --name, --no-name, --name=true|false */
     DG_OPTION_CHOICE,   /* int (or an enum of that size): position in .choices */
+    DG_OPTION_WORDS,    /* unsigned: one or several of .choices with commas between them, bit i for the i-th */
     DG_OPTION_LIST,     /* dg_string_list; the option may be repeated */
-    DG_OPTION_PAIR,     /* dg_int_pair; "A<separator>B"; with DG_OPTION_LONE "A" alone means A,A */
+    DG_OPTION_PAIR,     /* dg_int_pair; "A<separator>B" or the word; with DG_OPTION_LONE "A" alone means A,A */
     DG_OPTION_EVERY,    /* dg_every; "500" or "5k" = steps, "10m" or "90s" = time */
 } dg_option_type;
 
@@ -30,7 +31,8 @@ typedef struct dg_string_list {
 
 typedef struct dg_int_pair {
     int64_t first, second;
-    bool set;
+    bool set;  /* two numbers were given */
+    bool word; /* the option's word was given in their place */
 } dg_int_pair;
 
 /* An interval: in steps or in seconds, never both; both zero = never. */
@@ -55,7 +57,7 @@ typedef struct dg_option {
     size_t offset;        /* of the field; use the DG_OPT_ macros, which also check its type */
     const char *fallback; /* the default, as a user would write it; NULL = unset, zero, false, empty */
     double min, max;      /* inclusive, in the field's unit; min == max: no limit */
-    const char *choices;  /* CHOICE: "auto|1|3" */
+    const char *choices;  /* CHOICE, WORDS: "auto|1|3" */
     const char *word;     /* numbers: a word that stands for word_value, whatever the range: "auto", "off" */
     double word_value;
     char separator;      /* PAIR: ':', '-' or '/' */
@@ -90,6 +92,7 @@ typedef struct dg_option_table {
 #define DG_OPT_CHOICE(S, field)                                                                                        \
     .type = DG_OPTION_CHOICE,                                                                                          \
     .offset = offsetof(S, field) + 0 * sizeof(char[sizeof(((S *)0)->field) == sizeof(int) ? 1 : -1])
+#define DG_OPT_WORDS(S, field) .type = DG_OPTION_WORDS, .offset = DG_OPT_FIELD_(S, field, unsigned)
 #define DG_OPT_LIST(S, field) .type = DG_OPTION_LIST, .offset = DG_OPT_FIELD_(S, field, dg_string_list)
 #define DG_OPT_PAIR(S, field) .type = DG_OPTION_PAIR, .offset = DG_OPT_FIELD_(S, field, dg_int_pair)
 #define DG_OPT_EVERY(S, field) .type = DG_OPTION_EVERY, .offset = DG_OPT_FIELD_(S, field, dg_every)

@@ -15,10 +15,10 @@ static bool choices_fit(const dg_option *option) {
 
 static void append_metavar(const dg_option *option, dg_str *out) {
     static const char *const names[] = {
-        [DG_OPTION_STRING] = "TEXT",       [DG_OPTION_COUNT] = "COUNT", [DG_OPTION_INT] = "N",
-        [DG_OPTION_NUMBER] = "NUMBER",     [DG_OPTION_BOOL] = "",       [DG_OPTION_CHOICE] = "CHOICE",
-        [DG_OPTION_DURATION] = "DURATION", [DG_OPTION_LIST] = "TEXT",   [DG_OPTION_PAIR] = "A:B",
-        [DG_OPTION_EVERY] = "STEPS|TIME"};
+        [DG_OPTION_STRING] = "TEXT",       [DG_OPTION_COUNT] = "COUNT",   [DG_OPTION_INT] = "N",
+        [DG_OPTION_NUMBER] = "NUMBER",     [DG_OPTION_BOOL] = "",         [DG_OPTION_CHOICE] = "CHOICE",
+        [DG_OPTION_DURATION] = "DURATION", [DG_OPTION_LIST] = "TEXT",     [DG_OPTION_PAIR] = "A:B",
+        [DG_OPTION_EVERY] = "STEPS|TIME",  [DG_OPTION_WORDS] = "WORD,..."};
     if (option->type == DG_OPTION_CHOICE && !option->metavar && choices_fit(option))
         dg_str_append(out, option->choices);
     else

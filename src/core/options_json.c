@@ -49,6 +49,7 @@ json_t *dg_option_value_to_json(const dg_option *option, const void *options) {
         return text_to_json(option, options);
     case DG_OPTION_STRING:
     case DG_OPTION_CHOICE:
+    case DG_OPTION_WORDS:
     case DG_OPTION_PAIR:
         break;
     }

@@ -55,6 +55,12 @@ int dg_dataset_bits(const dg_dataset *dataset) {
     return dataset->spec.bits;
 }
 
+bool dg_dataset_window(const dg_dataset *dataset, int *lo, int *hi) {
+    *lo = dataset->spec.window_lo;
+    *hi = dataset->spec.window_hi;
+    return *lo != *hi;
+}
+
 int32_t dg_dataset_class_count(const dg_dataset *dataset) {
     return dataset->class_count;
 }

@@ -16,7 +16,7 @@
 #define DG_DATA_DATASET_H
 
 #include "core/context.h"
-#include "data/decode.h"
+#include "data/resize.h"
 
 #include <stdint.h>
 
@@ -31,6 +31,9 @@ typedef struct dg_dataset_options {
     int channels;             /* 0: 1 if every image is grey (R = G = B counts), else 3 */
     bool window;              /* map window_lo..window_hi to the full range (see resize.h) */
     int window_lo, window_hi; /* at the data set's bit depth */
+    bool auto_window;         /* in place of these: the range that the images use, without outliers */
+    dg_fit fit;               /* what happens to images that are not square */
+    const char *background;   /* colour of what is padded; NULL: white */
     const char *label_column; /* of metadata files; NULL: "label", and its absence means unlabelled */
     const char *split;        /* name of the split to read, "all" or "none" (no names are splits); NULL: train */
     const char *part;         /* of samples with several files: the one to read, or "all"; NULL: the image itself */
@@ -42,6 +45,7 @@ typedef struct dg_dataset_options {
     int64_t cache_bytes;      /* decoded images are kept in memory if they all fit; 0: a quarter of the memory */
     int processes;            /* that open it on this machine, each with its share of that quarter; 0: 1 */
     bool probe_only;          /* find, label, hash and check headers, decode nothing: counts, not pixels */
+    int64_t look_at;          /* under probe_only: decode so many, spread over the set, to know their values */
     dg_dataset_progress_fn progress;
     void *progress_user;
 } dg_dataset_options;
@@ -83,6 +87,7 @@ typedef struct dg_dataset_report {
     int64_t upscaled;                                /* shorter side below the resolution */
     int64_t non_square;                              /* cropped */
     int64_t grey, colour, with_alpha, bits8, bits16; /* image counts, by header */
+    int64_t looked_at;                               /* images whose pixels were looked at */
     int64_t oriented;                                /* turned or mirrored, as their EXIF data or TIFF tags say */
     int64_t more_frames; /* files with further frames or pages, of which the first is used */
     char **notes;        /* whole sentences: an empty class folder, one class only, a split left alone, ... */
@@ -98,7 +103,7 @@ typedef struct dg_dataset dg_dataset;
 
 /* out   *out, free with dg_dataset_free
  * err   DG_ENOINPUT no such path, or no image in it; DG_EDATA no readable image, hostile or broken archive or metadata,
- *       or any bad file under strict; DG_EUSAGE label_column does not exist, window outside the range;
+ *       or any bad file under strict; DG_EUSAGE label_column does not exist, window outside the range, no such colour;
  *       DG_EINTERRUPTED stop requested; DG_ENOMEM, DG_EIO */
 DG_MUST_CHECK dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dataset **out);
 void dg_dataset_free(dg_dataset *dataset); /* NULL is legal */
@@ -108,6 +113,8 @@ const dg_item *dg_dataset_item(const dg_dataset *dataset, int64_t index); /* sor
 int dg_dataset_resolution(const dg_dataset *dataset);
 int dg_dataset_channels(const dg_dataset *dataset); /* probe_only with channels 0: as headers say */
 int dg_dataset_bits(const dg_dataset *dataset);     /* 16 if any image has 16, else 8 */
+/* The window that is applied, given or automatic; false: none. */
+bool dg_dataset_window(const dg_dataset *dataset, int *lo, int *hi);
 /* Classes, sorted bytewise (whole numbers: by value). Without labels one class with the name "". */
 int32_t dg_dataset_class_count(const dg_dataset *dataset);
 const char *dg_dataset_class_name(const dg_dataset *dataset, int32_t label);
@@ -126,7 +133,7 @@ const char *dg_dataset_fingerprint(const dg_dataset *dataset);
 /* Bytes of one image as the loader delivers it: resolution * resolution * channels * (bits / 8). */
 size_t dg_dataset_image_bytes(const dg_dataset *dataset);
 /* Pixels of one image, HWC: copied from the cache, or decoded again.
- * err   DG_EDATA the file changed or is gone since it was opened; DG_EINVAL probe_only; DG_ENOMEM */
+ * err   DG_EDATA the file changed or is gone since it was opened; DG_EINVAL probe_only without look_at; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_dataset_read(dg_ctx *ctx, const dg_dataset *dataset, int64_t index, void *pixels);
 
 /* Indices of the images to train on and of a held-out fraction, each ascending. An image's side depends on its file's

@@ -7,6 +7,7 @@
 #include "data/layout.h"
 #include "data/resize.h"
 #include "data/tree.h"
+#include "data/values.h"
 
 /* One candidate while a data set is being opened; survivors become dg_items. */
 typedef struct dg_candidate {
@@ -17,6 +18,7 @@ typedef struct dg_candidate {
     bool bad;
     bool grey;    /* by pixels, once decoded */
     char *reason; /* why it is bad */
+    dg_image_values values;
 } dg_candidate;
 
 struct dg_dataset {
@@ -28,8 +30,8 @@ struct dg_dataset {
     int64_t *class_images;
     int32_t class_count;
     dg_resize_spec spec;
-    uint8_t *cache; /* count images, or NULL */
-    bool probe_only;
+    uint8_t *cache;  /* count images, or NULL */
+    bool probe_only; /* and nothing was decoded */
     dg_decode_options decode;
     dg_dataset_report report;
     char fingerprint[DG_SHA256_HEX];

@@ -19,6 +19,7 @@ typedef struct opening {
     dg_candidate *candidates;
     size_t count;
     uint8_t *cache;            /* while decoding: one slot per candidate */
+    dg_values *values;         /* of the pixels of all of them */
     _Atomic int64_t first_bad; /* under strict: nothing after it matters */
     int64_t progress_base, progress_total;
 } opening;
@@ -70,22 +71,29 @@ static dg_status probe_one(void *user, int64_t index) {
     return status == DG_OK ? DG_OK : mark_bad(o, index, reason);
 }
 
+/* Of `count` things `picked` are picked, evenly spread. */
+static bool is_picked(int64_t index, int64_t count, int64_t picked) {
+    return picked >= count || (index + 1) * picked / count > index * picked / count;
+}
+
+/* Learns what kind of image it is, and keeps it where there is a cache. */
 static dg_status decode_one(void *user, int64_t index) {
     opening *o = user;
     dg_candidate *c = &o->candidates[index];
+    dg_resize_spec *spec = &o->dataset->spec;
     char reason[DG_REASON_BYTES] = "";
     dg_image image = {0};
-    if (is_moot(o, index))
+    if (is_moot(o, index) || (o->options->probe_only && !is_picked(index, (int64_t)o->count, o->options->look_at)))
         return DG_OK;
     dg_status status = dg_dataset_load(o->dataset, c->file, &image, reason);
-    if (status == DG_OK && image.bits > o->dataset->spec.bits)
+    if (status == DG_OK && image.bits > spec->bits)
         status = dg_image_refuse(reason, "the file changed while it was being read");
-    if (status == DG_OK) {
+    if (status == DG_OK && !c->values.seen) {
         c->grey = dg_image_is_grey(&image);
-        if (o->cache)
-            status =
-                dg_image_fit(&image, &o->dataset->spec, o->cache + (size_t)index * dg_resize_bytes(&o->dataset->spec));
+        c->values = dg_values_add(o->values, &image);
     }
+    if (status == DG_OK && o->cache)
+        status = dg_image_fit(&image, spec, o->cache + (size_t)index * dg_resize_bytes(spec));
     dg_image_free(&image);
     if (status == DG_EDATA)
         return mark_bad(o, index, reason);
@@ -135,6 +143,18 @@ static int choose_resolution(const opening *o) {
     return best < 8 ? 8 : best;
 }
 
+static dg_status set_window(opening *o, int lo, int hi) {
+    dg_resize_spec *spec = &o->dataset->spec;
+    const int max = dg_depth_max(spec->bits), min = spec->bits == 16 ? INT16_MIN : 0;
+    if (lo == hi || lo < min || lo > max || hi < min || hi > max)
+        return dg_fail(o->ctx, DG_EUSAGE,
+                       "window %d:%d on images of %d bits: two different values in %d..%d are expected", lo, hi,
+                       spec->bits, min, max);
+    spec->window_lo = lo;
+    spec->window_hi = hi;
+    return DG_OK;
+}
+
 static dg_status settle_spec(opening *o) {
     dg_resize_spec *spec = &o->dataset->spec;
     bool all_grey = true;
@@ -148,16 +168,12 @@ static dg_status settle_spec(opening *o) {
     }
     spec->channels = o->options->channels ? o->options->channels : all_grey ? 1 : 3;
     spec->resolution = o->options->resolution ? o->options->resolution : choose_resolution(o);
-    if (!o->options->window)
-        return DG_OK;
-    int max = spec->bits == 16 ? 65535 : 255;
-    spec->window_lo = o->options->window_lo;
-    spec->window_hi = o->options->window_hi;
-    if (spec->window_lo == spec->window_hi || spec->window_lo < 0 || spec->window_lo > max || spec->window_hi < 0 ||
-        spec->window_hi > max)
-        return dg_fail(o->ctx, DG_EUSAGE,
-                       "window %d:%d on images of %d bits: two different values in 0..%d are expected", spec->window_lo,
-                       spec->window_hi, spec->bits, max);
+    spec->fit = o->options->fit;
+    spec->background = (dg_colour){255, 255, 255};
+    if (o->options->background)
+        (void)dg_colour_parse(o->options->background, &spec->background); /* check_options has seen to it */
+    if (o->options->window)
+        return set_window(o, o->options->window_lo, o->options->window_hi);
     return DG_OK;
 }
 
@@ -195,17 +211,44 @@ static void compact_cache(opening *o, int channels) {
     }
 }
 
+/* true: every image is grey. Where not all were looked at, colour files are like those that were: many are grey. */
+static bool settle_grey(opening *o) {
+    bool colour = false, grey_as_colour = false, unknown = false;
+    for (size_t i = 0; i < o->count; i++) {
+        const dg_candidate *c = &o->candidates[i];
+        if (c->bad || c->info.channels == 1)
+            continue;
+        colour |= c->values.seen && !c->grey;
+        grey_as_colour |= c->values.seen && c->grey;
+        unknown |= !c->values.seen;
+    }
+    const bool grey = !colour && (!unknown || grey_as_colour);
+    for (size_t i = 0; i < o->count; i++)
+        o->candidates[i].grey |= grey && !o->candidates[i].values.seen;
+    return grey;
+}
+
+/* Once over all images; twice where the window must be known before the first of them can be kept. If memory is
+ * refused images are decoded on demand, as if they did not fit. */
 static dg_status decode_all(opening *o) {
     dg_status status = DG_OK;
     size_t bytes = dg_resize_bytes(&o->dataset->spec);
-    /* If memory is refused images are decoded on demand, as if they did not fit. */
-    if (bytes * o->count <= (size_t)memory_limit(o->options))
+    const bool keep = !o->options->probe_only && bytes * o->count <= (size_t)memory_limit(o->options);
+    DG_TRY(dg_values_create(o->ctx, o->dataset->spec.bits, &o->values));
+    if (o->options->auto_window) {
+        DG_TRY(for_all(o, decode_one));
+        const dg_window window = dg_values_window(o->values);
+        if (window.lo != window.hi) {
+            DG_TRY(set_window(o, window.lo, window.hi));
+            DG_TRY(dg_layout_note(o->ctx, &o->layout, "the images use the values from %d to %d: window %d:%d",
+                                  window.lo, window.hi, window.lo, window.hi));
+        }
+    }
+    if (keep)
         o->cache = malloc(bytes * o->count);
-    DG_TRY(for_all(o, decode_one));
-    bool grey = true;
-    for (size_t i = 0; i < o->count; i++)
-        grey &= o->candidates[i].bad || o->candidates[i].grey;
-    compact_cache(o, o->options->channels == 0 && grey ? 1 : o->dataset->spec.channels);
+    if (o->cache || !o->options->auto_window)
+        DG_TRY(for_all(o, decode_one));
+    compact_cache(o, o->options->channels == 0 && settle_grey(o) ? 1 : o->dataset->spec.channels);
 done:
     return status;
 }
@@ -261,8 +304,25 @@ static dg_status begin(opening *o) {
         o->candidates[i].label = o->layout.samples[i].label;
     }
     atomic_store(&o->first_bad, (int64_t)o->count);
-    o->progress_total = (int64_t)o->count * (options->probe_only ? 1 : 2);
+    o->progress_total =
+        (int64_t)o->count * (1 + (options->probe_only ? options->look_at > 0 : 1 + options->auto_window));
 done:
+    return status;
+}
+
+static dg_status note_values(opening *o) {
+    dg_status status = DG_OK;
+    dg_valued_image *images = NULL;
+    const dg_window window = {o->dataset->spec.window_lo, o->dataset->spec.window_hi};
+    DG_TRY(dg_alloc(o->ctx, &images, o->count + 1, sizeof *images, "the images' values"));
+    for (size_t i = 0; i < o->count; i++) {
+        const dg_candidate *c = &o->candidates[i];
+        images[i] = (dg_valued_image){
+            .path = o->dataset->tree.files[c->file].path, .values = c->bad ? NULL : &c->values, .alpha = c->info.alpha};
+    }
+    DG_TRY(dg_values_note(o->ctx, o->values, images, o->count, window, &o->layout));
+done:
+    free(images);
     return status;
 }
 
@@ -276,12 +336,15 @@ static dg_status none_readable(opening *o) {
 }
 
 static dg_status check_options(dg_ctx *ctx, const dg_dataset_options *options) {
+    dg_colour colour;
     if (!options->path || !*options->path)
         return dg_fail(ctx, DG_EUSAGE, "no data set given; a folder of images is expected");
     if (options->resolution < 0 || options->resolution > 4096 || (options->resolution > 0 && options->resolution < 4))
         return dg_fail(ctx, DG_EUSAGE, "resolution %d; 4..4096 is expected", options->resolution);
     if (options->channels != 0 && options->channels != 1 && options->channels != 3)
         return dg_fail(ctx, DG_EUSAGE, "%d channels; auto, 1 or 3 is expected", options->channels);
+    if (options->background && !dg_colour_parse(options->background, &colour))
+        return dg_fail(ctx, DG_EUSAGE, "background %s: %s is expected", options->background, DG_COLOUR_NAMES);
     return DG_OK;
 }
 
@@ -290,14 +353,17 @@ dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dat
     opening o = {.ctx = ctx, .options = options};
     DG_TRY(check_options(ctx, options));
     DG_TRY(dg_alloc(ctx, &o.dataset, 1, sizeof *o.dataset, "a data set"));
-    o.dataset->probe_only = options->probe_only;
+    o.dataset->probe_only = options->probe_only && options->look_at == 0;
     o.dataset->decode.max_pixels = options->max_pixels;
+    o.dataset->decode.background = &o.dataset->spec.background;
     DG_TRY(begin(&o));
     DG_TRY(for_all(&o, probe_one));
     DG_TRY(settle_spec(&o));
-    if (!options->probe_only)
+    if (!o.dataset->probe_only)
         DG_TRY(decode_all(&o));
     DG_TRY(dg_dataset_assemble(ctx, o.dataset, &o.layout, o.candidates, o.count));
+    if (!o.dataset->probe_only)
+        DG_TRY(note_values(&o));
     DG_TRY(dg_dataset_fill_report(ctx, o.dataset, &o.layout, o.candidates, o.count, options));
     if (o.dataset->count == 0) {
         status = none_readable(&o);
@@ -305,7 +371,7 @@ dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dat
     }
     o.dataset->cache = o.cache;
     o.cache = NULL;
-    if (o.dataset->cache || options->probe_only)
+    if (o.dataset->cache || o.dataset->probe_only)
         dg_tree_drop_held(&o.dataset->tree);
     *out = o.dataset;
     o.dataset = NULL;
@@ -314,6 +380,7 @@ done:
         free(o.candidates[i].reason);
     free(o.candidates);
     free(o.cache);
+    dg_values_free(o.values);
     dg_layout_free(&o.layout);
     dg_dataset_free(o.dataset);
     return status;

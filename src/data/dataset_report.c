@@ -163,6 +163,7 @@ static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, siz
         report->more_frames += info->more_frames;
         report->bits16 += info->bits == 16;
         report->bits8 += info->bits == 8;
+        report->looked_at += candidates[i].values.seen;
     }
     report->mixed_sizes = report->min_width != report->max_width || report->min_height != report->max_height;
 }

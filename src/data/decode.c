@@ -24,26 +24,31 @@ dg_status dg_image_probe(const void *bytes, size_t size, const dg_decode_options
     return DG_OK;
 }
 
-/* One sample over a background of the largest value; alpha == max gives the sample itself. */
-static inline uint32_t over_white(uint32_t value, uint32_t alpha, uint32_t max) {
-    return (uint32_t)(((uint64_t)value * alpha + (uint64_t)max * (max - alpha) + max / 2) / max);
+/* One sample over the background's; alpha == max gives the sample itself. */
+static inline uint32_t over(uint32_t value, uint32_t alpha, uint32_t below, uint32_t max) {
+    return (uint32_t)(((uint64_t)value * alpha + (uint64_t)below * (max - alpha) + max / 2) / max);
 }
 
 /* Copies `components` interleaved values (1 grey, 2 grey+alpha, 3 RGB, 4 RGBA) into 1 or 3 channels. */
-static void drop_alpha(const void *source, int bits, int components, size_t pixels, void *target) {
-    size_t channels = components <= 2 ? 1 : 3;
-    bool alpha = components == 2 || components == 4;
+static void drop_alpha(const void *source, int bits, int components, const dg_colour *background, size_t pixels,
+                       void *target) {
+    const dg_colour colour = background ? *background : (dg_colour){255, 255, 255};
+    const size_t channels = components <= 2 ? 1 : 3;
+    const bool alpha = components == 2 || components == 4;
+    const uint32_t max = bits == 16 ? UINT16_MAX : UINT8_MAX, step = max / UINT8_MAX;
+    const uint32_t below[3] = {step * (channels == 1 ? dg_colour_luma(colour) : colour.red), step * colour.green,
+                               step * colour.blue};
     for (size_t i = 0; i < pixels; i++) {
         for (size_t c = 0; c < channels; c++) {
             size_t from = i * (size_t)components + c, to = i * channels + c;
             if (bits == 16) {
                 const uint16_t *s = source;
                 uint32_t v = s[from];
-                ((uint16_t *)target)[to] = (uint16_t)(alpha ? over_white(v, s[from - c + channels], 65535) : v);
+                ((uint16_t *)target)[to] = (uint16_t)(alpha ? over(v, s[from - c + channels], below[c], max) : v);
             } else {
                 const uint8_t *s = source;
                 uint32_t v = s[from];
-                ((uint8_t *)target)[to] = (uint8_t)(alpha ? over_white(v, s[from - c + channels], 255) : v);
+                ((uint8_t *)target)[to] = (uint8_t)(alpha ? over(v, s[from - c + channels], below[c], max) : v);
             }
         }
     }
@@ -117,7 +122,7 @@ dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_option
             status = DG_ENOMEM;
             goto done;
         }
-        drop_alpha(decoded, info.bits, components, pixels, result.pixels);
+        drop_alpha(decoded, info.bits, components, options ? options->background : NULL, pixels, result.pixels);
     }
     DG_TRY(dg_image_orient(&result, info.orientation));
     *image = result;

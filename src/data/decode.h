@@ -9,6 +9,7 @@
 #define DG_DATA_DECODE_H
 
 #include "core/status.h"
+#include "data/colour.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ enum {
 };
 
 typedef struct dg_decode_options {
-    int64_t max_pixels; /* larger images are refused; 0: DG_IMAGE_MAX_PIXELS */
+    int64_t max_pixels;          /* larger images are refused; 0: DG_IMAGE_MAX_PIXELS */
+    const dg_colour *background; /* what transparent pixels show; NULL: white. Grey images take its brightness */
 } dg_decode_options;
 
 /* What the header says. */
@@ -52,7 +54,7 @@ DG_MUST_CHECK dg_status dg_image_probe(const void *bytes, size_t size, const dg_
                                        dg_image_info *info, char reason[DG_REASON_BYTES]);
 
 /* dg_image_probe, then the pixels. Grey stays one channel, palettes become grey or colour values, samples of 1, 2 and 4
- * bits are stretched to 8. Alpha is composited over white; opaque pixels keep their exact values.
+ * bits are stretched to 8. Alpha is composited over the background; opaque pixels keep their exact values.
  * out   *image, release with dg_image_free; untouched on failure
  * err   DG_EDATA as above or damaged pixel data; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_options *options,

@@ -1,10 +1,42 @@
 #include "data/reading_options.h"
 
-void dg_reading_apply(const dg_reading_options *options, dg_dataset_options *dataset) {
+dg_status dg_reading_check(dg_ctx *ctx, const dg_reading_options *options) {
+    const dg_int_pair *window = &options->window;
+    dg_colour colour;
+    if (window->set && window->first >= window->second)
+        return dg_fail(ctx, DG_EUSAGE, "--window %lld:%lld is empty; LO must be below HI", (long long)window->first,
+                       (long long)window->second);
+    if (options->background && !dg_colour_parse(options->background, &colour))
+        return dg_fail(ctx, DG_EUSAGE, "--background %s: no such colour; it takes " DG_COLOUR_NAMES,
+                       options->background);
+    return DG_OK;
+}
+
+dg_status dg_reading_apply(dg_ctx *ctx, const dg_reading_options *options, dg_dataset_options *dataset) {
     dataset->label_column = options->label_column;
     dataset->max_pixels = options->max_pixels;
     dataset->strict = options->strict;
     dataset->split = options->split;
     dataset->part = options->part;
     dataset->allow_skips = options->allow_skips;
+    dataset->window = options->window.set;
+    dataset->window_lo = (int)options->window.first;
+    dataset->window_hi = (int)options->window.second;
+    dataset->auto_window = options->window.word;
+    dataset->fit = options->fit;
+    dataset->background = options->background;
+    return dg_reading_check(ctx, options);
+}
+
+void dg_reading_follow(const dg_dataset *first, dg_dataset_options *dataset) {
+    dataset->resolution = dg_dataset_resolution(first);
+    dataset->channels = dg_dataset_channels(first);
+    dataset->window = dg_dataset_window(first, &dataset->window_lo, &dataset->window_hi);
+    dataset->auto_window = false;
+}
+
+void dg_reading_synthetic(dg_dataset_options *dataset) {
+    dataset->window = dataset->auto_window = false;
+    dataset->split = "none";
+    dataset->part = "all";
 }

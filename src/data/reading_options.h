@@ -10,10 +10,13 @@
 typedef struct dg_reading_options {
     char *label_column; /* of a metadata file; NULL: "label" */
     int64_t max_pixels; /* larger images are left out */
-    bool strict;        /* the first unusable file fails the command */
     char *split;        /* the one of several to read; NULL: train */
     char *part;         /* of samples of several files; NULL: the image itself */
     bool allow_skips;   /* more than half of the images may fall away */
+    dg_int_pair window; /* values that become black and white; the word is "auto" */
+    dg_fit fit;
+    char *background; /* NULL: white */
+    bool strict;      /* the first unusable file fails the command */
 } dg_reading_options;
 
 /* Entries of an option table. S: the table's struct; heading: their group. */
@@ -49,12 +52,47 @@ typedef struct dg_reading_options {
          .group = heading,                                                                                             \
          .help = "Go on where more than half of the images cannot be used, instead of refusing the data set (exit "    \
                  "65)."},                                                                                              \
+        {.name = "window",                                                                                             \
+         DG_OPT_PAIR(S, reading.window),                                                                               \
+         .separator = ':',                                                                                             \
+         .min = -2147483648.0,                                                                                         \
+         .max = 2147483647.0,                                                                                          \
+         .word = "auto",                                                                                               \
+         .metavar = "LO:HI|auto",                                                                                      \
+         .group = heading,                                                                                             \
+         .help =                                                                                                       \
+             "Values that become black and white, in the files' own scale (medical images of 16 bits). LO below 0 "    \
+             "reads 16-bit values as signed. auto: the range that the images use, without rare outliers."},            \
+        {.name = "fit",                                                                                                \
+         DG_OPT_CHOICE(S, reading.fit),                                                                                \
+         .fallback = "crop",                                                                                           \
+         .choices = "crop|pad|stretch",                                                                                \
+         .group = heading,                                                                                             \
+         .help =                                                                                                       \
+             "How an image that is not square becomes one: crop keeps its centre, pad keeps all of it between bars "   \
+             "of the background, stretch keeps all of it and distorts it."},                                           \
+        {.name = "background",                                                                                         \
+         DG_OPT_STRING(S, reading.background),                                                                         \
+         .metavar = "COLOUR",                                                                                          \
+         .group = heading,                                                                                             \
+         .help =                                                                                                       \
+             "What transparent pixels and the bars of --fit pad show, in the files' own scale: white unless given, "   \
+             "black, grey or #rrggbb. Grey images take its brightness."},                                              \
     {                                                                                                                  \
         .name = "strict", DG_OPT_BOOL(S, reading.strict), .flags = DG_OPTION_MUTABLE, .group = heading,                \
         .help = "Refuse the data set (exit 65) if any file in it cannot be read, instead of skipping that file."       \
     }
 
-/* Sets what the options say; leaves the other fields of *dataset alone. The texts are borrowed. */
-void dg_reading_apply(const dg_reading_options *options, dg_dataset_options *dataset);
+/* What cannot be meant. err DG_EUSAGE an empty window, no such colour */
+DG_MUST_CHECK dg_status dg_reading_check(dg_ctx *ctx, const dg_reading_options *options);
+/* Sets what the options say; leaves the other fields of *dataset alone. The texts are borrowed.
+ * err   as dg_reading_check */
+DG_MUST_CHECK dg_status dg_reading_apply(dg_ctx *ctx, const dg_reading_options *options, dg_dataset_options *dataset);
+/* For another set that is compared with `first`: the same resolution, channels and window, which may have been chosen
+ * by looking at the images. After dg_reading_apply. */
+void dg_reading_follow(const dg_dataset *first, dg_dataset_options *dataset);
+/* For images that diffgen drew: they are what the model saw already, so no window is applied to them again, and they
+ * have classes, whatever these are called. */
+void dg_reading_synthetic(dg_dataset_options *dataset);
 
 #endif

@@ -3,31 +3,34 @@
 #include <stddef.h>
 
 #pragma GCC diagnostic ignored "-Wunused-function" /* told at the end of the file, so it is not popped */
+#define STB_IMAGE_RESIZE_STATIC
+#define STB_IMAGE_RESIZE_IMPLEMENTATION
 #if __has_include(<stb_image_resize2.h>)
-#define STB_IMAGE_RESIZE_STATIC
-#define STB_IMAGE_RESIZE_IMPLEMENTATION
 #include <stb_image_resize2.h>
-
-bool dg_stb_resize(const void *source, int source_side, int channels, int bits, void *target, int target_side) {
-    stbir_pixel_layout layout = channels == 1 ? STBIR_1CHANNEL : STBIR_RGB;
-    stbir_datatype type = bits == 16 ? STBIR_TYPE_UINT16 : STBIR_TYPE_UINT8;
-    stbir_filter filter = target_side < source_side ? STBIR_FILTER_BOX : STBIR_FILTER_CATMULLROM;
-    return stbir_resize(source, source_side, source_side, 0, target, target_side, target_side, 0, layout, type,
-                        STBIR_EDGE_CLAMP, filter) != NULL;
-}
+#define DG_STB_SECOND_GENERATION 1
 #else
-#define STB_IMAGE_RESIZE_STATIC
-#define STB_IMAGE_RESIZE_IMPLEMENTATION
 #include <stb_image_resize.h>
-
-bool dg_stb_resize(const void *source, int source_side, int channels, int bits, void *target, int target_side) {
-    stbir_filter filter = target_side < source_side ? STBIR_FILTER_BOX : STBIR_FILTER_CATMULLROM;
-    if (bits == 16)
-        return stbir_resize_uint16_generic(source, source_side, source_side, 0, target, target_side, target_side, 0,
-                                           channels, STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP, filter,
-                                           STBIR_COLORSPACE_LINEAR, NULL) != 0;
-    return stbir_resize_uint8_generic(source, source_side, source_side, 0, target, target_side, target_side, 0,
-                                      channels, STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP, filter,
-                                      STBIR_COLORSPACE_LINEAR, NULL) != 0;
-}
+#define DG_STB_SECOND_GENERATION 0
 #endif
+
+static stbir_filter filter_of(int source, int target) {
+    return target < source ? STBIR_FILTER_BOX : STBIR_FILTER_CATMULLROM;
+}
+
+bool dg_stb_resize(const dg_stb_pixels *p) {
+    const stbir_datatype type = p->bits == 16 ? STBIR_TYPE_UINT16 : STBIR_TYPE_UINT8;
+    const stbir_filter across = filter_of(p->source_width, p->target_width);
+    const stbir_filter down = filter_of(p->source_height, p->target_height);
+#if DG_STB_SECOND_GENERATION
+    STBIR_RESIZE job;
+    stbir_resize_init(&job, p->source, p->source_width, p->source_height, 0, p->target, p->target_width,
+                      p->target_height, 0, p->channels == 1 ? STBIR_1CHANNEL : STBIR_RGB, type);
+    stbir_set_edgemodes(&job, STBIR_EDGE_CLAMP, STBIR_EDGE_CLAMP);
+    stbir_set_filters(&job, across, down);
+    return stbir_resize_extended(&job) != 0;
+#else
+    return stbir_resize(p->source, p->source_width, p->source_height, 0, p->target, p->target_width, p->target_height,
+                        0, type, p->channels, STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP, STBIR_EDGE_CLAMP, across,
+                        down, STBIR_COLORSPACE_LINEAR, NULL) != 0;
+#endif
+}

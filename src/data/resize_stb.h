@@ -4,8 +4,17 @@
 
 #include <stdbool.h>
 
-/* Square to square, `channels` interleaved values of 8 or 16 bits, edges clamped, linear arithmetic on the values.
+/* Values of `channels` interleaved channels, of 8 or 16 bits. */
+typedef struct dg_stb_pixels {
+    const void *source;
+    int source_width, source_height;
+    void *target;
+    int target_width, target_height;
+    int channels, bits;
+} dg_stb_pixels;
+
+/* Each axis by itself: area averaging down, Catmull-Rom up; edges clamped, linear arithmetic on the values.
  * false: no memory. */
-bool dg_stb_resize(const void *source, int source_side, int channels, int bits, void *target, int target_side);
+bool dg_stb_resize(const dg_stb_pixels *pixels);
 
 #endif

@@ -26,13 +26,12 @@ static dg_status open_set(dg_evaluation *e, dg_side side) {
     progress_user user = {e, parts[side]};
     dg_dataset_options options = dg_dataset_options_default();
     options.path = s->path;
-    options.resolution = side == DG_REAL ? (int)e->options->resolution : dg_dataset_resolution(real);
-    options.channels = side == DG_REAL ? 0 : dg_dataset_channels(real);
-    dg_reading_apply(&e->options->reading, &options);
-    if (side == DG_SYNTHETIC) { /* what diffgen drew has classes, whatever they are called */
-        options.split = "none";
-        options.part = "all";
-    }
+    options.resolution = (int)e->options->resolution;
+    DG_TRY(dg_reading_apply(e->ctx, &e->options->reading, &options));
+    if (real)
+        dg_reading_follow(real, &options);
+    if (side == DG_SYNTHETIC)
+        dg_reading_synthetic(&options);
     options.unconditional = e->options->unconditional;
     options.threads = e->lanes;
     options.progress = forward_progress;
@@ -138,11 +137,9 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
     dg_dataset *grouped = NULL;
     dg_dataset_options options = dg_dataset_options_default();
     options.path = s->path;
-    dg_reading_apply(&e->options->reading, &options);
-    if (side == DG_SYNTHETIC) { /* what diffgen drew has classes, whatever they are called */
-        options.split = "none";
-        options.part = "all";
-    }
+    DG_TRY(dg_reading_apply(e->ctx, &e->options->reading, &options));
+    if (side == DG_SYNTHETIC)
+        dg_reading_synthetic(&options);
     options.label_column = e->options->group_column;
     options.probe_only = true;
     status = dg_dataset_open(e->ctx, &options, &grouped);

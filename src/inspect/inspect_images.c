@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_IMAGE_BYTES = 256 << 20 };
+enum {
+    MAX_IMAGE_BYTES = 256 << 20,
+    MAX_LOOKED_AT = 2000, /* of a larger set a part is enough to see what values it has */
+};
 
 /* ---- a data set ----------------------------------------------------------------------------------------------------
  */
@@ -46,8 +49,7 @@ static json_t *describe_dataset(const char *path, const dg_dataset *dataset) {
     const dg_dataset_report *r = dg_dataset_get_report(dataset);
     json_t *object = json_pack(
         "{s:s, s:o, s:s, s:I, s:i, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:i, s:i, "
-        "s:s}",
+        "s:I, s:i, s:i, s:s}",
         "kind", "images", "path", dg_json_text(path), "layout", r->layout, "images",
         (json_int_t)dg_dataset_count(dataset), "num_classes",
         dg_dataset_is_conditional(dataset) ? (int)dg_dataset_class_count(dataset) : 0, "classes", class_counts(dataset),
@@ -55,9 +57,9 @@ static json_t *describe_dataset(const char *path, const dg_dataset *dataset) {
         "mixed_sizes", r->mixed_sizes, "non_square", (json_int_t)r->non_square, "grey", (json_int_t)r->grey, "colour",
         (json_int_t)r->colour, "with_alpha", (json_int_t)r->with_alpha, "oriented", (json_int_t)r->oriented,
         "more_frames", (json_int_t)r->more_frames, "bits_8", (json_int_t)r->bits8, "bits_16", (json_int_t)r->bits16,
-        "skipped", (json_int_t)r->skipped, "ignored", (json_int_t)r->ignored, "duplicates", (json_int_t)r->duplicates,
-        "conflicting_duplicates", (json_int_t)r->conflicting_duplicates, "auto_resolution",
-        dg_dataset_resolution(dataset), "auto_channels", dg_dataset_channels(dataset), "fingerprint",
+        "looked_at", (json_int_t)r->looked_at, "skipped", (json_int_t)r->skipped, "ignored", (json_int_t)r->ignored,
+        "duplicates", (json_int_t)r->duplicates, "conflicting_duplicates", (json_int_t)r->conflicting_duplicates,
+        "auto_resolution", dg_dataset_resolution(dataset), "auto_channels", dg_dataset_channels(dataset), "fingerprint",
         dg_dataset_fingerprint(dataset));
     if (object && r->skips_kept)
         json_object_set_new(object, "skipped_files", skipped_files(r));
@@ -72,7 +74,8 @@ dg_status dg_inspect_images(dg_ctx *ctx, const char *path, const dg_info_options
     dg_dataset_options options = dg_dataset_options_default();
     options.path = path;
     options.probe_only = true;
-    dg_reading_apply(&info->reading, &options);
+    options.look_at = MAX_LOOKED_AT;
+    DG_TRY(dg_reading_apply(ctx, &info->reading, &options));
     DG_TRY(dg_dataset_open(ctx, &options, &dataset));
     status = dg_inspect_done(ctx, path, describe_dataset(path, dataset), result);
 done:

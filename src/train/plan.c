@@ -23,10 +23,7 @@ static dg_status open_images(dg_ctx *ctx, dg_train_plan *plan) {
     d.path = o->images;
     d.resolution = (int)o->resolution;
     d.channels = o->channels == DG_TRAIN_CHANNELS_1 ? 1 : o->channels == DG_TRAIN_CHANNELS_3 ? 3 : 0;
-    d.window = o->window.set;
-    d.window_lo = (int)o->window.first;
-    d.window_hi = (int)o->window.second;
-    dg_reading_apply(&o->reading, &d);
+    DG_TRY(dg_reading_apply(ctx, &o->reading, &d));
     d.unconditional = o->uncond;
     d.threads = plan->compute.threads;
     d.processes = dg_comm_local_size(plan->comm);

@@ -13,13 +13,16 @@ enum { COPIES_GPU = 16, COPIES_CPU = 4 };
 
 /* The images again, labelled by the group's column. */
 static dg_status open_groups(dg_ctx *ctx, const dg_train_plan *plan, dg_dataset **groups) {
+    dg_status status = DG_OK;
     dg_dataset_options d = dg_dataset_options_default();
     d.path = plan->options->images;
-    dg_reading_apply(&plan->options->reading, &d);
+    DG_TRY(dg_reading_apply(ctx, &plan->options->reading, &d));
     d.label_column = plan->options->group_by;
     d.threads = plan->compute.threads;
     d.probe_only = true;
-    return dg_dataset_open(ctx, &d, groups);
+    status = dg_dataset_open(ctx, &d, groups);
+done:
+    return status;
 }
 
 /* keys [train_count]: what each training image's group is called. Both data sets are sorted by path. */
@@ -111,7 +114,7 @@ dg_status dg_private_plan_rate(dg_ctx *ctx, dg_train_plan *plan) {
         return dg_fail(ctx, DG_EUSAGE, "--batch %lld is more than there are to sample from: %lld; give at most that",
                        (long long)o->batch, (long long)p->units.count);
     if (o->batch && o->sample_rate > 0 && fabs((double)o->batch - o->sample_rate * units) > 1 &&
-        o->assume_public != DG_TRAIN_PUBLIC_NOTHING)
+        !(o->assume_public & DG_TRAIN_PUBLIC_NOTHING))
         return dg_fail(ctx, DG_EUSAGE,
                        "--batch %lld and --sample-rate %g contradict each other: of %.0f units %.1f are expected; give "
                        "one of the two",

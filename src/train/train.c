@@ -219,7 +219,7 @@ done:
 static void announce(const dg_trainer *t) {
     const dg_train_plan *plan = &t->plan;
     const dg_private_plan *private = &plan->private;
-    const bool tell_counts = !t->options->dp || t->options->assume_public == DG_TRAIN_PUBLIC_COUNTS;
+    const bool tell_counts = !t->options->dp || t->options->assume_public & DG_TRAIN_PUBLIC_COUNTS;
     char device[64];
     snprintf(device, sizeof device, "%s (%s)", plan->compute.backend->name, plan->compute.backend->instruction_set);
     dg_train_start start = {.run_folder = plan->run_path,

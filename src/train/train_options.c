@@ -32,7 +32,9 @@ static const dg_option options[] = {
      .max = 4096,
      .metavar = "N|auto",
      .group = input,
-     .help = "Side of the square the model sees; images are cropped at the centre and resized. auto: from the images."},
+     .help =
+         "Side of the square the model sees; images are cropped at the centre (see --fit) and resized. auto: from the "
+         "images."},
     {.name = "channels",
      DG_OPT_CHOICE(S, channels),
      .fallback = "auto",
@@ -40,14 +42,6 @@ static const dg_option options[] = {
      .group = input,
      .help = "Grey or colour. auto: grey if every image is."},
     DG_READING_OPTIONS(S, input),
-    {.name = "window",
-     DG_OPT_PAIR(S, window),
-     .separator = ':',
-     .min = -2147483648.0,
-     .max = 2147483647.0,
-     .metavar = "LO:HI",
-     .group = input,
-     .help = "Grey values that become black and white, in the files' own scale (16-bit medical images)."},
     {.name = "uncond", DG_OPT_BOOL(S, uncond), .group = input, .help = "Ignore the classes: one unconditional model."},
     {.name = "hflip",
      DG_OPT_BOOL(S, hflip),
@@ -170,8 +164,9 @@ static const dg_option options[] = {
      .max = 65536,
      .metavar = "N|auto",
      .group = optimisation,
-     .help = "Images per optimiser step, all together. auto: the preset's, or of a run that --time-limit or --epochs keeps "
-             "short a smaller one, down to 16, so that it makes enough steps."},
+     .help =
+         "Images per optimiser step, all together. auto: the preset's, or of a run that --time-limit or --epochs keeps "
+         "short a smaller one, down to 16, so that it makes enough steps."},
     {.name = "micro-batch",
      .aliases = "batch-gpu,microbatch",
      DG_OPT_COUNT(S, micro_batch),
@@ -415,13 +410,14 @@ static const dg_option options[] = {
      .group = privacy,
      .help = "How epsilon is computed: privacy loss distributions (pld, as auto) or Renyi divergences (rdp, larger)."},
     {.name = "assume-public",
-     DG_OPT_CHOICE(S, assume_public),
+     DG_OPT_WORDS(S, assume_public),
      .fallback = "auto",
-     .choices = "auto|nothing|size|counts",
+     .choices = "auto|nothing|size|counts|window",
+     .metavar = "WORD,...",
      .group = privacy,
      .help = "What may be told of the images without noise: nothing (then --sample-rate, --batch and --delta must be "
-             "given), "
-             "their number (size, as auto), or also how many each class has (counts)."},
+             "given), their number (size, as auto), or also how many each class has (counts). With a comma, or alone: "
+             "window, the range of their values, which --window auto needs."},
     {.name = "group-by",
      DG_OPT_STRING(S, group_by),
      .metavar = "COLUMN",

@@ -33,11 +33,12 @@ typedef enum dg_train_accountant {
     DG_TRAIN_ACCOUNTANT_PLD,
     DG_TRAIN_ACCOUNTANT_RDP
 } dg_train_accountant;
-typedef enum dg_train_public {
-    DG_TRAIN_PUBLIC_AUTO, /* size */
-    DG_TRAIN_PUBLIC_NOTHING,
-    DG_TRAIN_PUBLIC_SIZE,
-    DG_TRAIN_PUBLIC_COUNTS, /* of the classes, and with them the size */
+typedef enum dg_train_public {                           /* bits */
+                               DG_TRAIN_PUBLIC_AUTO = 1, /* size */
+                               DG_TRAIN_PUBLIC_NOTHING = 2,
+                               DG_TRAIN_PUBLIC_SIZE = 4,
+                               DG_TRAIN_PUBLIC_COUNTS = 8,  /* of the classes, and with them the size */
+                               DG_TRAIN_PUBLIC_WINDOW = 16, /* the range of the values */
 } dg_train_public;
 typedef enum dg_train_beta_schedule {
     DG_TRAIN_BETA_AUTO,
@@ -53,7 +54,6 @@ struct dg_train_options {
     int64_t resolution; /* 0 = auto */
     dg_train_channels channels;
     dg_reading_options reading;
-    dg_int_pair window; /* grey values that become black and white */
     bool uncond;
     bool hflip;
     double holdout;      /* fraction; -1 = auto */
@@ -92,7 +92,7 @@ struct dg_train_options {
     dg_train_clipping clipping;
     double sample_rate; /* 0 = batch / images */
     dg_train_accountant accountant;
-    dg_train_public assume_public;
+    unsigned assume_public; /* of dg_train_public */
     bool secure_noise;
     int64_t central_images; /* of each class, to be warmed up with; 0 = no warm-up */
     double central_noise;   /* sigma of theirs; 0 = auto, as for the next two */

@@ -25,10 +25,17 @@ static dg_status check_private(dg_ctx *ctx, const dg_train_options *o) {
     if (o->central_images == 0 && (o->central_noise > 0 || o->central_rate > 0 || o->central_steps > 0))
         return dg_fail(ctx, DG_EUSAGE,
                        "--central-noise, --central-rate and --central-steps mean nothing without --central-images");
-    if (o->assume_public == DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->batch == 0))
+    if (o->assume_public & DG_TRAIN_PUBLIC_NOTHING &&
+        o->assume_public & (DG_TRAIN_PUBLIC_SIZE | DG_TRAIN_PUBLIC_COUNTS))
+        return dg_fail(ctx, DG_EUSAGE, "--assume-public: nothing contradicts size and counts; leave one of them out");
+    if (o->assume_public & DG_TRAIN_PUBLIC_NOTHING && (o->sample_rate == 0 || o->delta == 0 || o->batch == 0))
         return dg_fail(ctx, DG_EUSAGE,
                        "--assume-public nothing: the number of images is not to be used, so --sample-rate, --delta and "
                        "--batch (which the noisy sum is divided by) must be given");
+    if (o->reading.window.word && !(o->assume_public & DG_TRAIN_PUBLIC_WINDOW))
+        return dg_fail(ctx, DG_EUSAGE,
+                       "--window auto looks at the values of private images, and the model would tell them; give "
+                       "--window LO:HI, or --assume-public window if their range may be known");
     return DG_OK;
 }
 
@@ -81,14 +88,14 @@ dg_status dg_train_options_check(dg_ctx *ctx, const void *filled) {
     if (o->micro_batch && o->batch && !o->dp && o->micro_batch > o->batch)
         return dg_fail(ctx, DG_EUSAGE, "--micro-batch %lld is larger than --batch %lld; it must be at most that",
                        (long long)o->micro_batch, (long long)o->batch);
-    if (o->window.set && o->window.first >= o->window.second)
-        return dg_fail(ctx, DG_EUSAGE, "--window %lld:%lld is empty; LO must be below HI", (long long)o->window.first,
-                       (long long)o->window.second);
     if (o->uncond && o->reading.label_column)
         return dg_fail(ctx, DG_EUSAGE, "--uncond ignores labels, --label-column names them; give one of them");
     if (o->zero_snr && o->prediction == DG_TRAIN_PREDICTION_EPSILON)
         return dg_fail(ctx, DG_EUSAGE,
                        "--zero-snr leaves no signal to tell epsilon from at the last timestep; use "
                        "--prediction v or sample with it");
+    const dg_status reading = dg_reading_check(ctx, &o->reading);
+    if (reading != DG_OK)
+        return reading;
     return o->dp ? check_private(ctx, o) : check_ordinary(ctx, o);
 }

@@ -8,14 +8,13 @@
 #include <stdlib.h>
 
 static const char *public_text(const dg_train_options *o) {
-    switch (o->assume_public) {
-    case DG_TRAIN_PUBLIC_NOTHING:
-        return "nothing";
-    case DG_TRAIN_PUBLIC_COUNTS:
-        return "the number of images of each class";
-    default:
-        return "the number of images";
-    }
+    const bool window = o->assume_public & DG_TRAIN_PUBLIC_WINDOW;
+    if (o->assume_public & DG_TRAIN_PUBLIC_NOTHING)
+        return window ? "the range of the pixels' values" : "nothing";
+    if (o->assume_public & DG_TRAIN_PUBLIC_COUNTS)
+        return window ? "the number of images of each class and the range of the pixels' values"
+                      : "the number of images of each class";
+    return window ? "the number of images and the range of the pixels' values" : "the number of images";
 }
 
 static const char *clipping_text(const dg_train_options *o) {

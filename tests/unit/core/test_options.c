@@ -14,6 +14,7 @@ typedef struct sample_options {
     mode channels;
     dg_string_list classes;
     dg_int_pair seeds, window;
+    unsigned words;
     dg_every every;
 } sample_options;
 
@@ -79,7 +80,12 @@ static const dg_option options[] = {
      .max = 1e6,
      .metavar = "A-B",
      .help = "Seeds."},
-    {.name = "window", DG_OPT_PAIR(S, window), .separator = ':', .metavar = "LO:HI", .help = "Window."},
+    {.name = "window", DG_OPT_PAIR(S, window), .separator = ':', .word = "auto", .metavar = "LO:HI", .help = "Window."},
+    {.name = "public",
+     DG_OPT_WORDS(S, words),
+     .fallback = "auto",
+     .choices = "auto|nothing|size|window",
+     .help = "What is public."},
     {.name = "checkpoint-every",
      DG_OPT_EVERY(S, every),
      .fallback = "10m",
@@ -210,6 +216,14 @@ START_TEST(every_type_is_read) {
     ck_assert(o.seeds.first == 7 && o.seeds.second == 7);
     set("window", "-1000:400");
     ck_assert(o.window.set && o.window.first == -1000 && o.window.second == 400);
+    set("window", "auto");
+    ck_assert(o.window.word && !o.window.set);
+    set("window", "1:2");
+    ck_assert(!o.window.word && o.window.set);
+    set("public", "size");
+    ck_assert_uint_eq(o.words, 4);
+    set("public", "Window,nothing");
+    ck_assert_uint_eq(o.words, 2 | 8);
     set("checkpoint-every", "5k");
     ck_assert(o.every.steps == 5000 && o.every.seconds == 0);
     set("checkpoint-every", "90s");
@@ -258,7 +272,10 @@ START_TEST(bad_values_name_what_fits) {
     refuse("seeds", "-5", "out of range");
     refuse("seeds", "1-2000000", "out of range");
     refuse("window", "5", "A:B");
-    refuse("window", "5:6:7", "A:B");
+    refuse("window", "5:6:7", "A:B, or auto");
+    refuse("public", "size,", "one or several of auto, nothing, size, window");
+    refuse("public", "size;window", "'size;window' is not valid");
+    refuse("public", "", "not valid");
     refuse("checkpoint-every", "0", "out of range");
     refuse("checkpoint-every", "5q", "or never");
     refuse("images", "", "not empty");
@@ -357,6 +374,7 @@ START_TEST(json_round_trip) {
     set("class", "T-shirt: top");
     set("class", "b");
     set("window", "-5:10");
+    set("public", "size,window");
     set("checkpoint-every", "90s");
     set("quiet", NULL);
     json_t *json = dg_options_to_json(&table, &o);
@@ -369,6 +387,7 @@ START_TEST(json_round_trip) {
     ck_assert_str_eq(json_string_value(json_object_get(json, "channels")), "3");
     ck_assert_int_eq((int)json_array_size(json_object_get(json, "class")), 2);
     ck_assert_str_eq(json_string_value(json_object_get(json, "window")), "-5:10");
+    ck_assert_str_eq(json_string_value(json_object_get(json, "public")), "size,window");
     ck_assert(json_is_null(json_object_get(json, "seeds")));
     ck_assert_str_eq(json_string_value(json_object_get(json, "checkpoint_every")), "1m30s");
     ck_assert_ptr_null(json_object_get(json, "quiet")); /* LOCAL */

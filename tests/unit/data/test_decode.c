@@ -438,6 +438,37 @@ START_TEST(bad_pnm_is_refused) {
 }
 END_TEST
 
+START_TEST(transparency_shows_the_background) {
+    static const struct {
+        const char *file;
+        int channels;
+    } files[] = {{"alpha.png", 3}, {"alpha.webp", 3}, {"grey_alpha.png", 1}};
+    const dg_colour background = {200, 100, 0}; /* its brightness: 119 */
+    const int below[3] = {200, 100, 0};
+    const dg_decode_options options = {.background = &background};
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        dg_image image = {0};
+        char reason[DG_REASON_BYTES] = "";
+        size_t size;
+        uint8_t *bytes = load_fixture(files[f].file, &size);
+        const dg_status status = dg_image_decode(bytes, size, &options, &image, reason);
+        free(bytes);
+        if (status != DG_OK && strstr(reason, "built without"))
+            continue;
+        ck_assert_msg(status == DG_OK, "%s: %s", files[f].file, reason);
+        ck_assert_int_eq(image.channels, files[f].channels);
+        for (int i = 0; i < WIDTH * HEIGHT * image.channels; i++) {
+            const int c = i % image.channels, x = i / image.channels % WIDTH, y = i / image.channels / WIDTH;
+            const int value = image.channels == 3 ? color(x, y, c) : grey(x, y);
+            const int alpha = x < WIDTH / 2 ? 255 : 64, under = image.channels == 3 ? below[c] : 119;
+            ck_assert_msg(((uint8_t *)image.pixels)[i] == (value * alpha + under * (255 - alpha) + 127) / 255,
+                          "%s: value %d is %d", files[f].file, i, ((uint8_t *)image.pixels)[i]);
+        }
+        dg_image_free(&image);
+    }
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("decode");
     TCase *tcase = tcase_create("decode");
@@ -457,6 +488,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, a_deflate_bomb_is_refused);
     tcase_add_test(tcase, pnm_in_all_its_kinds);
     tcase_add_test(tcase, bad_pnm_is_refused);
+    tcase_add_test(tcase, transparency_shows_the_background);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -40,6 +40,57 @@ START_TEST(the_centre_is_cropped) {
 }
 END_TEST
 
+START_TEST(an_image_is_padded_with_the_background) {
+    uint8_t wide[4 * 8], out[64 * 3];
+    for (int i = 0; i < 32; i++)
+        wide[i] = (uint8_t)(i + 1);
+    dg_image image = image8(8, 4, 1, wide);
+    dg_resize_spec spec = {.resolution = 8, .channels = 1, .bits = 8, .fit = DG_FIT_PAD, .background = {255, 0, 0}};
+    ck_assert_int_eq(dg_image_fit(&image, &spec, out), DG_OK);
+    for (int i = 0; i < 64; i++) /* 2 rows of the background's brightness, 4 of the image, 2 more */
+        ck_assert_int_eq(out[i], i < 16 || i >= 48 ? 76 : i - 15);
+    /* Bars of a tall image lie left and right, and are coloured in a coloured one. */
+    image = image8(4, 8, 1, wide);
+    spec.channels = 3;
+    ck_assert_int_eq(dg_image_fit(&image, &spec, out), DG_OK);
+    for (int i = 0; i < 64; i++) {
+        const int x = i % 8, value = x < 2 || x >= 6 ? -1 : i / 8 * 4 + x - 1;
+        ck_assert_int_eq(out[3 * i], value < 0 ? 255 : value);
+        ck_assert_int_eq(out[3 * i + 1], value < 0 ? 0 : value);
+    }
+    /* A constant image stays constant when it is made smaller, up to the bars; the window applies to those as well. */
+    memset(wide, 100, sizeof wide);
+    image = image8(8, 4, 1, wide);
+    spec = (dg_resize_spec){.resolution = 4, .channels = 1, .bits = 8, .fit = DG_FIT_PAD, .background = {50, 50, 50}};
+    spec.window_hi = 100;
+    ck_assert_int_eq(dg_image_fit(&image, &spec, out), DG_OK);
+    for (int i = 0; i < 16; i++)
+        ck_assert_int_eq(out[i], i < 4 || i >= 12 ? 128 : 255);
+    /* A line of pixels is still there. */
+    uint8_t line[4 * 4096];
+    memset(line, 9, sizeof line);
+    image = image8(4096, 4, 1, line);
+    spec = (dg_resize_spec){.resolution = 8, .channels = 1, .bits = 8, .fit = DG_FIT_PAD};
+    ck_assert_int_eq(dg_image_fit(&image, &spec, out), DG_OK);
+    int nines = 0;
+    for (int i = 0; i < 64; i++)
+        nines += out[i] == 9;
+    ck_assert_int_eq(nines, 8);
+}
+END_TEST
+
+START_TEST(an_image_is_stretched) {
+    uint8_t wide[4 * 8], out[16];
+    for (int i = 0; i < 32; i++)
+        wide[i] = (uint8_t)(i % 8 < 2 ? 40 : i % 8 < 6 ? 80 : 120);
+    dg_image image = image8(8, 4, 1, wide);
+    dg_resize_spec spec = {.resolution = 4, .channels = 1, .bits = 8, .fit = DG_FIT_STRETCH};
+    ck_assert_int_eq(dg_image_fit(&image, &spec, out), DG_OK);
+    for (int i = 0; i < 16; i++) /* each two columns in one; a crop would have lost the 40 and the 120 */
+        ck_assert_int_eq(out[i], i % 4 == 0 ? 40 : i % 4 == 3 ? 120 : 80);
+}
+END_TEST
+
 START_TEST(downscaling_is_the_area_mean) {
     uint8_t pixels[8 * 8], out[16];
     for (int i = 0; i < 64; i++)
@@ -152,6 +203,22 @@ START_TEST(a_window_maps_and_clamps) {
     ck_assert_int_eq(out[3], 65535);
     ck_assert_int_eq(out[4], 65535);
     ck_assert_int_eq(out[5], 66);
+    /* Below zero values are signed: 65535 is -1; a stretched image of 8 bits has no sign. */
+    uint16_t wrapped[16] = {65535, 0, 64536, 1000, 32767, 32768};
+    uint8_t bytes[16] = {255};
+    dg_image signed_image = image16(4, 4, 1, wrapped);
+    spec.window_lo = -1000;
+    spec.window_hi = 1000;
+    ck_assert_int_eq(dg_image_fit(&signed_image, &spec, out), DG_OK);
+    ck_assert_int_eq(out[0], 32735);
+    ck_assert_int_eq(out[1], 32768);
+    ck_assert_int_eq(out[2], 0);
+    ck_assert_int_eq(out[3], 65535);
+    ck_assert_int_eq(out[4], 65535);
+    ck_assert_int_eq(out[5], 0);
+    signed_image = image8(4, 4, 1, bytes);
+    ck_assert_int_eq(dg_image_fit(&signed_image, &spec, out), DG_OK);
+    ck_assert_int_eq(out[0], 65535);
     spec.window_lo = 2000;
     spec.window_hi = 1000;
     ck_assert_int_eq(dg_image_fit(&image, &spec, out), DG_OK);
@@ -178,6 +245,8 @@ Suite *dg_test_suite(void) {
     TCase *tcase = tcase_create("resize");
     tcase_add_test(tcase, the_right_size_is_copied);
     tcase_add_test(tcase, the_centre_is_cropped);
+    tcase_add_test(tcase, an_image_is_padded_with_the_background);
+    tcase_add_test(tcase, an_image_is_stretched);
     tcase_add_test(tcase, downscaling_is_the_area_mean);
     tcase_add_test(tcase, sixteen_bits_keep_their_precision);
     tcase_add_test(tcase, upscaling_keeps_constants_and_range);

@@ -106,6 +106,54 @@ START_TEST(train_rules) {
 }
 END_TEST
 
+/* What the values of private images are is theirs, unless it is said to be known. */
+START_TEST(an_automatic_window_is_private) {
+    set("images", "x");
+    set("window", "auto");
+    ck_assert(o.reading.window.word && !o.reading.window.set);
+    DG_CK(ctx, dg_options_check(ctx, &dg_train_option_table, &o));
+    set("dp", NULL);
+    set("epsilon", "8");
+    check_gives(DG_EUSAGE, "--window auto");
+    set("assume-public", "counts");
+    check_gives(DG_EUSAGE, "--assume-public window");
+    set("assume-public", "counts,window");
+    ck_assert_uint_eq(o.assume_public, DG_TRAIN_PUBLIC_COUNTS | DG_TRAIN_PUBLIC_WINDOW);
+    DG_CK(ctx, dg_options_check(ctx, &dg_train_option_table, &o));
+    set("assume-public", "window");
+    DG_CK(ctx, dg_options_check(ctx, &dg_train_option_table, &o));
+    set("assume-public", "nothing,size");
+    check_gives(DG_EUSAGE, "contradicts");
+    set("assume-public", "nothing,window");
+    check_gives(DG_EUSAGE, "--sample-rate");
+    set("assume-public", "auto");
+    set("window", "-100:400");
+    DG_CK(ctx, dg_options_check(ctx, &dg_train_option_table, &o));
+}
+END_TEST
+
+/* How images are read decides what the model learns: resuming compares it. */
+START_TEST(reading_is_compared_on_resuming) {
+    static const struct {
+        const char *name, *value;
+    } changes[] = {{"window", "auto"}, {"window", "0:100"}, {"fit", "pad"}, {"background", "black"}};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        dg_train_options other;
+        char part[64];
+        DG_CK(ctx, dg_options_init(ctx, &dg_train_option_table, &other));
+        DG_CK(ctx, dg_options_set(ctx, &dg_train_option_table, &other, changes[i].name, changes[i].value));
+        ck_assert_int_eq(dg_options_conflict(ctx, &dg_train_option_table, &o, &other), DG_ECONFIG);
+        snprintf(part, sizeof part, "is now %s", changes[i].value);
+        ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), part));
+        dg_ctx_clear_error(ctx);
+        json_t *config = dg_options_to_json(&dg_train_option_table, &other);
+        ck_assert_str_eq(json_string_value(json_object_get(config, changes[i].name)), changes[i].value);
+        json_decref(config);
+        dg_options_free(&dg_train_option_table, &other);
+    }
+}
+END_TEST
+
 START_TEST(train_config_leaves_this_call_out) {
     json_t *config = dg_options_to_json(&dg_train_option_table, &o);
     ck_assert_ptr_nonnull(config);
@@ -142,6 +190,8 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tc, train_choices_match_their_enums);
     tcase_add_test(tc, train_aliases_users_know);
     tcase_add_test(tc, train_rules);
+    tcase_add_test(tc, an_automatic_window_is_private);
+    tcase_add_test(tc, reading_is_compared_on_resuming);
     tcase_add_test(tc, train_config_leaves_this_call_out);
     tcase_add_test(tc, train_help_fits);
     suite_add_tcase(suite, tc);
