@@ -70,12 +70,12 @@ static dg_status solve(problem *p) {
     return DG_OK;
 }
 
-static dg_status attacks(problem *p, json_t *rows) {
+static dg_status attacks(problem *p, json_t **rows) {
     dg_status status = DG_OK;
     double max_tpr[DG_ATTACK_FPRS];
     DG_TRY(dg_privacy_ceilings(p->ctx, p->mechanisms, p->count, max_tpr));
     for (int i = 0; i < DG_ATTACK_FPRS; i++)
-        json_array_append_new(rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
+        dg_json_append(rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
 done:
     return status;
 }
@@ -90,7 +90,7 @@ static dg_status describe(problem *p, json_t **result) {
         DG_TRY(dg_privacy_epsilon(p->ctx, DG_ACCOUNTANT_PLD, p->mechanisms, p->count, p->delta, &pld));
         DG_TRY(dg_privacy_epsilon(p->ctx, DG_ACCOUNTANT_RDP, p->mechanisms, p->count, p->delta, &rdp));
     }
-    DG_TRY(attacks(p, rows));
+    DG_TRY(attacks(p, &rows));
     *result = json_pack("{s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:O}", "accountant",
                         p->accountant == DG_ACCOUNTANT_RDP ? "rdp" : "pld", "adjacency", "add or remove one image",
                         "sample_rate", m->sample_rate, "noise_multiplier", m->noise_multiplier, "steps",

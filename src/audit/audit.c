@@ -193,7 +193,7 @@ static json_t *tpr_json(const dg_roc *roc, double fpr) {
 }
 
 /* Points for a plot: all that lie apart on logarithmic axes. */
-static void add_curve(const dg_roc *roc, json_t *to) {
+static void add_curve(const dg_roc *roc, json_t **to) {
     json_t *fpr = json_array(), *tpr = json_array();
     double x = 0, y = 0;
     for (int64_t i = 0; i < roc->count; i++) {
@@ -204,15 +204,15 @@ static void add_curve(const dg_roc *roc, json_t *to) {
             continue;
         x = p.fpr;
         y = p.tpr;
-        json_array_append_new(fpr, json_real(x));
-        json_array_append_new(tpr, json_real(y));
+        dg_json_append(&fpr, json_real(x));
+        dg_json_append(&tpr, json_real(y));
     }
-    json_object_set_new(to, "fpr", fpr);
-    json_object_set_new(to, "tpr", tpr);
+    dg_json_set(to, "fpr", fpr);
+    dg_json_set(to, "tpr", tpr);
 }
 
 static dg_status add_attack(const audit *a, const char *name, const char *title, const char *variant,
-                            const double *scores, json_t *list) {
+                            const double *scores, json_t **list) {
     dg_status status = DG_OK;
     dg_roc roc = {0};
     json_t *entry;
@@ -221,16 +221,14 @@ static dg_status add_attack(const audit *a, const char *name, const char *title,
                       "variant", variant, "auc", roc.auc, "auc_95", interval(roc.auc_95), "best_balanced_accuracy",
                       roc.best_balanced, "tpr_at_fpr", tpr_json(&roc, 0.01), tpr_json(&roc, 0.001), "members",
                       (json_int_t)roc.positives, "non_members", (json_int_t)roc.negatives, "dp_covered", 0);
-    if (!entry)
-        DG_TRY(dg_fail(a->ctx, DG_ENOMEM, "no memory for the report"));
-    add_curve(&roc, entry);
-    json_array_append_new(list, entry);
+    add_curve(&roc, &entry);
+    dg_json_append(list, entry);
 done:
     dg_roc_free(&roc);
     return status;
 }
 
-static dg_status add_reference(const audit *a, json_t *list) {
+static dg_status add_reference(const audit *a, json_t **list) {
     double *ratio = NULL;
     dg_status status = dg_alloc(a->ctx, &ratio, (size_t)a->count, sizeof *ratio, "scores");
     if (status != DG_OK)
@@ -260,7 +258,7 @@ static bool exceeds(const json_t *ceiling, const json_t *attacks) {
 }
 
 /* What the model's private training promised, beside what the attacks reach. */
-static void add_promise(const audit *a, json_t *report) {
+static void add_promise(const audit *a, json_t **report) {
     const json_t *training = json_object_get(a->model.folder.info, "training"),
                  *privacy = json_object_get(training, "privacy"), *ceilings = json_object_get(privacy, "attacks"), *row;
     bool exceeded = false;
@@ -268,11 +266,11 @@ static void add_promise(const audit *a, json_t *report) {
     if (!json_is_array(ceilings))
         return;
     json_array_foreach((json_t *)ceilings, i, row) exceeded =
-        exceeded || exceeds(row, json_object_get(report, "attacks"));
-    json_object_set_new(report, "privacy",
-                        json_pack("{s:O*, s:O*, s:O*, s:O, s:b}", "epsilon", json_object_get(privacy, "epsilon"),
-                                  "delta", json_object_get(privacy, "delta"), "unit", json_object_get(privacy, "unit"),
-                                  "attacks", ceilings, "exceeded", exceeded));
+        exceeded || exceeds(row, json_object_get(*report, "attacks"));
+    dg_json_set(report, "privacy",
+                json_pack("{s:O*, s:O*, s:O*, s:O, s:b}", "epsilon", json_object_get(privacy, "epsilon"), "delta",
+                          json_object_get(privacy, "delta"), "unit", json_object_get(privacy, "unit"), "attacks",
+                          ceilings, "exceeded", exceeded));
 }
 
 static dg_status make_report(const audit *a, json_t **out) {
@@ -285,22 +283,24 @@ static dg_status make_report(const audit *a, json_t **out) {
     const char *const variants[DG_ATTACKS] = {loss, "SecMI_stat, DDIM steps of 10 to t=100, squared distance",
                                               "p=4, t=200", "clean image, p=4, t=100"};
     json_t *report =
-        json_pack("{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "kind", "audit", "version", DIFFGEN_VERSION,
+        json_pack("{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "kind", "audit", "version", DIFFGEN_VERSION,
                   "dp_covered", 0, "model_sha256", a->model.sha256, "members", (json_int_t)a->members, "non_members",
                   (json_int_t)(a->count - a->members), "shared", (json_int_t)a->shared, "noises",
-                  (json_int_t)a->options->noises, "seed", (json_int_t)a->options->seed, "attacks", json_array());
+                  (json_int_t)a->options->noises, "seed", (json_int_t)a->options->seed);
+    json_t *list = json_array();
+    for (int k = 0; k < DG_ATTACKS; k++)
+        DG_TRY(add_attack(a, titles[k][0], titles[k][1], variants[k], a->scores[k], &list));
+    if (a->options->reference_model) {
+        dg_json_set(&report, "reference_model_sha256", json_string(a->reference.sha256));
+        DG_TRY(add_reference(a, &list));
+    }
+    dg_json_set(&report, "attacks", json_incref(list));
+    add_promise(a, &report);
     if (!report)
         DG_TRY(dg_fail(a->ctx, DG_ENOMEM, "no memory for the report"));
-    json_t *list = json_object_get(report, "attacks");
-    for (int k = 0; k < DG_ATTACKS; k++)
-        DG_TRY(add_attack(a, titles[k][0], titles[k][1], variants[k], a->scores[k], list));
-    if (a->options->reference_model) {
-        json_object_set_new(report, "reference_model_sha256", json_string(a->reference.sha256));
-        DG_TRY(add_reference(a, list));
-    }
-    add_promise(a, report);
     *out = json_incref(report);
 done:
+    json_decref(list);
     json_decref(report);
     return status;
 }

@@ -69,8 +69,8 @@ static dg_status measure(dg_bench *b, json_t **result) {
     dg_status status = DG_OK;
     json_t *train = NULL, *sample = NULL, *recompute = NULL, *dp = NULL, *conv2d = NULL, *ops = json_array();
     DG_TRY(dg_bench_peak_create(b));
-    DG_TRY(dg_bench_train(b, &train, ops));
-    DG_TRY(dg_bench_sample(b, &sample, ops));
+    DG_TRY(dg_bench_train(b, &train, &ops));
+    DG_TRY(dg_bench_sample(b, &sample, &ops));
     if (b->options->recompute)
         DG_TRY(dg_bench_recompute(b, &recompute));
     if (b->options->dp)

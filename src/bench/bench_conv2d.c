@@ -84,7 +84,7 @@ static int slowest_first(const void *a, const void *b) {
 }
 
 /* The table of a pass, and its line of the sums over a step. */
-static void add_pass(int pass, row *rows, int count, json_t *section, json_t *sums) {
+static void add_pass(int pass, row *rows, int count, json_t **section, json_t **sums) {
     json_t *table = json_array();
     double ours_ms = 0, auto_ms = 0;
     qsort(rows, (size_t)count, sizeof *rows, slowest_first);
@@ -92,16 +92,16 @@ static void add_pass(int pass, row *rows, int count, json_t *section, json_t *su
         const dg_library_timing *t = &rows[i].timing;
         if (pass == DG_CONV2D_BWD_DATA && !rows[i].shape->needs_dx)
             continue;
-        json_array_append_new(table, row_json(&rows[i]));
+        dg_json_append(&table, row_json(&rows[i]));
         ours_ms += step_ms(&rows[i]);
         auto_ms += (double)rows[i].shape->calls * (t->faster ? t->library_ms : t->own_ms);
     }
-    json_object_set_new(section, pass_names[pass], table);
-    json_array_append_new(
-        sums, json_pack("{s:s, s:f, s:f}", "pass", pass_names[pass], "ours_ms", ours_ms, "auto_ms", auto_ms));
+    dg_json_set(section, pass_names[pass], table);
+    dg_json_append(sums,
+                   json_pack("{s:s, s:f, s:f}", "pass", pass_names[pass], "ours_ms", ours_ms, "auto_ms", auto_ms));
 }
 
-static dg_status compare(dg_bench *b, dg_libraries *libraries, const shape *shapes, int count, json_t *section) {
+static dg_status compare(dg_bench *b, dg_libraries *libraries, const shape *shapes, int count, json_t **section) {
     dg_status status = DG_OK;
     row *rows = NULL;
     DG_TRY(dg_alloc(b->ctx, &rows, (size_t)count * DG_CONV2D_PASSES + 1, sizeof *rows, "the comparison"));
@@ -121,8 +121,8 @@ static dg_status compare(dg_bench *b, dg_libraries *libraries, const shape *shap
     }
     json_t *sums = json_array();
     for (int pass = 0; pass < DG_CONV2D_PASSES; pass++)
-        add_pass(pass, rows + pass * count, count, section, sums);
-    json_object_set_new(section, "step", sums);
+        add_pass(pass, rows + pass * count, count, section, &sums);
+    dg_json_set(section, "step", sums);
 done:
     free(rows);
     return status;
@@ -137,7 +137,7 @@ dg_status dg_bench_conv2d(dg_bench *b, json_t **section) {
     DG_TRY(dg_unet_build(b->ctx, &b->config, b->h, b->w, &graph));
     DG_TRY(dg_alloc(b->ctx, &shapes, (size_t)graph->node_count, sizeof *shapes, "the list of convolutions"));
     DG_TRY(b->backend->libraries_open(b->ctx, DG_LIBRARIES_AUTO, &libraries));
-    DG_TRY(compare(b, libraries, shapes, list_shapes(b, graph, shapes), out));
+    DG_TRY(compare(b, libraries, shapes, list_shapes(b, graph, shapes), &out));
     *section = json_incref(out);
 done:
     b->backend->libraries_close(libraries);

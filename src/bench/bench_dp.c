@@ -79,11 +79,11 @@ static json_t *rows_of(const dg_bench_contender of[KINDS], int rounds) {
     const double plain = pass_ms(&of[0], 0), plain_bytes = (double)dg_stepper_bytes(of[0].stepper);
     for (int kind = 1; kind < KINDS; kind++) {
         const double ms = pass_ms(&of[kind], copies_of[kind]), bytes = (double)dg_stepper_bytes(of[kind].stepper);
-        json_array_append_new(rows, json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:f}", "noise_multiplicity",
-                                              (json_int_t)copies_of[kind], "examples", (json_int_t)of[kind].images,
-                                              "rounds", (json_int_t)rounds, "pass_ms", ms, "ordinary_pass_ms", plain,
-                                              "time_ratio", ms / plain, "planned_bytes", (json_int_t)bytes,
-                                              "memory_ratio", bytes / plain_bytes));
+        dg_json_append(&rows,
+                       json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:I, s:f}", "noise_multiplicity",
+                                 (json_int_t)copies_of[kind], "examples", (json_int_t)of[kind].images, "rounds",
+                                 (json_int_t)rounds, "pass_ms", ms, "ordinary_pass_ms", plain, "time_ratio", ms / plain,
+                                 "planned_bytes", (json_int_t)bytes, "memory_ratio", bytes / plain_bytes));
     }
     return rows;
 }

@@ -36,13 +36,13 @@ void dg_bench_peak_begin_phase(dg_bench *bench);
 DG_MUST_CHECK dg_status dg_bench_peak_window(dg_bench *bench);
 double dg_bench_phase_gflops(dg_bench *bench);
 /* out   *section the "train" / "sample" object; rows are appended to ops */
-DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t *ops);
+DG_MUST_CHECK dg_status dg_bench_train(dg_bench *bench, json_t **section, json_t **ops);
 DG_MUST_CHECK dg_status dg_bench_recompute(dg_bench *bench, json_t **section);
 DG_MUST_CHECK dg_status dg_bench_dp(dg_bench *bench, json_t **section);
 /* Whether --op asks for convolutions, on a backend that has libraries to compare with. */
 bool dg_bench_wants_conv2d(const dg_bench *bench);
 DG_MUST_CHECK dg_status dg_bench_conv2d(dg_bench *bench, json_t **section);
-DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t *ops);
+DG_MUST_CHECK dg_status dg_bench_sample(dg_bench *bench, json_t **section, json_t **ops);
 
 /* What the model is trained to predict. */
 dg_training_config dg_bench_training(const dg_bench *bench);
@@ -72,7 +72,7 @@ DG_MUST_CHECK dg_status dg_bench_profile_start(dg_ctx *ctx, dg_net *net, int lan
 /* Appends one row per kind and shape of op, slowest first. images: how many each forward pass of `seconds` saw in all;
  * passes: how many network passes (steps of a batch) they are to be divided by; wall: their seconds together. */
 DG_MUST_CHECK dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile, const char *phase,
-                                              int64_t images, int64_t passes, double wall, json_t *ops);
+                                              int64_t images, int64_t passes, double wall, json_t **ops);
 void dg_bench_profile_free(dg_bench_profile *profile);
 
 /* FLOPs of one image that are really executed: nearest-neighbour upsampling in front of a 3x3 convolution is taken

@@ -126,7 +126,7 @@ static void gather(const dg_bench_profile *profile, int direction, row *rows, in
 }
 
 dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile, const char *phase, int64_t images,
-                                int64_t passes, double wall, json_t *ops) {
+                                int64_t passes, double wall, json_t **ops) {
     dg_status status = DG_OK;
     const char *wanted = bench->options->op;
     const double peak = dg_bench_phase_gflops(bench);
@@ -144,11 +144,11 @@ dg_status dg_bench_profile_rows(dg_bench *bench, const dg_bench_profile *profile
             continue;
         json_t *fraction = rows[i].flops > 0 ? json_real(gflops / peak) : json_null();
         json_t *rate = rows[i].flops > 0 ? json_real(gflops) : json_null();
-        json_array_append_new(ops, json_pack("{s:s, s:s, s:I, s:f, s:f, s:o, s:o}", "name", rows[i].name, "phase",
-                                             phase, "calls", (json_int_t)rows[i].calls, "ms",
-                                             rows[i].seconds / profile->lanes / (double)passes * 1e3, "share",
-                                             rows[i].seconds / profile->lanes / wall, "gflops", rate, "peak_fraction",
-                                             fraction));
+        dg_json_append(ops,
+                       json_pack("{s:s, s:s, s:I, s:f, s:f, s:o, s:o}", "name", rows[i].name, "phase", phase, "calls",
+                                 (json_int_t)rows[i].calls, "ms",
+                                 rows[i].seconds / profile->lanes / (double)passes * 1e3, "share",
+                                 rows[i].seconds / profile->lanes / wall, "gflops", rate, "peak_fraction", fraction));
     }
 done:
     free(rows);

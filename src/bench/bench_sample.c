@@ -43,7 +43,7 @@ done:
     return status;
 }
 
-dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t *ops) {
+dg_status dg_bench_sample(dg_bench *b, json_t **section, json_t **ops) {
     dg_status status = DG_OK;
     dg_generator *generator = NULL;
     dg_sampler sampler = {0};

@@ -211,7 +211,7 @@ static json_t *summarise(dg_bench *b, timing *t, const dg_stepper *stepper, doub
                      (json_int_t)dg_stepper_activation_bytes(stepper));
 }
 
-dg_status dg_bench_train(dg_bench *b, json_t **section, json_t *ops) {
+dg_status dg_bench_train(dg_bench *b, json_t **section, json_t **ops) {
     dg_status status = DG_OK;
     dg_dataset *dataset = NULL;
     dg_loader *loader = NULL;

@@ -92,7 +92,7 @@ static dg_status attacks(dg_ctx *ctx, const dg_ledger_list *list, double spent, 
         return status;
     *out = json_array();
     for (int i = 0; i < DG_ATTACK_FPRS; i++)
-        json_array_append_new(*out, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
+        dg_json_append(out, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
     return DG_OK;
 }
 

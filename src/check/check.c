@@ -34,14 +34,15 @@ dg_status dg_check_add(dg_checking *c, const char *name, json_t *section) {
 static json_t *skipped_files(const dg_dataset_report *r) {
     json_t *list = json_array();
     for (size_t i = 0; i < r->skips_kept; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "path", r->skips[i].path, "reason", r->skips[i].reason));
+        dg_json_append(&list, json_pack("{s:o, s:o}", "path", dg_json_text(r->skips[i].path), "reason",
+                                        dg_json_text(r->skips[i].reason)));
     return list;
 }
 
 static json_t *notes(const dg_dataset_report *r) {
     json_t *list = json_array();
     for (size_t i = 0; i < r->note_count; i++)
-        json_array_append_new(list, json_string(r->notes[i]));
+        dg_json_append(&list, dg_json_text(r->notes[i]));
     return list;
 }
 
@@ -62,8 +63,8 @@ dg_status dg_check_files(dg_checking *c) {
         const int64_t n = dg_dataset_class_images(c->dataset, k);
         const double share = (double)n / (double)c->images.n;
         entropy -= n ? share * log(share) : 0;
-        json_array_append_new(classes, json_pack("{s:s, s:I, s:f}", "class", dg_dataset_class_name(c->dataset, k),
-                                                 "images", (json_int_t)n, "share", share));
+        dg_json_append(&classes, json_pack("{s:s, s:I, s:f}", "class", dg_dataset_class_name(c->dataset, k), "images",
+                                           (json_int_t)n, "share", share));
     }
     DG_TRY(dg_check_add(c, "classes", json_pack("{s:O, s:f}", "by_class", classes, "effective_classes", exp(entropy))));
 done:

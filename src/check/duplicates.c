@@ -69,9 +69,9 @@ static bool classes_differ(const side *a, int64_t i, const side *b, int64_t j) {
 static void list_pair(search *s, const side *b, int64_t i, int64_t j, kind what, double correlation) {
     static const char *const names[KINDS] = {"same file", "same pixels", "nearly the same"};
     if (s->listed[what]++ < DG_CHECK_LISTED)
-        json_array_append_new(s->list, json_pack("{s:o, s:o, s:s, s:f, s:b}", "a", dg_check_path(s->a.dataset, i), "b",
-                                                 dg_check_path(b->dataset, j), "kind", names[what], "correlation",
-                                                 correlation, "other_class", classes_differ(&s->a, i, b, j)));
+        dg_json_append(&s->list, json_pack("{s:o, s:o, s:s, s:f, s:b}", "a", dg_check_path(s->a.dataset, i), "b",
+                                           dg_check_path(b->dataset, j), "kind", names[what], "correlation",
+                                           correlation, "other_class", classes_differ(&s->a, i, b, j)));
 }
 
 /* ---- nearly the same ---- */

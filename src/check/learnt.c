@@ -102,9 +102,9 @@ static dg_status add_labels(dg_checking *c, const int64_t *index) {
             continue;
         count++;
         if (json_array_size(list) < DG_CHECK_LISTED)
-            json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:i}", "image", dg_check_path(c->dataset, i),
-                                                  "label", dg_check_class(c, i), "neighbours",
-                                                  dg_dataset_class_name(c->dataset, other), "of_10", most));
+            dg_json_append(&list, json_pack("{s:o, s:s, s:s, s:i}", "image", dg_check_path(c->dataset, i), "label",
+                                            dg_check_class(c, i), "neighbours",
+                                            dg_dataset_class_name(c->dataset, other), "of_10", most));
     }
     return dg_check_add(c, "labels",
                         json_pack("{s:I, s:o, s:s}", "doubtful", (json_int_t)count, "images", list, "variant",
@@ -131,8 +131,8 @@ static dg_status add_outliers(dg_checking *c, const double *distance) {
             list[count++] = (found){z[i], i};
     qsort(list, (size_t)count, sizeof *list, highest_first);
     for (int64_t i = 0; i < count && i < DG_CHECK_LISTED; i++)
-        json_array_append_new(images, json_pack("{s:o, s:s, s:f}", "image", dg_check_path(c->dataset, list[i].image),
-                                                "label", dg_check_class(c, list[i].image), "z", list[i].score));
+        dg_json_append(&images, json_pack("{s:o, s:s, s:f}", "image", dg_check_path(c->dataset, list[i].image), "label",
+                                          dg_check_class(c, list[i].image), "z", list[i].score));
     DG_TRY(dg_check_add(c, "outliers",
                         json_pack("{s:I, s:O, s:s}", "count", (json_int_t)count, "images", images, "variant",
                                   "robust z above 6 of the distance to the 5th neighbour; features of native-cnn-v1")));
@@ -203,7 +203,7 @@ static void pixel_variances(const dg_checking *c, const int64_t *rows, int64_t n
 }
 
 static dg_status find_patch(const dg_checking *c, const int64_t *flagged, int64_t count, const int64_t *members,
-                            int64_t n, json_t *entry) {
+                            int64_t n, json_t **entry) {
     dg_status status = DG_OK;
     const int64_t d = dg_image_set_elements(&c->images);
     float *image = NULL;
@@ -222,9 +222,8 @@ static dg_status find_patch(const dg_checking *c, const int64_t *flagged, int64_
                 at_y = y;
             }
         }
-    json_object_set_new(
-        entry, "most_alike_window",
-        json_pack("{s:i, s:i, s:i, s:f}", "x", at_x, "y", at_y, "side", WINDOW, "variance_ratio", best));
+    dg_json_set(entry, "most_alike_window",
+                json_pack("{s:i, s:i, s:i, s:f}", "x", at_x, "y", at_y, "side", WINDOW, "variance_ratio", best));
 done:
     free(image);
     free(memory);
@@ -258,7 +257,7 @@ done:
     return status;
 }
 
-static dg_status check_class(dg_checking *c, int32_t label, json_t *list) {
+static dg_status check_class(dg_checking *c, int32_t label, json_t **list) {
     dg_status status = DG_OK;
     const int64_t most = c->images.n;
     int64_t *members = NULL, *flagged = NULL, n = 0, count = 0;
@@ -280,13 +279,14 @@ static dg_status check_class(dg_checking *c, int32_t label, json_t *list) {
         if (fabs(z[i]) > signature_z) {
             flagged[count++] = members[i];
             if (json_array_size(images) < DG_CHECK_LISTED)
-                json_array_append_new(images, dg_check_path(c->dataset, members[i]));
+                dg_json_append(&images, dg_check_path(c->dataset, members[i]));
         }
     entry = json_pack("{s:s, s:I, s:I, s:O}", "class", dg_dataset_class_name(c->dataset, label), "images",
                       (json_int_t)n, "flagged", (json_int_t)count, "flagged_images", images);
     if (count >= MIN_FLAGGED && c->images.h >= WINDOW && c->images.w >= WINDOW)
-        DG_TRY(find_patch(c, flagged, count, members, n, entry));
-    json_array_append(list, entry);
+        DG_TRY(find_patch(c, flagged, count, members, n, &entry));
+    dg_json_append(list, entry);
+    entry = NULL;
 done:
     json_decref(entry);
     json_decref(images);
@@ -307,7 +307,7 @@ dg_status dg_check_triggers(dg_checking *c) {
     }
     for (int32_t label = 0; label < c->classes; label++) {
         dg_check_progress(c, "looking for planted triggers", label, c->classes);
-        DG_TRY(check_class(c, label, list));
+        DG_TRY(check_class(c, label, &list));
     }
     DG_TRY(dg_check_add(
         c, "triggers",

@@ -134,7 +134,7 @@ static json_t *patch_json(const scan *s, int32_t label, const patch *p) {
     json_t *images = json_array();
     for (int64_t i = 0; i < c->images.n && json_array_size(images) < DG_CHECK_LISTED; i++)
         if (c->images.labels[i] == label && window_hash(s, i, p->x, p->y) == p->hash)
-            json_array_append_new(images, dg_check_path(c->dataset, i));
+            dg_json_append(&images, dg_check_path(c->dataset, i));
     return json_pack("{s:s, s:i, s:i, s:i, s:I, s:I, s:f, s:o}", "class", dg_dataset_class_name(c->dataset, label), "x",
                      p->x, "y", p->y, "side", WINDOW, "images", (json_int_t)p->images, "images_of_other_classes",
                      (json_int_t)p->elsewhere, "share_of_class", (double)p->images / (double)s->class_images[label],
@@ -151,7 +151,7 @@ static json_t *patches_json(const scan *s) {
                 best = p;
         }
         if (best)
-            json_array_append_new(list, patch_json(s, k, best));
+            dg_json_append(&list, patch_json(s, k, best));
     }
     return json_pack(
         "{s:I, s:o, s:s}", "classes", (json_int_t)json_array_size(list), "patches", list, "variant",

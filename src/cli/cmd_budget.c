@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-static void copy_member(json_t *to, const json_t *from, const char *name, const char *key) {
-    json_object_set(to, name, json_object_get(from, key));
-}
-
 /* The rows of the result with the columns that fit a terminal, the rest is for --json. */
 static json_t *short_rows(const json_t *rows, const char *const *columns, size_t count) {
     json_t *list = json_array();
@@ -19,11 +15,11 @@ static json_t *short_rows(const json_t *rows, const char *const *columns, size_t
             const char *name = columns[2 * k], *key = columns[2 * k + 1];
             const char *value = json_string_value(json_object_get(row, key));
             if (value && strcmp(key, "fingerprint") == 0)
-                json_object_set_new(line, name, json_stringn(value, 12));
+                dg_json_set(&line, name, json_stringn(value, 12));
             else
-                copy_member(line, row, name, key);
+                dg_json_set(&line, name, json_incref(json_object_get(row, key)));
         }
-        json_array_append_new(list, line);
+        dg_json_append(&list, line);
     }
     return list;
 }
@@ -42,13 +38,11 @@ static json_t *for_people(const json_t *result) {
     json_t *value = NULL;
     json_object_foreach((json_t *)result, key, value) {
         if (strcmp(key, "runs") == 0)
-            json_object_set_new(view, key,
-                                short_rows(value, run_columns, sizeof run_columns / sizeof *run_columns / 2));
+            dg_json_set(&view, key, short_rows(value, run_columns, sizeof run_columns / sizeof *run_columns / 2));
         else if (strcmp(key, "data_sets") == 0)
-            json_object_set_new(view, key,
-                                short_rows(value, set_columns, sizeof set_columns / sizeof *set_columns / 2));
+            dg_json_set(&view, key, short_rows(value, set_columns, sizeof set_columns / sizeof *set_columns / 2));
         else if (strcmp(key, "composable") != 0 || json_is_false(value))
-            json_object_set(view, key, value);
+            dg_json_set(&view, key, json_incref(value));
     }
     return view;
 }

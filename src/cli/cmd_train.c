@@ -17,23 +17,23 @@ typedef struct printer {
 
 static json_t *classes_to_json(const dg_train_start *start) {
     json_t *classes = json_array();
-    for (int64_t i = 0; classes && i < start->num_classes; i++)
-        json_array_append_new(classes,
-                              json_pack("{s:o, s:o*}", "name", dg_json_text(start->class_names[i]), "images",
-                                        start->class_counts ? json_integer((json_int_t)start->class_counts[i]) : NULL));
+    for (int64_t i = 0; i < start->num_classes; i++) {
+        json_t *one = json_pack("{s:o}", "name", dg_json_text(start->class_names[i]));
+        if (start->class_counts)
+            dg_json_set(&one, "images", json_integer((json_int_t)start->class_counts[i]));
+        dg_json_append(&classes, one);
+    }
     return classes;
 }
 
 static json_t *attacks_to_json(const double fpr[3], const double max_tpr[3]) {
     json_t *rows = json_array();
-    for (int i = 0; rows && i < 3; i++)
-        json_array_append_new(rows, json_pack("{s:f, s:f}", "fpr", fpr[i], "max_tpr", max_tpr[i]));
+    for (int i = 0; i < 3; i++)
+        dg_json_append(&rows, json_pack("{s:f, s:f}", "fpr", fpr[i], "max_tpr", max_tpr[i]));
     return rows;
 }
 
 static json_t *privacy_to_json(const dg_train_start *s) {
-    if (!s->dp)
-        return NULL;
     return json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:I}", "epsilon", s->epsilon, "delta", s->delta,
                      "noise_multiplier", s->noise_multiplier, "sample_rate", s->sample_rate, "max_grad_norm",
                      s->max_grad_norm, "noise_multiplicity", (json_int_t)s->noise_multiplicity, "protected_units",
@@ -43,9 +43,9 @@ static json_t *privacy_to_json(const dg_train_start *s) {
 }
 
 static json_t *start_to_json(const dg_train_start *s) {
-    return json_pack(
+    json_t *json = json_pack(
         "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:b, s:o*}",
+        "s:b}",
         "event", "start", "run_folder", dg_json_text(s->run_folder), "preset", dg_json_text(s->preset), "device",
         s->device, "height", (json_int_t)s->height, "width", (json_int_t)s->width, "channels", (json_int_t)s->channels,
         "classes", classes_to_json(s), "train_images", (json_int_t)s->train_images, "holdout_images",
@@ -53,8 +53,10 @@ static json_t *start_to_json(const dg_train_start *s) {
         (json_int_t)s->parameters, "batch", (json_int_t)s->batch, "micro_batch", (json_int_t)s->micro_batch, "threads",
         (json_int_t)s->threads, "planned_bytes", (json_int_t)s->planned_bytes, "activation_bytes",
         (json_int_t)s->activation_bytes, "first_step", (json_int_t)s->first_step, "total_steps",
-        (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks, "recompute", s->recompute, "privacy",
-        privacy_to_json(s));
+        (json_int_t)s->total_steps, "ranks", (json_int_t)s->ranks, "recompute", s->recompute);
+    if (s->dp)
+        dg_json_set(&json, "privacy", privacy_to_json(s));
+    return json;
 }
 
 /* "10 classes: Ankle boot 500, Bag 500, ... and 3 more" */
@@ -135,12 +137,14 @@ static void on_warm_up(void *user, int64_t step, int64_t total_steps, double sec
 }
 
 static json_t *status_to_json(const dg_train_status *s) {
-    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o*}", "event", "status", "step",
-                     (json_int_t)s->step, "total_steps", (json_int_t)s->total_steps, "loss", dg_cli_number(s->loss),
-                     "grad_norm", dg_cli_number(s->grad_norm), "lr", dg_cli_number(s->lr), "images_per_second",
-                     dg_cli_number(s->images_per_second), "seconds_left",
-                     s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left), "val_loss",
-                     dg_cli_number(s->val_loss), "epsilon", isfinite(s->epsilon) ? json_real(s->epsilon) : NULL);
+    json_t *json = json_pack(
+        "{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "event", "status", "step", (json_int_t)s->step, "total_steps",
+        (json_int_t)s->total_steps, "loss", dg_cli_number(s->loss), "grad_norm", dg_cli_number(s->grad_norm), "lr",
+        dg_cli_number(s->lr), "images_per_second", dg_cli_number(s->images_per_second), "seconds_left",
+        s->seconds_left < 0 ? json_null() : dg_cli_number(s->seconds_left), "val_loss", dg_cli_number(s->val_loss));
+    if (isfinite(s->epsilon))
+        dg_json_set(&json, "epsilon", json_real(s->epsilon));
+    return json;
 }
 
 static void on_status(void *user, const dg_train_status *s) {
@@ -175,29 +179,31 @@ static void on_checkpoint(void *user, const char *path, int64_t step) {
  */
 
 static json_t *audit_to_json(const dg_train_result *r) {
-    if (r->canaries == 0)
-        return NULL;
     return json_pack("{s:I, s:I, s:I, s:f, s:f}", "canaries", (json_int_t)r->canaries, "guesses",
                      (json_int_t)r->audit_guesses, "correct", (json_int_t)r->audit_correct, "epsilon_at_least",
                      r->audited_epsilon, "epsilon_at_most", r->epsilon);
 }
 
 static json_t *spent_to_json(const dg_train_result *r) {
-    if (!isfinite(r->epsilon))
-        return NULL;
-    return json_pack("{s:f, s:f, s:o, s:o*}", "epsilon", r->epsilon, "delta", r->delta, "attacks",
-                     attacks_to_json(r->attack_fpr, r->attack_max_tpr), "audit", audit_to_json(r));
+    json_t *json = json_pack("{s:f, s:f, s:o}", "epsilon", r->epsilon, "delta", r->delta, "attacks",
+                             attacks_to_json(r->attack_fpr, r->attack_max_tpr));
+    if (r->canaries)
+        dg_json_set(&json, "audit", audit_to_json(r));
+    return json;
 }
 
 static json_t *result_to_json(dg_cli *cli, const dg_train_result *r, dg_status status) {
-    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I, s:o*}", "event",
-                     "result", "status", dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
-                     dg_json_text(dg_cli_error(cli, status)), "run_folder", dg_json_text(r->run_folder), "model_folder",
-                     dg_json_text(r->model_folder), "step", (json_int_t)r->step, "total_steps",
-                     (json_int_t)r->total_steps, "loss", dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss),
-                     "seconds", r->seconds, "images_per_second", dg_cli_number(r->images_per_second), "skipped_files",
-                     (json_int_t)r->skipped_files, "planned_bytes", (json_int_t)r->planned_bytes, "peak_bytes",
-                     (json_int_t)r->peak_bytes, "privacy", spent_to_json(r));
+    json_t *json = json_pack(
+        "{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I}", "event", "result", "status",
+        dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
+        dg_json_text(dg_cli_error(cli, status)), "run_folder", dg_json_text(r->run_folder), "model_folder",
+        dg_json_text(r->model_folder), "step", (json_int_t)r->step, "total_steps", (json_int_t)r->total_steps, "loss",
+        dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss), "seconds", r->seconds, "images_per_second",
+        dg_cli_number(r->images_per_second), "skipped_files", (json_int_t)r->skipped_files, "planned_bytes",
+        (json_int_t)r->planned_bytes, "peak_bytes", (json_int_t)r->peak_bytes);
+    if (isfinite(r->epsilon))
+        dg_json_set(&json, "privacy", spent_to_json(r));
+    return json;
 }
 
 /* The proven bound and the measured one, side by side. */

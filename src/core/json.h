@@ -28,6 +28,17 @@ DG_MUST_CHECK dg_status dg_json_save(dg_ctx *ctx, const char *path, const json_t
  * place for it; all else is kept, control characters too. NULL gives null. Returns NULL: no memory. */
 json_t *dg_json_text(const char *bytes);
 
+/* Building: NULL stands for a value that memory ran out for, and whatever it is put into becomes NULL as well, so that
+ * a builder needs no checks until its end: the finished value is whole or NULL. Both steal `value`. *object and *array
+ * are the caller's own references: let go of once when memory runs out. What may be absent is left out by an `if`, not
+ * by NULL, nor by json_pack's "o*" and "s*", which cannot tell the two apart. */
+void dg_json_set(json_t **object, const char *key, json_t *value);
+void dg_json_append(json_t **array, json_t *value);
+/* jansson's own return -1 for want of memory: who calls them has to look. */
+int json_object_set_new(json_t *object, const char *key, json_t *value) DG_MUST_CHECK;
+int json_array_append_new(json_t *array, json_t *value) DG_MUST_CHECK;
+#pragma GCC poison json_object_set json_array_append /* the same, but inline: nothing would tell that nobody looks */
+
 /* int or real; the two Infinity tokens and NaN come back as such. false: not a number. */
 bool dg_json_number(const json_t *value, double *out);
 

@@ -306,7 +306,7 @@ static json_t *trained_betas_to_json(const dg_scheduler_config *c) {
         return json_null();
     json_t *list = json_array();
     for (int64_t i = 0; i < c->num_train_timesteps; i++)
-        json_array_append_new(list, json_real((double)c->trained_betas[i]));
+        dg_json_append(&list, json_real((double)c->trained_betas[i]));
     return list;
 }
 

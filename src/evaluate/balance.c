@@ -13,13 +13,12 @@ static double effective_classes(int64_t n, int32_t classes, const int64_t *count
     return exp(entropy);
 }
 
-static dg_status class_balance(const dg_evaluation *e, json_t *section) {
+static dg_status class_balance(const dg_evaluation *e, json_t **section) {
     dg_status status = DG_OK;
     int64_t *count[2] = {NULL, NULL}, least = INT64_MAX, most = 0;
     const dg_side sides[2] = {DG_REAL, DG_SYNTHETIC};
     double variation = 0;
     json_t *list = json_array();
-    json_object_set_new(section, "by_class", list);
     for (int s = 0; s < 2; s++) {
         const dg_image_set *set = &e->sets[sides[s]].images;
         DG_TRY(dg_alloc(e->ctx, &count[s], (size_t)e->classes, sizeof **count, "class counts"));
@@ -32,17 +31,19 @@ static dg_status class_balance(const dg_evaluation *e, json_t *section) {
         variation += fabs(real - synthetic) / 2;
         least = count[1][c] < least ? count[1][c] : least;
         most = count[1][c] > most ? count[1][c] : most;
-        json_array_append_new(list, json_pack("{s:o, s:I, s:I, s:f, s:f}", "class", dg_json_text(e->class_names[c]),
-                                              "real", (json_int_t)count[0][c], "synthetic", (json_int_t)count[1][c],
-                                              "share_real", real, "share_synthetic", synthetic));
+        dg_json_append(&list, json_pack("{s:o, s:I, s:I, s:f, s:f}", "class", dg_json_text(e->class_names[c]), "real",
+                                        (json_int_t)count[0][c], "synthetic", (json_int_t)count[1][c], "share_real",
+                                        real, "share_synthetic", synthetic));
     }
-    json_object_set_new(section, "label_tv", json_real(variation));
-    json_object_set_new(section, "effective_classes_real",
-                        json_real(effective_classes(dg_evaluation_count(e, DG_REAL), e->classes, count[0])));
-    json_object_set_new(section, "effective_classes_synthetic",
-                        json_real(effective_classes(dg_evaluation_count(e, DG_SYNTHETIC), e->classes, count[1])));
-    json_object_set_new(section, "least_over_most_synthetic", dg_report_number((double)least / (double)most));
+    dg_json_set(section, "by_class", json_incref(list));
+    dg_json_set(section, "label_tv", json_real(variation));
+    dg_json_set(section, "effective_classes_real",
+                json_real(effective_classes(dg_evaluation_count(e, DG_REAL), e->classes, count[0])));
+    dg_json_set(section, "effective_classes_synthetic",
+                json_real(effective_classes(dg_evaluation_count(e, DG_SYNTHETIC), e->classes, count[1])));
+    dg_json_set(section, "least_over_most_synthetic", dg_report_number((double)least / (double)most));
 done:
+    json_decref(list);
     free(count[0]);
     free(count[1]);
     return status;
@@ -53,11 +54,11 @@ dg_status dg_evaluation_balance(dg_evaluation *e) {
     json_t *section = json_object();
     dg_evaluation_progress(e, "balance", 0, 0);
     if (e->classes > 1)
-        DG_TRY(class_balance(e, section));
+        DG_TRY(class_balance(e, &section));
     if (e->options->group_column)
-        DG_TRY(dg_evaluation_groups(e, section));
+        DG_TRY(dg_evaluation_groups(e, &section));
     else
-        json_object_set_new(section, "by_group", dg_report_skipped("no --group-column was given"));
+        dg_json_set(&section, "by_group", dg_report_skipped("no --group-column was given"));
     DG_TRY(dg_report_add(e, "balance", json_incref(section)));
 done:
     json_decref(section);

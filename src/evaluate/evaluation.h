@@ -55,7 +55,7 @@ DG_MUST_CHECK dg_status dg_evaluation_memorisation(dg_evaluation *e);
 DG_MUST_CHECK dg_status dg_evaluation_utility(dg_evaluation *e);
 DG_MUST_CHECK dg_status dg_evaluation_balance(dg_evaluation *e);
 /* The group column's part of that section (groups.c). */
-DG_MUST_CHECK dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section);
+DG_MUST_CHECK dg_status dg_evaluation_groups(const dg_evaluation *e, json_t **section);
 /* report.html and pairs.png (page.c, pictures.c). */
 DG_MUST_CHECK dg_status dg_evaluation_write_page(dg_evaluation *e, const char *html_path);
 /* Contact sheet of the most suspicious pairs; false in *drawn if there are none. */

@@ -168,17 +168,17 @@ static dg_metric metric_of(const trio *t, const char *title, const char *variant
                        .interval_95 = {NAN, NAN}};
 }
 
-static void set(json_t *to, const char *key, dg_metric m, double value, dg_interval interval, const char *kind,
+static void set(json_t **to, const char *key, dg_metric m, double value, dg_interval interval, const char *kind,
                 double ceiling, double matched) {
     m.value = value;
     m.interval_95 = interval;
     m.interval_kind = kind;
     m.ceiling = ceiling;
     m.matched = matched;
-    json_object_set_new(to, key, dg_metric_json(&m));
+    dg_json_set(to, key, dg_metric_json(&m));
 }
 
-static void add_distances(const dg_evaluation *e, const trio *t, json_t *to) {
+static void add_distances(const dg_evaluation *e, const trio *t, json_t **to) {
     char variant[160];
     const double ceiling = t->halves.there ? t->halves.fd : NAN, matched = t->matched.there ? t->matched.fd : NAN;
     snprintf(variant, sizeof variant, "fd[%s], FP64, nuclear-norm form, covariances with divisor n-1", e->extractor);
@@ -205,7 +205,7 @@ static void add_distances(const dg_evaluation *e, const trio *t, json_t *to) {
         t->matched.there ? t->matched.c2st : NAN);
 }
 
-static void add_manifold(const dg_evaluation *e, const trio *t, json_t *to) {
+static void add_manifold(const dg_evaluation *e, const trio *t, json_t **to) {
     char precise[96], dense[96];
     const dg_manifold *m = &t->all.manifold, *c = &t->halves.manifold, *s = &t->matched.manifold;
     const bool there = t->halves.there;
@@ -238,12 +238,12 @@ static json_t *trio_json(const dg_evaluation *e, const trio *t) {
         return json_pack("{s:I, s:I, s:s}", "n_real", (json_int_t)t->all.n, "n_synthetic", (json_int_t)t->all.m,
                          "skipped", "fewer than 20 images on one side");
     json_t *to = json_object();
-    add_distances(e, t, to);
-    add_manifold(e, t, to);
+    add_distances(e, t, &to);
+    add_manifold(e, t, &to);
     return to;
 }
 
-static void add_extrapolation(const dg_evaluation *e, const trio *t, json_t *to) {
+static void add_extrapolation(const dg_evaluation *e, const trio *t, json_t **to) {
     char variant[160];
     const dg_frechet_extrapolation *x = &t->all.infinite;
     json_t *sizes = json_array(), *distances = json_array();
@@ -255,27 +255,30 @@ static void add_extrapolation(const dg_evaluation *e, const trio *t, json_t *to)
                   "side."),
         x->infinite, dg_interval_around(x->infinite, 2.16 * x->standard_error), "of the line fitted", NAN, NAN);
     for (int i = 0; i < DG_FRECHET_SIZES; i++) {
-        json_array_append_new(sizes, json_integer(x->sizes[i]));
-        json_array_append_new(distances, dg_report_number(x->distances[i]));
+        dg_json_append(&sizes, json_integer(x->sizes[i]));
+        dg_json_append(&distances, dg_report_number(x->distances[i]));
     }
-    json_object_set_new(json_object_get(to, "fd_infinite"), "sizes", sizes);
-    json_object_set_new(json_object_get(to, "fd_infinite"), "distances", distances);
-    json_object_set_new(json_object_get(to, "fd_infinite"), "slope", dg_report_number(x->slope));
+    json_t *entry = json_incref(json_object_get(*to, "fd_infinite"));
+    dg_json_set(&entry, "sizes", sizes);
+    dg_json_set(&entry, "distances", distances);
+    dg_json_set(&entry, "slope", dg_report_number(x->slope));
+    dg_json_set(to, "fd_infinite", entry);
 }
 
-static dg_status add_classes(dg_evaluation *e, json_t *section) {
+static dg_status add_classes(dg_evaluation *e, json_t **section) {
     dg_status status = DG_OK;
     json_t *list = json_array();
-    json_object_set_new(section, "by_class", list);
     for (int32_t c = 0; c < e->classes && e->classes > 1; c++) {
         trio t = {0};
         dg_evaluation_progress(e, "fidelity, class by class", c, e->classes);
         DG_TRY(measure(e, c, NULL, NULL, &t));
         json_t *entry = trio_json(e, &t);
-        json_object_set_new(entry, "class", dg_json_text(e->class_names[c]));
-        json_array_append_new(list, entry);
+        dg_json_set(&entry, "class", dg_json_text(e->class_names[c]));
+        dg_json_append(&list, entry);
     }
+    dg_json_set(section, "by_class", json_incref(list));
 done:
+    json_decref(list);
     return status;
 }
 
@@ -310,11 +313,10 @@ static json_t *pixel_json(const dg_evaluation *e, const dg_pixel_statistics s[4]
 }
 
 /* A first look that no network is needed for. The curves go into the report for its plots. */
-static dg_status add_pixels(dg_evaluation *e, json_t *section) {
+static dg_status add_pixels(dg_evaluation *e, json_t **section) {
     dg_status status = DG_OK;
     dg_pixel_statistics s[4] = {{0}};
     json_t *list = json_array();
-    json_object_set_new(section, "pixels", list);
     DG_TRY(pixel_statistics(e, DG_REAL, 0, 1, &s[0]));
     DG_TRY(pixel_statistics(e, DG_SYNTHETIC, 0, 1, &s[1]));
     DG_TRY(pixel_statistics(e, DG_REAL, 0, 2, &s[2]));
@@ -325,30 +327,32 @@ static dg_status add_pixels(dg_evaluation *e, json_t *section) {
             json_t *power = json_array(), *histogram = json_array();
             const double pixels = (double)(s[side].images * s[side].h * s[side].w);
             for (int64_t r = 1; r < s[side].radii; r++)
-                json_array_append_new(power, dg_report_number(s[side].power[c][r] / (double)s[side].images));
+                dg_json_append(&power, dg_report_number(s[side].power[c][r] / (double)s[side].images));
             for (int b = 0; b < DG_HISTOGRAM_BINS; b += 8) {
                 double sum = 0;
                 for (int k = 0; k < 8; k++)
                     sum += s[side].histogram[c][b + k] / pixels;
-                json_array_append_new(histogram, json_real(sum));
+                dg_json_append(&histogram, json_real(sum));
             }
-            json_object_set_new(entry, side ? "power_synthetic" : "power_real", power);
-            json_object_set_new(entry, side ? "grey_levels_synthetic" : "grey_levels_real", histogram);
+            dg_json_set(&entry, side ? "power_synthetic" : "power_real", power);
+            dg_json_set(&entry, side ? "grey_levels_synthetic" : "grey_levels_real", histogram);
         }
-        json_array_append_new(list, entry);
+        dg_json_append(&list, entry);
     }
+    dg_json_set(section, "pixels", json_incref(list));
 done:
+    json_decref(list);
     for (int i = 0; i < 4; i++)
         dg_pixel_statistics_free(&s[i]);
     return status;
 }
 
 /* Whether training and held-out images can be told apart: what is then said of synthetic ones is no more than that. */
-static dg_status add_holdout_check(dg_evaluation *e, json_t *section) {
+static dg_status add_holdout_check(dg_evaluation *e, json_t **section) {
     dg_status status = DG_OK;
     dg_roc roc = {0};
     if (!dg_evaluation_has(e, DG_HOLDOUT)) {
-        json_object_set_new(section, "c2st_auc_train_holdout", dg_report_skipped("no --holdout was given"));
+        dg_json_set(section, "c2st_auc_train_holdout", dg_report_skipped("no --holdout was given"));
         return DG_OK;
     }
     const dg_vectors x = dg_evaluation_vectors(e, DG_REAL), y = dg_evaluation_vectors(e, DG_HOLDOUT);
@@ -364,14 +368,14 @@ static dg_status add_holdout_check(dg_evaluation *e, json_t *section) {
                          .n_real = x.n,
                          .n_synthetic = y.n,
                          .ceiling = NAN};
-    json_object_set_new(section, "c2st_auc_train_holdout", dg_metric_json(&m));
+    dg_json_set(section, "c2st_auc_train_holdout", dg_metric_json(&m));
 done:
     dg_roc_free(&roc);
     return status;
 }
 
 /* Against statistics that were kept: those that everybody compares with, say. */
-static dg_status add_reference(dg_evaluation *e, json_t *section) {
+static dg_status add_reference(dg_evaluation *e, json_t **section) {
     dg_status status = DG_OK;
     dg_gaussian synthetic = {0};
     const dg_vectors y = dg_evaluation_vectors(e, DG_SYNTHETIC);
@@ -391,7 +395,7 @@ static dg_status add_reference(dg_evaluation *e, json_t *section) {
                          .n_synthetic = y.n,
                          .ceiling = NAN,
                          .matched = NAN};
-    json_object_set_new(section, "fd_reference", dg_metric_json(&m));
+    dg_json_set(section, "fd_reference", dg_metric_json(&m));
 done:
     dg_gaussian_free(&synthetic);
     return status;
@@ -410,12 +414,12 @@ dg_status dg_evaluation_fidelity(dg_evaluation *e) {
     const dg_reached reached = {e->recalled, e->covered};
     DG_TRY(measure(e, -1, &radii, &reached, &t));
     section = trio_json(e, &t);
-    json_object_set_new(section, "extractor", json_string(e->extractor));
-    add_extrapolation(e, &t, section);
-    DG_TRY(add_holdout_check(e, section));
-    DG_TRY(add_reference(e, section));
-    DG_TRY(add_pixels(e, section));
-    DG_TRY(add_classes(e, section));
+    dg_json_set(&section, "extractor", json_string(e->extractor));
+    add_extrapolation(e, &t, &section);
+    DG_TRY(add_holdout_check(e, &section));
+    DG_TRY(add_reference(e, &section));
+    DG_TRY(add_pixels(e, &section));
+    DG_TRY(add_classes(e, &section));
     DG_TRY(dg_report_add(e, "fidelity", json_incref(section)));
 done:
     dg_radii_free(&radii);

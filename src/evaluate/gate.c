@@ -164,11 +164,11 @@ dg_status dg_gate_apply(dg_ctx *ctx, const json_t *policy, json_t *report) {
         const bool passed =
             isfinite(value) && (!min || value >= json_number_value(min)) && (!max || value <= json_number_value(max));
         json_t *check = json_deep_copy(rule);
-        json_object_set_new(check, "value", dg_report_number(value));
-        json_object_set_new(check, "passed", json_boolean(passed));
+        dg_json_set(&check, "value", dg_report_number(value));
+        dg_json_set(&check, "passed", json_boolean(passed));
         if (!isfinite(value))
-            json_object_set_new(check, "why", json_string(why));
-        json_array_append_new(checks, check);
+            dg_json_set(&check, "why", json_string(why));
+        dg_json_append(&checks, check);
         all = all && passed;
     }
     if (json_object_set_new(report, "gates", json_pack("{s:b, s:o}", "passed", all, "checks", checks)) != 0)

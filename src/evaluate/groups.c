@@ -18,16 +18,16 @@ static int64_t members(const dg_evaluation *e, dg_side side, int32_t group) {
 }
 
 /* k of a group's n images; NaN where they are too few. */
-static void add_share(json_t *entry, const char *key, int64_t k, int64_t n) {
+static void add_share(json_t **entry, const char *key, int64_t k, int64_t n) {
     char beside[64];
     const bool enough = n >= MIN_GROUP;
     snprintf(beside, sizeof beside, "%s_95", key);
-    json_object_set_new(entry, key, dg_report_number(enough ? (double)k / (double)n : NAN));
-    json_object_set_new(entry, beside, enough ? dg_report_interval(dg_clopper_pearson(k, n)) : json_null());
+    dg_json_set(entry, key, dg_report_number(enough ? (double)k / (double)n : NAN));
+    dg_json_set(entry, beside, enough ? dg_report_interval(dg_clopper_pearson(k, n)) : json_null());
 }
 
 /* Share of a group's real images that the synthetic ones reach. */
-static void add_reached(const dg_evaluation *e, int32_t group, const uint8_t *flags, const char *key, json_t *entry) {
+static void add_reached(const dg_evaluation *e, int32_t group, const uint8_t *flags, const char *key, json_t **entry) {
     int64_t n = 0, found = 0;
     for (int64_t i = 0; i < e->sets[DG_REAL].images.n; i++)
         if (e->sets[DG_REAL].group[i] == group) {
@@ -38,7 +38,7 @@ static void add_reached(const dg_evaluation *e, int32_t group, const uint8_t *fl
 }
 
 /* Share of a group's held-out images that the classifiers trained on synthetic images get right. */
-static void add_accuracy(const dg_evaluation *e, int32_t group, json_t *entry) {
+static void add_accuracy(const dg_evaluation *e, int32_t group, json_t **entry) {
     const dg_evaluation_set *s = &e->sets[DG_HOLDOUT];
     int64_t n = 0, right = 0;
     for (int64_t i = 0; e->tstr && s->group && i < s->images.n; i++)
@@ -98,7 +98,7 @@ static double gap(const json_t *rows, const char *key) {
 }
 
 /* Of the classifiers trained on synthetic images, tested on the held-out ones. */
-static dg_status add_fairness(const dg_evaluation *e, json_t *gaps) {
+static dg_status add_fairness(const dg_evaluation *e, json_t **gaps) {
     const dg_evaluation_set *s = &e->sets[DG_HOLDOUT];
     dg_fairness f = {NAN, NAN};
     if (e->tstr && s->group) {
@@ -107,8 +107,8 @@ static dg_status add_fairness(const dg_evaluation *e, json_t *gaps) {
         if (status != DG_OK)
             return status;
     }
-    json_object_set_new(gaps, "demographic_parity", dg_report_number(f.demographic_parity));
-    json_object_set_new(gaps, "equalised_odds", dg_report_number(f.equalised_odds));
+    dg_json_set(gaps, "demographic_parity", dg_report_number(f.demographic_parity));
+    dg_json_set(gaps, "equalised_odds", dg_report_number(f.equalised_odds));
     return DG_OK;
 }
 
@@ -117,16 +117,14 @@ static json_t *without_group(const dg_evaluation *e, dg_side side) {
     return e->sets[side].group ? json_integer(members(e, side, -1)) : json_null();
 }
 
-dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
+dg_status dg_evaluation_groups(const dg_evaluation *e, json_t **section) {
     dg_status status = DG_OK;
     static const char *const columns[] = {"kid", "recall", "coverage", "tstr_accuracy"};
     json_t *list = json_array(), *gaps = json_object();
-    json_object_set_new(section, "group_column", json_string(e->options->group_column));
-    json_object_set_new(section, "by_group", list);
-    json_object_set_new(section, "gaps", gaps);
-    json_object_set_new(section, "without_group",
-                        json_pack("{s:o, s:o, s:o}", "real", without_group(e, DG_REAL), "holdout",
-                                  without_group(e, DG_HOLDOUT), "synthetic", without_group(e, DG_SYNTHETIC)));
+    dg_json_set(section, "group_column", json_string(e->options->group_column));
+    dg_json_set(section, "without_group",
+                json_pack("{s:o, s:o, s:o}", "real", without_group(e, DG_REAL), "holdout", without_group(e, DG_HOLDOUT),
+                          "synthetic", without_group(e, DG_SYNTHETIC)));
     for (int32_t g = 0; g < e->groups; g++) {
         dg_kernel_distance kid;
         DG_TRY(group_distance(e, g, &kid));
@@ -134,14 +132,18 @@ dg_status dg_evaluation_groups(const dg_evaluation *e, json_t *section) {
                                   (json_int_t)members(e, DG_REAL, g), "holdout", (json_int_t)members(e, DG_HOLDOUT, g),
                                   "kid", dg_report_number(kid.mean), "kid_95",
                                   dg_report_interval(dg_interval_around(kid.mean, kid.half_width)));
-        add_reached(e, g, e->recalled, "recall", entry);
-        add_reached(e, g, e->covered, "coverage", entry);
-        add_accuracy(e, g, entry);
-        json_array_append_new(list, entry);
+        add_reached(e, g, e->recalled, "recall", &entry);
+        add_reached(e, g, e->covered, "coverage", &entry);
+        add_accuracy(e, g, &entry);
+        dg_json_append(&list, entry);
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
-        json_object_set_new(gaps, columns[i], dg_report_number(gap(list, columns[i])));
-    DG_TRY(add_fairness(e, gaps));
+        dg_json_set(&gaps, columns[i], dg_report_number(gap(list, columns[i])));
+    DG_TRY(add_fairness(e, &gaps));
+    dg_json_set(section, "by_group", json_incref(list));
+    dg_json_set(section, "gaps", json_incref(gaps));
 done:
+    json_decref(list);
+    json_decref(gaps);
     return status;
 }

@@ -176,41 +176,43 @@ static dg_metric share_metric(const dg_evaluation *e, const char *title, const c
 }
 
 /* A share of the synthetic images beside the same share of the held-out ones, which stand where a ceiling does. */
-static void set_share(json_t *to, const char *key, dg_metric m, const char *variant, double null_value,
+static void set_share(json_t **to, const char *key, dg_metric m, const char *variant, double null_value,
                       int64_t null_n) {
     m.variant = variant;
     json_t *json = dg_metric_json(&m);
     if (json && isfinite(null_value))
-        json_object_set_new(
-            json, "null",
+        dg_json_set(
+            &json, "null",
             json_pack("{s:f, s:I, s:s}", "value", null_value, "n", (json_int_t)null_n, "of", "held-out images"));
-    json_object_set_new(to, key, json);
+    dg_json_set(to, key, json);
 }
 
 static json_t *quantiles_json(const dg_evaluation *e, const approach *a, bool of_ratio) {
     double q[DG_QUANTILES], *nearest = NULL;
-    json_t *list = json_array();
+    json_t *list = NULL;
     if (dg_alloc(e->ctx, &nearest, (size_t)a->n + 1, sizeof *nearest, "quantiles") != DG_OK)
         return NULL;
     for (int64_t i = 0; i < a->n; i++)
         nearest[i] = of_ratio ? a->ratio[i] : a->distance[i * NEAREST];
-    if (dg_quantiles(e->ctx, a->n, nearest, q) == DG_OK)
+    if (dg_quantiles(e->ctx, a->n, nearest, q) == DG_OK) {
+        list = json_array();
         for (int i = 0; i < DG_QUANTILES; i++)
-            json_array_append_new(list, dg_report_number(q[i]));
+            dg_json_append(&list, dg_report_number(q[i]));
+    }
     free(nearest);
     return list;
 }
 
-static void add_distances(const dg_evaluation *e, const approach a[DG_SIDES], json_t *to) {
+static void add_distances(const dg_evaluation *e, const approach a[DG_SIDES], json_t **to) {
     json_t *shares = json_array();
     for (int i = 0; i < DG_QUANTILES; i++)
-        json_array_append_new(shares, json_real(dg_quantile_shares[i]));
-    json_object_set_new(to, "quantile_shares", shares);
-    json_object_set_new(to, "distance_synthetic", quantiles_json(e, &a[DG_SYNTHETIC], false));
-    json_object_set_new(to, "nndr_synthetic", quantiles_json(e, &a[DG_SYNTHETIC], true));
+        dg_json_append(&shares, json_real(dg_quantile_shares[i]));
+    dg_json_set(to, "quantile_shares", shares);
+    dg_json_set(to, "distance_synthetic", quantiles_json(e, &a[DG_SYNTHETIC], false));
+    dg_json_set(to, "nndr_synthetic", quantiles_json(e, &a[DG_SYNTHETIC], true));
     if (a[DG_HOLDOUT].n) {
-        json_object_set_new(to, "distance_holdout", quantiles_json(e, &a[DG_HOLDOUT], false));
-        json_object_set_new(to, "nndr_holdout", quantiles_json(e, &a[DG_HOLDOUT], true));
+        dg_json_set(to, "distance_holdout", quantiles_json(e, &a[DG_HOLDOUT], false));
+        dg_json_set(to, "nndr_holdout", quantiles_json(e, &a[DG_HOLDOUT], true));
     }
 }
 
@@ -218,7 +220,7 @@ static double share_of(int64_t found, int64_t n) {
     return n ? (double)found / (double)n : NAN;
 }
 
-static void add_copies(const dg_evaluation *e, const space *s, const approach a[DG_SIDES], json_t *to) {
+static void add_copies(const dg_evaluation *e, const space *s, const approach a[DG_SIDES], json_t **to) {
     char variant[128];
     const approach *y = &a[DG_SYNTHETIC], *h = &a[DG_HOLDOUT];
     snprintf(variant, sizeof variant, "Euclidean, %s, distance <= 1e-6", s->name);
@@ -261,7 +263,7 @@ static dg_status space_json(dg_evaluation *e, const space *s, const approach a[D
         if (side == DG_HOLDOUT)
             null_value = share;
         else
-            set_share(to, "authenticity",
+            set_share(&to, "authenticity",
                       share_metric(e, "Authenticity", "higher",
                                    "Share of synthetic images that are not nearer to a training image than that image "
                                    "is to its own nearest neighbour.",
@@ -274,15 +276,15 @@ static dg_status space_json(dg_evaluation *e, const space *s, const approach a[D
         DG_TRY(nearer_share(e, s, &nearer, &size));
         snprintf(variant, sizeof variant, "DCR share, %s, %lld images of each set, ties half", s->name,
                  (long long)size);
-        set_share(to, "nearer_to_train",
+        set_share(&to, "nearer_to_train",
                   share_metric(e, "Nearer to training than to held-out", "0.5",
                                "0.5 if the synthetic images are as far from images that the model saw as from images "
                                "it never saw; above: it leans on what it saw.",
                                nearer.share, nearer.share_95),
                   variant, NAN, 0);
     }
-    add_copies(e, s, a, to);
-    add_distances(e, a, to);
+    add_copies(e, s, a, &to);
+    add_distances(e, a, &to);
     *out = json_incref(to);
 done:
     json_decref(to);
@@ -308,11 +310,10 @@ static json_t *path_json(const dg_evaluation *e, dg_side side, int64_t image) {
     return dg_json_text(dg_dataset_item(e->sets[side].dataset, image)->path);
 }
 
-static dg_status list_suspects(dg_evaluation *e, const approach *a, json_t *section) {
+static dg_status list_suspects(dg_evaluation *e, const approach *a, json_t **section) {
     dg_status status = DG_OK;
     suspect *list = NULL;
     json_t *pairs = json_array();
-    json_object_set_new(section, "pairs", pairs);
     DG_TRY(dg_alloc(e->ctx, &e->suspicious, DG_SUSPICIOUS, sizeof *e->suspicious, "suspicious pairs"));
     DG_TRY(dg_alloc(e->ctx, &e->nearest, DG_SUSPICIOUS, sizeof *e->nearest, "suspicious pairs"));
     DG_TRY(dg_alloc(e->ctx, &list, (size_t)a->n, sizeof *list, "suspicious pairs"));
@@ -324,17 +325,18 @@ static dg_status list_suspects(dg_evaluation *e, const approach *a, json_t *sect
         e->suspicious[i] = (int32_t)image;
         e->nearest[i] = (int32_t)real;
         if (image >= 0)
-            json_array_append_new(pairs,
-                                  json_pack("{s:o, s:o, s:f, s:f}", "synthetic", path_json(e, DG_SYNTHETIC, image),
-                                            "real", path_json(e, DG_REAL, real), "distance",
-                                            a->distance[image * NEAREST], "score", list[i].score));
+            dg_json_append(&pairs, json_pack("{s:o, s:o, s:f, s:f}", "synthetic", path_json(e, DG_SYNTHETIC, image),
+                                             "real", path_json(e, DG_REAL, real), "distance",
+                                             a->distance[image * NEAREST], "score", list[i].score));
     }
+    dg_json_set(section, "pairs", json_incref(pairs));
 done:
+    json_decref(pairs);
     free(list);
     return status;
 }
 
-static dg_status measure_space(dg_evaluation *e, const space *s, approach a[DG_SIDES], json_t *section) {
+static dg_status measure_space(dg_evaluation *e, const space *s, approach a[DG_SIDES], json_t **section) {
     dg_status status = DG_OK;
     json_t *json = NULL;
     for (int side = DG_HOLDOUT; side <= DG_SYNTHETIC; side++) {
@@ -343,15 +345,15 @@ static dg_status measure_space(dg_evaluation *e, const space *s, approach a[DG_S
             DG_TRY(measure_approach(e, s, (dg_side)side, &a[side]));
     }
     DG_TRY(space_json(e, s, a, &json));
-    json_object_set_new(section, s->name, json);
+    dg_json_set(section, s->name, json);
 done:
     return status;
 }
 
-static dg_status add_copying_test(dg_evaluation *e, const approach a[DG_SIDES], json_t *section) {
+static dg_status add_copying_test(dg_evaluation *e, const approach a[DG_SIDES], json_t **section) {
     double z = NAN;
     if (!dg_evaluation_has(e, DG_HOLDOUT)) {
-        json_object_set_new(section, "ct", dg_report_skipped("no --holdout was given"));
+        dg_json_set(section, "ct", dg_report_skipped("no --holdout was given"));
         return DG_OK;
     }
     const dg_status status = copying_test(e, a, &z);
@@ -361,7 +363,7 @@ static dg_status add_copying_test(dg_evaluation *e, const approach a[DG_SIDES], 
                                z, dg_interval_around(z, 1.959963984540054));
     m.interval_kind = "normal: a z score has a standard deviation of 1";
     m.variant = "Meehan 2020, 3 k-means cells of 64 principal components of the features";
-    json_object_set_new(section, "ct", dg_metric_json(&m));
+    dg_json_set(section, "ct", dg_metric_json(&m));
     return status;
 }
 
@@ -377,12 +379,12 @@ dg_status dg_evaluation_memorisation(dg_evaluation *e) {
         pixels.rows[side] = (dg_rows){set->n, dg_image_set_elements(&e->sets[DG_REAL].images), read_pixels, set};
         features.rows[side] = dg_rows_of_vectors(&vectors[side]);
     }
-    DG_TRY(measure_space(e, &pixels, a, section));
-    DG_TRY(list_suspects(e, &a[DG_SYNTHETIC], section));
+    DG_TRY(measure_space(e, &pixels, a, &section));
+    DG_TRY(list_suspects(e, &a[DG_SYNTHETIC], &section));
     for (int side = 0; side < DG_SIDES; side++)
         free_approach(&a[side]);
-    DG_TRY(measure_space(e, &features, a, section));
-    DG_TRY(add_copying_test(e, a, section));
+    DG_TRY(measure_space(e, &features, a, &section));
+    DG_TRY(add_copying_test(e, a, &section));
     DG_TRY(dg_report_add(e, "memorisation", json_incref(section)));
 done:
     for (int side = 0; side < DG_SIDES; side++)

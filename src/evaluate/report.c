@@ -18,11 +18,14 @@ json_t *dg_metric_json(const dg_metric *m) {
                           ? json_pack("{s:f, s:I, s:o}", "value", m->ceiling, "n", (json_int_t)m->ceiling_n,
                                       "synthetic_at_this_n", dg_report_number(m->matched))
                           : json_null();
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s*, s:I, s:I, s:o, s:b}", "title", m->title, "variant",
-                     m->variant, "meaning", m->meaning, "better", m->better, "value", dg_report_number(m->value),
-                     "interval_95", dg_report_interval(m->interval_95), "interval_kind",
-                     isfinite(m->interval_95.low) ? m->interval_kind : NULL, "n_real", (json_int_t)m->n_real,
-                     "n_synthetic", (json_int_t)m->n_synthetic, "ceiling", ceiling, "dp_covered", 0);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:b}", "title", m->title, "variant", m->variant,
+                  "meaning", m->meaning, "better", m->better, "value", dg_report_number(m->value), "interval_95",
+                  dg_report_interval(m->interval_95), "n_real", (json_int_t)m->n_real, "n_synthetic",
+                  (json_int_t)m->n_synthetic, "ceiling", ceiling, "dp_covered", 0);
+    if (isfinite(m->interval_95.low) && m->interval_kind)
+        dg_json_set(&json, "interval_kind", json_string(m->interval_kind));
+    return json;
 }
 
 json_t *dg_report_skipped(const char *why) {

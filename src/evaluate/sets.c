@@ -205,13 +205,13 @@ static json_t *describe(const dg_evaluation *e, int64_t leaked) {
     const dg_image_set *real = &e->sets[DG_REAL].images;
     json_t *classes = json_array(), *section;
     for (int32_t c = 0; c < e->classes && e->classes > 1; c++)
-        json_array_append_new(classes, dg_json_text(e->class_names[c]));
+        dg_json_append(&classes, dg_json_text(e->class_names[c]));
     section = json_pack("{s:i, s:i, s:i, s:o}", "resolution", real->w, "channels", real->channels, "bits", real->bits,
                         "classes", classes);
     for (int s = 0; s < DG_SIDES; s++)
-        json_object_set_new(section, names[s], e->sets[s].dataset ? describe_set(&e->sets[s]) : json_null());
+        dg_json_set(&section, names[s], e->sets[s].dataset ? describe_set(&e->sets[s]) : json_null());
     if (e->sets[DG_HOLDOUT].dataset)
-        json_object_set_new(section, "holdout_in_real", json_integer(leaked));
+        dg_json_set(&section, "holdout_in_real", json_integer(leaked));
     return section;
 }
 

@@ -181,9 +181,9 @@ static json_t *per_class(const dg_evaluation *e, const dg_scores s[KINDS]) {
             recall += s[k].recall[c] / KINDS;
             auroc += s[k].class_auroc[c] / KINDS;
         }
-        json_array_append_new(list, json_pack("{s:o, s:I, s:o, s:o}", "class", dg_json_text(e->class_names[c]),
-                                              "images", (json_int_t)s[0].images[c], "recall", dg_report_number(recall),
-                                              "auroc", dg_report_number(auroc)));
+        dg_json_append(&list, json_pack("{s:o, s:I, s:o, s:o}", "class", dg_json_text(e->class_names[c]), "images",
+                                        (json_int_t)s[0].images[c], "recall", dg_report_number(recall), "auroc",
+                                        dg_report_number(auroc)));
     }
     return list;
 }
@@ -206,17 +206,17 @@ static json_t *scores_json(const dg_evaluation *e, const char *title, const char
         mean.auroc += s[k].auroc / KINDS;
         balanced += dg_interval_half_width(s[k].balanced_accuracy_95) / KINDS;
         auroc += dg_interval_half_width(s[k].auroc_95) / KINDS;
-        json_object_set_new(object, kind_names[k], numbers(&s[k]));
+        dg_json_set(&object, kind_names[k], numbers(&s[k]));
     }
     mean.accuracy_95 = dg_clopper_pearson(llround(mean.accuracy * (double)mean.n), mean.n);
     mean.balanced_accuracy_95 = dg_interval_around(mean.balanced_accuracy, balanced);
     mean.auroc_95 = dg_interval_around(mean.auroc, auroc);
-    json_object_set_new(object, "mean", numbers(&mean));
-    json_object_set_new(object, "title", json_string(title));
-    json_object_set_new(object, "meaning", json_string(meaning));
-    json_object_set_new(object, "test_images", json_integer(mean.n));
-    json_object_set_new(object, "dp_covered", json_false());
-    json_object_set_new(object, "by_class", per_class(e, s));
+    dg_json_set(&object, "mean", numbers(&mean));
+    dg_json_set(&object, "title", json_string(title));
+    dg_json_set(&object, "meaning", json_string(meaning));
+    dg_json_set(&object, "test_images", json_integer(mean.n));
+    dg_json_set(&object, "dp_covered", json_false());
+    dg_json_set(&object, "by_class", per_class(e, s));
     return object;
 }
 
@@ -227,25 +227,25 @@ static double mean_accuracy(const json_t *section, const char *key, double *half
     return json_number_value(json_object_get(mean, "accuracy"));
 }
 
-static void add_number(json_t *section, const char *key, double value, double half_width) {
+static void add_number(json_t **section, const char *key, double value, double half_width) {
     char beside[64];
     snprintf(beside, sizeof beside, "%s_95", key);
-    json_object_set_new(section, key, dg_report_number(value));
-    json_object_set_new(section, beside, dg_report_interval(dg_interval_around(value, half_width)));
+    dg_json_set(section, key, dg_report_number(value));
+    dg_json_set(section, beside, dg_report_interval(dg_interval_around(value, half_width)));
 }
 
 /* TSTR over TRTR, and what adding synthetic images to real ones changes. Intervals as of independent tests: the same
  * test images serve both arms, which makes a difference surer than that. */
-static void add_ratios(json_t *section) {
+static void add_ratios(json_t **section) {
     static const char *const pairs[][3] = {{"gain", "real_and_synthetic", "trtr"},
                                            {"gain_at_10_percent", "real_10_percent_and_synthetic", "real_10_percent"},
                                            {"gain_at_1_percent", "real_1_percent_and_synthetic", "real_1_percent"}};
     double a_half, b_half;
-    const double tstr = mean_accuracy(section, "tstr", &a_half), trtr = mean_accuracy(section, "trtr", &b_half);
+    const double tstr = mean_accuracy(*section, "tstr", &a_half), trtr = mean_accuracy(*section, "trtr", &b_half);
     add_number(section, "tstr_over_trtr", tstr / trtr, tstr / trtr * hypot(a_half / tstr, b_half / trtr));
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        const double with = mean_accuracy(section, pairs[i][1], &a_half),
-                     without = mean_accuracy(section, pairs[i][2], &b_half);
+        const double with = mean_accuracy(*section, pairs[i][1], &a_half),
+                     without = mean_accuracy(*section, pairs[i][2], &b_half);
         add_number(section, pairs[i][0], with - without, hypot(a_half, b_half));
     }
 }
@@ -258,13 +258,13 @@ static json_t *utility_json(const utility *u) {
              "linear, cnn, resnet: %lld steps of %lld images each, AdamW; weights chosen on a tenth of the arm's own "
              "training images, never on the test set",
              (long long)plan.steps, (long long)plan.batch);
-    json_object_set_new(section, "variant", json_string(variant));
+    dg_json_set(&section, "variant", json_string(variant));
     for (int a = 0; a < ARMS; a++)
-        json_object_set_new(section, arms[a].key, scores_json(u->e, arms[a].title, arms[a].meaning, u->scores[a]));
-    json_object_set_new(section, "trts",
-                        scores_json(u->e, "Trained on real, tested on synthetic images",
-                                    "Whether the synthetic images show what their label says.", u->trts));
-    add_ratios(section);
+        dg_json_set(&section, arms[a].key, scores_json(u->e, arms[a].title, arms[a].meaning, u->scores[a]));
+    dg_json_set(&section, "trts",
+                scores_json(u->e, "Trained on real, tested on synthetic images",
+                            "Whether the synthetic images show what their label says.", u->trts));
+    add_ratios(&section);
     return section;
 }
 

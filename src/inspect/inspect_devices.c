@@ -46,11 +46,11 @@ dg_status dg_devices_list(dg_ctx *ctx, json_t **result) {
     char why_none[160] = "";
     json_t *devices = json_array();
     const int gpus = dg_cuda_devices(why_none, sizeof why_none);
-    json_array_append_new(devices, describe_cpu());
+    dg_json_append(&devices, describe_cpu());
     for (int i = 0; i < gpus; i++) {
         dg_cuda_device gpu;
         DG_TRY(dg_cuda_describe(ctx, i, &gpu));
-        json_array_append_new(devices, describe_gpu(&gpu));
+        dg_json_append(&devices, describe_gpu(&gpu));
     }
     DG_TRY(dg_compute_open(ctx, DG_DEVICE_AUTO, DG_PRECISION_CHOICE_AUTO, 0, &compute));
     *result = json_pack("{s:s, s:s, s:O, s:o, s:s?}", "auto_device", compute.backend->name, "auto_precision",

@@ -21,23 +21,23 @@ static json_t *class_counts(const dg_dataset *dataset) {
     if (!dg_dataset_is_conditional(dataset))
         return classes;
     for (int32_t i = 0; i < dg_dataset_class_count(dataset); i++)
-        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_json_text(dg_dataset_class_name(dataset, i)),
-                                                 "images", (json_int_t)dg_dataset_class_images(dataset, i)));
+        dg_json_append(&classes, json_pack("{s:o, s:I}", "name", dg_json_text(dg_dataset_class_name(dataset, i)),
+                                           "images", (json_int_t)dg_dataset_class_images(dataset, i)));
     return classes;
 }
 
 static json_t *skipped_files(const dg_dataset_report *report) {
     json_t *list = json_array();
     for (size_t i = 0; i < report->skips_kept; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o}", "path", dg_json_text(report->skips[i].path), "reason",
-                                              dg_json_text(report->skips[i].reason)));
+        dg_json_append(&list, json_pack("{s:o, s:o}", "path", dg_json_text(report->skips[i].path), "reason",
+                                        dg_json_text(report->skips[i].reason)));
     return list;
 }
 
 static json_t *notes(const dg_dataset_report *report) {
     json_t *list = json_array();
     for (size_t i = 0; i < report->note_count; i++)
-        json_array_append_new(list, dg_json_text(report->notes[i]));
+        dg_json_append(&list, dg_json_text(report->notes[i]));
     return list;
 }
 
@@ -62,9 +62,9 @@ static json_t *describe_dataset(const char *path, const dg_dataset *dataset) {
         "auto_resolution", dg_dataset_resolution(dataset), "auto_channels", dg_dataset_channels(dataset), "fingerprint",
         dg_dataset_fingerprint(dataset));
     if (object && r->skips_kept)
-        json_object_set_new(object, "skipped_files", skipped_files(r));
+        dg_json_set(&object, "skipped_files", skipped_files(r));
     if (object && r->note_count)
-        json_object_set_new(object, "notes", notes(r));
+        dg_json_set(&object, "notes", notes(r));
     return object;
 }
 
@@ -93,8 +93,8 @@ static json_t *synthetic_classes(const dg_manifest *manifest) {
         const int64_t first = next;
         while (next < manifest->num_images && manifest->images[next].class_index == c)
             next++;
-        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", dg_json_text(manifest->class_names[c]), "images",
-                                                 (json_int_t)(next - first)));
+        dg_json_append(&classes, json_pack("{s:o, s:I}", "name", dg_json_text(manifest->class_names[c]), "images",
+                                           (json_int_t)(next - first)));
     }
     return classes;
 }

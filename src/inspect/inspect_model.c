@@ -29,15 +29,15 @@ static json_t *size_or_null(int64_t value) {
 static json_t *class_names(const dg_model_folder *folder) {
     json_t *names = json_array();
     for (int64_t i = 0; i < folder->num_classes; i++)
-        json_array_append_new(names, dg_json_text(folder->class_names[i]));
+        dg_json_append(&names, dg_json_text(folder->class_names[i]));
     return names;
 }
 
 static json_t *architecture(const dg_unet_config *config) {
     json_t *channels = json_array(), *attention = json_array();
     for (int i = 0; i < config->levels; i++) {
-        json_array_append_new(channels, json_integer(config->channels[i]));
-        json_array_append_new(attention, json_boolean(config->down[i] == DG_BLOCK_ATTN));
+        dg_json_append(&channels, json_integer(config->channels[i]));
+        dg_json_append(&attention, json_boolean(config->down[i] == DG_BLOCK_ATTN));
     }
     return json_pack("{s:o, s:o, s:I, s:o, s:f}", "block_out_channels", channels, "attention_at_level", attention,
                      "layers_per_block", (json_int_t)config->layers_per_block, "attention_head_dim",
@@ -65,7 +65,7 @@ static json_t *scheduler_summary(const json_t *scheduler) {
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         json_t *value = json_object_get(scheduler, keys[i]);
         if (value)
-            json_object_set(summary, keys[i], value);
+            dg_json_set(&summary, keys[i], json_incref(value));
     }
     return summary;
 }
@@ -88,7 +88,7 @@ dg_status dg_inspect_model(dg_ctx *ctx, const char *path, json_t **result) {
         config->null_class >= 0, "parameters", (json_int_t)folder.params.elements, "flops_per_image",
         size_or_null(flops), "architecture", architecture(config), "scheduler", scheduler_summary(folder.scheduler));
     if (object && training)
-        json_object_set(object, "training", (json_t *)training);
+        dg_json_set(&object, "training", json_incref((json_t *)training));
     status = dg_inspect_done(ctx, path, object, result);
 done:
     dg_model_folder_free(&folder);
@@ -109,7 +109,7 @@ static dg_status list_checkpoints(dg_ctx *ctx, const char *path, json_t **result
     DG_TRY(dg_fs_list(ctx, folder, &names, &count));
     for (size_t i = 0; i < count; i++)
         if (strncmp(names[i], "step-", 5) == 0 && strspn(names[i] + 5, "0123456789") == strlen(names[i] + 5))
-            json_array_append_new(list, dg_json_text(names[i]));
+            dg_json_append(&list, dg_json_text(names[i]));
     *result = list;
     list = NULL;
 done:

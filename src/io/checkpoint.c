@@ -39,7 +39,7 @@ static dg_status write_state(dg_ctx *ctx, const char *folder, const dg_checkpoin
     char *path = NULL;
     json_t *counts = json_object(), *json = NULL;
     for (int64_t i = 0; i < count; i++)
-        json_object_set_new(counts, arrays[i].name, json_integer(arrays[i].count));
+        dg_json_set(&counts, arrays[i].name, json_integer(arrays[i].count));
     json = json_pack("{s:s, s:s, s:O, s:O}", "format", "diffgen-checkpoint", "program", "diffgen " DIFFGEN_VERSION,
                      "arrays", counts, "state", (json_t *)state);
     if (!json || (int64_t)json_object_size(counts) != count)

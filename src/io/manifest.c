@@ -151,7 +151,7 @@ dg_status dg_manifest_text(dg_ctx *ctx, const dg_manifest *m, bool with_images, 
     dg_status status = DG_OK;
     json_t *classes = json_array();
     for (int64_t i = 0; i < m->num_classes; i++)
-        json_array_append_new(classes, json_string(m->class_names[i]));
+        dg_json_append(&classes, json_string(m->class_names[i]));
     dg_str_append(out, "{\n  \"format\": \"diffgen-manifest\",\n  \"program\": ");
     DG_TRY(append_json(ctx, json_string(m->program), out));
     dg_str_printf(out, ",\n  \"model_sha256\": \"%s\",\n  \"options\": ", m->model_sha256);

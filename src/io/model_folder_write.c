@@ -38,14 +38,14 @@ static bool has_pipeline(const char *scheduler_class) {
 static json_t *scheduler_config(const json_t *scheduler) {
     json_t *copy = json_copy((json_t *)scheduler);
     if (copy && !json_object_get(copy, "_diffusers_version"))
-        json_object_set_new(copy, "_diffusers_version", json_string(DIFFUSERS_VERSION));
+        dg_json_set(&copy, "_diffusers_version", json_string(DIFFUSERS_VERSION));
     return copy;
 }
 
 static json_t *info(const dg_model_contents *c) {
     json_t *classes = json_array();
     for (int64_t i = 0; i < c->num_classes; i++)
-        json_array_append_new(classes, json_string(c->class_names[i]));
+        dg_json_append(&classes, json_string(c->class_names[i]));
     json_t *json = json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I, s:i}}", "format", "diffgen-model", "program",
                              "diffgen " DIFFGEN_VERSION, "classes", classes, "image", "height",
                              (json_int_t)c->config->sample_h, "width", (json_int_t)c->config->sample_w, "channels",
@@ -53,7 +53,7 @@ static json_t *info(const dg_model_contents *c) {
     if (json && c->num_classes == 0)
         json_object_del(json, "classes");
     if (json && c->training)
-        json_object_set(json, "training", (json_t *)c->training);
+        dg_json_set(&json, "training", json_incref((json_t *)c->training));
     return json;
 }
 

@@ -109,7 +109,7 @@ done:
 static bool collect_line(void *user, json_t *object, const char *line, size_t size) {
     (void)line;
     (void)size;
-    return json_array_append(user, object) == 0;
+    return json_array_append_new(user, json_incref(object)) == 0;
 }
 
 dg_status dg_run_read_metrics(dg_ctx *ctx, const char *run_path, json_t **out) {

@@ -15,9 +15,9 @@ json_t *dg_compute_libraries(void) {
     json_t *libraries = json_array();
     const int count = dg_cuda_libraries(info);
     for (int i = 0; i < count; i++)
-        json_array_append_new(libraries, json_pack("{s:s, s:s?, s:s?}", "name", info[i].name, "version",
-                                                   *info[i].version ? info[i].version : NULL, "why_not",
-                                                   *info[i].why_not ? info[i].why_not : NULL));
+        dg_json_append(&libraries, json_pack("{s:s, s:s?, s:s?}", "name", info[i].name, "version",
+                                             *info[i].version ? info[i].version : NULL, "why_not",
+                                             *info[i].why_not ? info[i].why_not : NULL));
     return libraries;
 }
 

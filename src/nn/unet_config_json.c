@@ -206,7 +206,7 @@ static json_t *integer_or_null(int64_t value) {
 static json_t *block_list(const dg_block_type *types, const char *const names[3], int levels) {
     json_t *list = json_array();
     for (int k = 0; k < levels; k++)
-        json_array_append_new(list, json_string(names[types[k]]));
+        dg_json_append(&list, json_string(names[types[k]]));
     return list;
 }
 
@@ -220,41 +220,40 @@ json_t *dg_unet_config_to_json(const dg_unet_config *c) {
     const char *const class_types[] = {NULL, NULL, "timestep", "identity"};
     json_t *channels = json_array(), *json = json_object();
     for (int k = 0; k < c->levels; k++)
-        json_array_append_new(channels, json_integer(c->channels[k]));
-    json_object_set_new(json, "_class_name", json_string("UNet2DModel"));
-    json_object_set_new(json, "_diffusers_version", json_string("0.30.0"));
-    json_object_set_new(json, "act_fn", json_string(act_names[c->act]));
-    json_object_set_new(json, "add_attention", json_boolean(c->add_attention));
-    json_object_set_new(json, "attention_head_dim", integer_or_null(c->attention_head_dim));
-    json_object_set_new(json, "attn_norm_num_groups", integer_or_null(c->attn_norm_num_groups));
-    json_object_set_new(json, "block_out_channels", channels);
-    json_object_set_new(json, "center_input_sample", json_boolean(c->center_input_sample));
-    json_object_set_new(json, "class_embed_type",
-                        class_types[c->class_embed] ? json_string(class_types[c->class_embed]) : json_null());
-    json_object_set_new(json, "down_block_types", block_list(c->down, down_names, c->levels));
-    json_object_set_new(json, "downsample_padding", json_integer(c->downsample_padding));
-    json_object_set_new(json, "downsample_type", json_string(c->resnet_downsample ? "resnet" : "conv"));
-    json_object_set_new(json, "dropout", json_real(c->dropout));
-    json_object_set_new(json, "flip_sin_to_cos", json_boolean(c->flip_sin_to_cos));
+        dg_json_append(&channels, json_integer(c->channels[k]));
+    dg_json_set(&json, "_class_name", json_string("UNet2DModel"));
+    dg_json_set(&json, "_diffusers_version", json_string("0.30.0"));
+    dg_json_set(&json, "act_fn", json_string(act_names[c->act]));
+    dg_json_set(&json, "add_attention", json_boolean(c->add_attention));
+    dg_json_set(&json, "attention_head_dim", integer_or_null(c->attention_head_dim));
+    dg_json_set(&json, "attn_norm_num_groups", integer_or_null(c->attn_norm_num_groups));
+    dg_json_set(&json, "block_out_channels", channels);
+    dg_json_set(&json, "center_input_sample", json_boolean(c->center_input_sample));
+    dg_json_set(&json, "class_embed_type",
+                class_types[c->class_embed] ? json_string(class_types[c->class_embed]) : json_null());
+    dg_json_set(&json, "down_block_types", block_list(c->down, down_names, c->levels));
+    dg_json_set(&json, "downsample_padding", json_integer(c->downsample_padding));
+    dg_json_set(&json, "downsample_type", json_string(c->resnet_downsample ? "resnet" : "conv"));
+    dg_json_set(&json, "dropout", json_real(c->dropout));
+    dg_json_set(&json, "flip_sin_to_cos", json_boolean(c->flip_sin_to_cos));
     const bool whole_shift = c->freq_shift == floor(c->freq_shift);
-    json_object_set_new(json, "freq_shift",
-                        whole_shift ? json_integer((json_int_t)c->freq_shift) : json_real(c->freq_shift));
-    json_object_set_new(json, "in_channels", json_integer(c->in_channels));
-    json_object_set_new(json, "layers_per_block", json_integer(c->layers_per_block));
-    json_object_set_new(json, "mid_block_scale_factor", json_real(c->mid_block_scale_factor));
-    json_object_set_new(json, "mid_block_type", c->mid_block ? json_string("UNetMidBlock2D") : json_null());
-    json_object_set_new(json, "norm_eps", json_real(c->norm_eps));
-    json_object_set_new(json, "norm_num_groups", json_integer(c->norm_num_groups));
-    json_object_set_new(json, "num_class_embeds", integer_or_null(c->num_class_embeds));
-    json_object_set_new(json, "num_train_timesteps", json_null());
-    json_object_set_new(json, "out_channels", json_integer(c->out_channels));
-    json_object_set_new(json, "resnet_time_scale_shift", json_string(c->scale_shift ? "scale_shift" : "default"));
-    json_object_set_new(json, "sample_size", sample_size_to_json(c));
-    json_object_set_new(json, "time_embedding_dim", json_integer(c->time_embedding_dim));
-    json_object_set_new(json, "time_embedding_type", json_string("positional"));
-    json_object_set_new(json, "up_block_types", block_list(c->up, up_names, c->levels));
-    json_object_set_new(json, "upsample_type", json_string(c->resnet_upsample ? "resnet" : "conv"));
+    dg_json_set(&json, "freq_shift", whole_shift ? json_integer((json_int_t)c->freq_shift) : json_real(c->freq_shift));
+    dg_json_set(&json, "in_channels", json_integer(c->in_channels));
+    dg_json_set(&json, "layers_per_block", json_integer(c->layers_per_block));
+    dg_json_set(&json, "mid_block_scale_factor", json_real(c->mid_block_scale_factor));
+    dg_json_set(&json, "mid_block_type", c->mid_block ? json_string("UNetMidBlock2D") : json_null());
+    dg_json_set(&json, "norm_eps", json_real(c->norm_eps));
+    dg_json_set(&json, "norm_num_groups", json_integer(c->norm_num_groups));
+    dg_json_set(&json, "num_class_embeds", integer_or_null(c->num_class_embeds));
+    dg_json_set(&json, "num_train_timesteps", json_null());
+    dg_json_set(&json, "out_channels", json_integer(c->out_channels));
+    dg_json_set(&json, "resnet_time_scale_shift", json_string(c->scale_shift ? "scale_shift" : "default"));
+    dg_json_set(&json, "sample_size", sample_size_to_json(c));
+    dg_json_set(&json, "time_embedding_dim", json_integer(c->time_embedding_dim));
+    dg_json_set(&json, "time_embedding_type", json_string("positional"));
+    dg_json_set(&json, "up_block_types", block_list(c->up, up_names, c->levels));
+    dg_json_set(&json, "upsample_type", json_string(c->resnet_upsample ? "resnet" : "conv"));
     if (c->null_class >= 0)
-        json_object_set_new(json, "_diffgen_null_class", json_integer(c->null_class));
+        dg_json_set(&json, "_diffgen_null_class", json_integer(c->null_class));
     return json;
 }

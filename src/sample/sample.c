@@ -72,7 +72,7 @@ static const char *libraries_name(const dg_sampling *s) {
 }
 
 /* What was said of noise levels: absent where nothing was. */
-static json_t *sigmas(const dg_sample_options *o) {
+static void add_sigmas(const dg_sample_options *o, json_t **to) {
     const struct {
         const char *key;
         double value;
@@ -83,14 +83,14 @@ static json_t *sigmas(const dg_sample_options *o) {
                  {"churn_min", o->churn_min},
                  {"churn_max", o->churn_max},
                  {"churn_noise", o->churn_noise}};
-    json_t *json = NULL;
-    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
-        if (given[i].value == 0)
-            continue;
-        json = json ? json : json_object();
-        json_object_set_new(json, given[i].key, json_real(given[i].value));
-    }
-    return json;
+    json_t *sigmas = json_object();
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i].value != 0)
+            dg_json_set(&sigmas, given[i].key, json_real(given[i].value));
+    if (sigmas && json_object_size(sigmas) == 0)
+        json_decref(sigmas);
+    else
+        dg_json_set(to, "sigmas", sigmas);
 }
 
 /* Everything the bytes depend on beside the model. */
@@ -101,14 +101,18 @@ static json_t *job_options(const dg_sampling *s) {
         dg_sha256_hex(s->noise, (size_t)s->noise_rows * dg_sampling_elements(s) * sizeof(float), noise_hash);
     json_t *classes = json_array();
     for (int64_t i = 0; i < s->num_parts; i++)
-        json_array_append_new(classes, json_pack("{s:I, s:I}", "class", (json_int_t)s->parts[i].class_index, "images",
-                                                 (json_int_t)s->parts[i].images));
-    return json_pack("{s:o, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:i, s:b, s:s, s:s, s:s*}", "classes", classes,
-                     "first_image", (json_int_t)(o->seeds.set ? o->seeds.first : 0), "seed", (json_int_t)o->seed,
-                     "sampler", s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta", o->eta,
-                     "sigmas", sigmas(o), "guidance", o->guidance, "bits", s->bits, "metadata", o->metadata, "weights",
-                     o->weights == DG_SAMPLE_WEIGHTS_RAW ? "raw" : "ema", "noise_sha256", noise_hash, "libraries",
-                     libraries_name(s));
+        dg_json_append(&classes, json_pack("{s:I, s:I}", "class", (json_int_t)s->parts[i].class_index, "images",
+                                           (json_int_t)s->parts[i].images));
+    json_t *json =
+        json_pack("{s:o, s:I, s:I, s:s, s:I, s:f, s:f, s:i, s:b, s:s, s:s}", "classes", classes, "first_image",
+                  (json_int_t)(o->seeds.set ? o->seeds.first : 0), "seed", (json_int_t)o->seed, "sampler",
+                  s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta", o->eta, "guidance",
+                  o->guidance, "bits", s->bits, "metadata", o->metadata, "weights",
+                  o->weights == DG_SAMPLE_WEIGHTS_RAW ? "raw" : "ema", "noise_sha256", noise_hash);
+    add_sigmas(o, &json);
+    if (libraries_name(s))
+        dg_json_set(&json, "libraries", json_string(libraries_name(s)));
+    return json;
 }
 
 static dg_status open_output(dg_sampling *s) {
@@ -163,11 +167,15 @@ static const char *class_name(const dg_sampling *s, const dg_planned_image *imag
 static dg_status describe(const dg_sampling *s, const dg_planned_image *image, char **provenance, dg_str *parameters) {
     const dg_sample_options *o = s->options;
     const char *name = class_name(s, image);
-    json_t *json = json_pack("{s:s, s:s, s:s*, s:I, s:I, s:s, s:I, s:f, s:o*, s:f, s:s*}", "version", DIFFGEN_VERSION,
-                             "model_sha256", s->model.sha256, "class", name, "seed", (json_int_t)o->seed, "image",
-                             (json_int_t)image->number, "sampler", s->sampler_name, "steps",
-                             (json_int_t)s->sampler.num_inference_steps, "eta", o->eta, "sigmas", sigmas(o), "guidance",
-                             o->guidance, "libraries", libraries_name(s));
+    json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:f, s:f}", "version", DIFFGEN_VERSION, "model_sha256",
+                             s->model.sha256, "seed", (json_int_t)o->seed, "image", (json_int_t)image->number,
+                             "sampler", s->sampler_name, "steps", (json_int_t)s->sampler.num_inference_steps, "eta",
+                             o->eta, "guidance", o->guidance);
+    if (name)
+        dg_json_set(&json, "class", json_string(name));
+    add_sigmas(o, &json);
+    if (libraries_name(s))
+        dg_json_set(&json, "libraries", json_string(libraries_name(s)));
     *provenance = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(json);
     dg_str_printf(parameters,

@@ -79,8 +79,8 @@ done:
 json_t *dg_canaries_to_json(const dg_canaries *c) {
     json_t *scores = json_array(), *planted = json_array();
     for (int64_t i = 0; i < c->count; i++) {
-        json_array_append_new(planted, json_integer(c->planted[i]));
-        json_array_append_new(scores, json_real(c->scores[i]));
+        dg_json_append(&planted, json_integer(c->planted[i]));
+        dg_json_append(&scores, json_real(c->scores[i]));
     }
     return json_pack("{s:o, s:o}", "planted", planted, "scores", scores);
 }

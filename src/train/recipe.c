@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 /* Measured on samples/fashion with preset tiny, for as many images as two CPU cores see in 150 s (docs/performance.md):
- * below about WANTED_STEPS more steps of fewer images gave better pictures, and batches below LEAST_BATCH were no better
- * and slower. The share of the run that is warmed up over, and that the weights are averaged over at its end. */
+ * below about WANTED_STEPS more steps of fewer images gave better pictures, and batches below LEAST_BATCH were no
+ * better and slower. The share of the run that is warmed up over, and that the weights are averaged over at its end. */
 enum { WANTED_STEPS = 1000, LEAST_BATCH = 16 };
 static const double WARMUP_SHARE = 0.05, EMA_SHARE = 0.1, LEAST_EMA = 0.9;
 /* Of the time that is left, what the steps themselves will get: previews, checkpoints and the export take some. */
@@ -155,6 +155,9 @@ done:
 }
 
 json_t *dg_recipe_to_json(const dg_recipe *recipe) {
-    return json_pack("{s:I, s:I, s:f, s:o*}", "batch", (json_int_t)recipe->batch, "warmup", (json_int_t)recipe->warmup,
-                     "ema", recipe->ema, "images_per_second", recipe->speed > 0 ? json_real(recipe->speed) : NULL);
+    json_t *json = json_pack("{s:I, s:I, s:f}", "batch", (json_int_t)recipe->batch, "warmup",
+                             (json_int_t)recipe->warmup, "ema", recipe->ema);
+    if (recipe->speed > 0)
+        dg_json_set(&json, "images_per_second", json_real(recipe->speed));
+    return json;
 }

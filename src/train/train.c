@@ -57,10 +57,16 @@ static double images_per_second(const dg_trainer *t) {
 
 /* A private run has no loss to tell, but what it has spent. */
 static json_t *metrics_line(const dg_trainer *t, double speed, double epsilon) {
-    return json_pack("{s:I, s:o*, s:f, s:o*, s:f, s:f, s:f}", "step", (json_int_t)t->step, "loss",
-                     t->private ? NULL : json_real(t->loss), "grad_norm", t->grad_norm, "epsilon",
-                     t->private ? json_real(epsilon) : NULL, "lr", t->lr, "images_per_second", speed, "seconds",
-                     dg_trainer_elapsed(t));
+    json_t *line = json_pack("{s:I}", "step", (json_int_t)t->step);
+    if (isfinite(t->loss))
+        dg_json_set(&line, "loss", json_real(t->loss));
+    dg_json_set(&line, "grad_norm", json_real(t->grad_norm));
+    if (isfinite(epsilon))
+        dg_json_set(&line, "epsilon", json_real(epsilon));
+    dg_json_set(&line, "lr", json_real(t->lr));
+    dg_json_set(&line, "images_per_second", json_real(speed));
+    dg_json_set(&line, "seconds", json_real(dg_trainer_elapsed(t)));
+    return line;
 }
 
 static dg_status report(dg_trainer *t) {
@@ -344,7 +350,9 @@ static dg_status begin(dg_trainer *t) {
     dg_status status = DG_OK;
     if (!dg_comm_leads(t->comm))
         return DG_OK;
-    if (t->init && json_object_set(t->config, "init", t->init) != 0)
+    if (t->init)
+        dg_json_set(&t->config, "init", json_incref(t->init));
+    if (!t->config)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json"));
     DG_TRY(dg_run_write_config(t->ctx, t->run, t->config));
     DG_TRY(dg_run_reopen(t->ctx, t->run));

@@ -29,27 +29,20 @@ static const char *noise_text(const dg_train_options *o) {
 static json_t *attacks(const dg_trainer *t) {
     json_t *rows = json_array();
     for (int i = 0; rows && i < DG_ATTACK_FPRS; i++)
-        json_array_append_new(rows,
-                              json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", t->private->max_tpr[i]));
+        dg_json_append(&rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", t->private->max_tpr[i]));
     return rows;
 }
 
-/* NULL: there was none. */
 static json_t *warm_up(const dg_trainer *t) {
     const dg_central_plan *c = &t->plan.private.central;
-    if (c->queries == 0)
-        return NULL;
     return json_pack("{s:s, s:I, s:f, s:f, s:f, s:f}", "mechanism",
                      "noisy central images (Poisson-subsampled Gaussian)", "queries", (json_int_t)c->queries,
                      "sample_rate", c->sample_rate, "noise_multiplier", c->noise_multiplier, "max_norm", c->max_norm,
                      "divided_by", c->expected);
 }
 
-/* NULL: not audited. */
 static json_t *audit(const dg_trainer *t) {
     const dg_one_run_audit *a = &t->private->audit;
-    if (a->canaries == 0)
-        return NULL;
     return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "canaries", (json_int_t)a->canaries, "planted",
                      (json_int_t)a->planted, "guesses", (json_int_t)a->guesses, "correct", (json_int_t)a->correct,
                      "epsilon_at_least", a->epsilon, "confidence", 1 - a->error, "score_separation", a->separation);
@@ -71,18 +64,14 @@ static json_t *figures(const dg_trainer *t) {
 
 json_t *dg_trainer_private_statement(const dg_trainer *t) {
     json_t *statement = figures(t);
-    const struct {
-        const char *key;
-        json_t *value;
-    } more[] = {{"attacks", attacks(t)}, {"warm_up", warm_up(t)}, {"audit", audit(t)}, {"init", json_incref(t->init)}};
-    bool complete = statement != NULL;
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
-        if (more[i].value)
-            complete = json_object_set_new(statement, more[i].key, more[i].value) == 0 && complete;
-    if (complete)
-        return statement;
-    json_decref(statement);
-    return NULL;
+    dg_json_set(&statement, "attacks", attacks(t));
+    if (t->plan.private.central.queries)
+        dg_json_set(&statement, "warm_up", warm_up(t));
+    if (t->private->audit.canaries)
+        dg_json_set(&statement, "audit", audit(t));
+    if (t->init)
+        dg_json_set(&statement, "init", json_incref(t->init));
+    return statement;
 }
 
 dg_status dg_trainer_private_save(dg_trainer *t) {

@@ -99,7 +99,8 @@ dg_status dg_trainer_settle_recipe(dg_trainer *t) {
         return DG_OK;
     dg_recipe_apply(&recipe, &t->plan);
     chosen = dg_recipe_to_json(&recipe);
-    if (!chosen || json_object_set(t->config, "chosen", chosen) != 0)
+    dg_json_set(&t->config, "chosen", json_incref(chosen));
+    if (!t->config)
         status = dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json");
 done:
     json_decref(chosen);

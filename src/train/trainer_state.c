@@ -161,11 +161,11 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
                   "elapsed_seconds", dg_trainer_elapsed(t), "loss_sum", t->loss_sum, "loss_count",
                   (json_int_t)t->loss_count, "val_loss", isfinite(t->val_loss) ? json_real(t->val_loss) : json_null());
     if (state && t->private) {
-        json_object_set_new(state, "ledger_run", json_string(t->ledger_run));
-        json_object_set_new(state, "noise_multiplier", json_real(t->plan.private.noise_multiplier));
+        dg_json_set(&state, "ledger_run", json_string(t->ledger_run));
+        dg_json_set(&state, "noise_multiplier", json_real(t->plan.private.noise_multiplier));
     }
     if (state && t->private && t->private->canaries)
-        json_object_set_new(state, "canaries", dg_canaries_to_json(t->private->canaries));
+        dg_json_set(&state, "canaries", dg_canaries_to_json(t->private->canaries));
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
     DG_TRY(dg_stepper_pull(t->stepper, &s));
@@ -192,10 +192,11 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
                          (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
                          (json_int_t)t->options->seed, "ema", s.ema != NULL);
     if (training && t->init)
-        json_object_set(training, "init", t->init);
+        dg_json_set(&training, "init", json_incref(t->init));
     if (t->private) {
         card = dg_trainer_private_card(t);
-        if (!card || json_object_set_new(training, "privacy", dg_trainer_private_statement(t)) != 0)
+        dg_json_set(&training, "privacy", dg_trainer_private_statement(t));
+        if (!card || !training)
             DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
         DG_TRY(dg_trainer_private_save(t));
     }

@@ -265,7 +265,7 @@ START_TEST(reals_read_back_as_the_same_double) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
         memcpy(&value, &state, sizeof value);
         if (isfinite(value))
-            json_array_append_new(values, json_real(value));
+            dg_json_append(&values, json_real(value));
     }
     char path[256];
     snprintf(path, sizeof path, "%s/reals.json", dg_test_dir());
@@ -370,6 +370,24 @@ START_TEST(bytes_from_outside_become_text) {
 }
 END_TEST
 
+/* NaN stands for what memory ran out for: jansson makes no value of it either. */
+START_TEST(a_part_that_could_not_be_made_is_not_left_out) {
+    json_t *object = json_object(), *array = json_array();
+    dg_json_set(&object, "a", json_integer(1));
+    dg_json_append(&array, json_integer(2));
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "a")), 1);
+    ck_assert_uint_eq(json_array_size(array), 1);
+    dg_json_append(&array, json_real(NAN));
+    ck_assert_ptr_null(array);
+    dg_json_append(&array, json_integer(3)); /* sticky */
+    ck_assert_ptr_null(array);
+    dg_json_set(&object, "array", array);
+    ck_assert_ptr_null(object);
+    dg_json_set(&object, "b", json_integer(4));
+    ck_assert_ptr_null(object);
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("json");
     TCase *t = tcase_create("json");
@@ -385,6 +403,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, what_cannot_be_saved_leaves_no_file);
     tcase_add_test(t, typed_members);
     tcase_add_test(t, bytes_from_outside_become_text);
+    tcase_add_test(t, a_part_that_could_not_be_made_is_not_left_out);
     suite_add_tcase(suite, t);
     return suite;
 }

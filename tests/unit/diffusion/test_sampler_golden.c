@@ -19,7 +19,7 @@ static void run_case(dg_ctx *ctx, const golden_file *tensors, const json_t *entr
     snprintf(key, sizeof key, "trajectory.%s", name);
     float *want = golden_floats(tensors, key, (size_t)(n + 1) * TOY_SIZE);
     json_t *json = json_deep_copy(json_object_get(entry, "config"));
-    json_object_set_new(json, "_class_name", json_string(class_name));
+    dg_json_set(&json, "_class_name", json_string(class_name));
     dg_scheduler_config config;
     DG_CK(ctx, dg_scheduler_config_from_json(ctx, name, json, &config));
     dg_sampler s = toy_sampler(ctx, kind_of(class_name), &config, n, json_number_value(json_object_get(entry, "eta")));

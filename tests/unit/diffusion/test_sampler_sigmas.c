@@ -40,7 +40,7 @@ static void run_case(dg_ctx *ctx, const golden_file *tensors, const json_t *entr
     const int64_t noise_draws = json_integer_value(json_object_get(entry, "noise_draws"));
     const dg_sampler_options options = options_of(entry);
     json_t *json = json_deep_copy(json_object_get(entry, "config"));
-    json_object_set(json, "_class_name", json_object_get(entry, "class"));
+    dg_json_set(&json, "_class_name", json_incref(json_object_get(entry, "class")));
     dg_scheduler_config config;
     dg_noise_schedule schedule;
     dg_sampler s;

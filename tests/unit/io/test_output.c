@@ -372,8 +372,8 @@ START_TEST(test_other_job_is_refused) {
     ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "model sha256 0123456789ab... there, f123456789ab... now"));
     dg_ctx_clear_error(ctx);
     job = job_of(0, 1);
-    json_object_set_new(options, "steps", json_integer(25));
-    json_object_set_new(options, "eta", json_real(0.5));
+    dg_json_set(&options, "steps", json_integer(25));
+    dg_json_set(&options, "eta", json_real(0.5));
     ck_assert_int_eq(open_only("out", &job), DG_ECREATE);
     ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "steps 50 there, 25 now"));
     ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "eta not set there, 0.5 now"));
