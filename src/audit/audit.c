@@ -310,11 +310,10 @@ done:
 /* roc.svg among images would be taken for one of them. */
 static dg_status check_folder(const audit *a, const char *folder) {
     const char *const inputs[SIDES] = {a->options->members, a->options->non_members};
-    for (int side = 0; side < SIDES; side++)
-        if (dg_fs_is_inside(folder, inputs[side]))
-            return dg_fail(a->ctx, DG_EUSAGE, "--out %s lies in %s %s: its roc.svg would be taken for an image", folder,
-                           option_names[side], inputs[side]);
-    return DG_OK;
+    dg_status status = DG_OK;
+    for (int side = 0; side < SIDES && status == DG_OK; side++)
+        status = dg_reading_check_out(a->ctx, folder, "audit", option_names[side], inputs[side]);
+    return status;
 }
 
 static void free_audit(audit *a) {

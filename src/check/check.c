@@ -100,7 +100,10 @@ static dg_status open_images(dg_checking *c, const char *path, const char *part,
     options.progress = on_read;
     options.progress_user = &r;
     DG_TRY(dg_dataset_open(c->ctx, &options, dataset));
-    dg_dataset_say(c->ctx, *dataset, *dataset == c->dataset ? NULL : "--holdout");
+    /* Damaged files are findings. */
+    const dg_dataset_report *report = dg_dataset_get_report(*dataset);
+    for (size_t i = 0; i < report->note_count; i++)
+        dg_log(c->ctx, DG_LOG_INFO, "%s", report->notes[i]);
     DG_TRY(dg_image_set_load(c->ctx, *dataset, c->lanes, images));
     if (images->n < MIN_IMAGES)
         DG_TRY(dg_fail(c->ctx, DG_EDATA, "%s: one image; at least two are needed to compare anything", path));
@@ -134,6 +137,8 @@ dg_status dg_check(dg_ctx *ctx, const dg_check_options *options, const dg_check_
         .ctx = ctx, .options = options, .events = events, .lanes = dg_lanes_default((int)options->threads)};
     *result = (dg_check_result){0};
     DG_TRY(dg_options_check(ctx, &dg_check_option_table, options));
+    DG_TRY(dg_reading_check_out(ctx, folder, "inspection", "the first argument,", options->images));
+    DG_TRY(dg_reading_check_out(ctx, folder, "inspection", "--holdout", options->holdout));
     c.report = json_pack("{s:s, s:s, s:b, s:I}", "kind", "inspection", "version", DIFFGEN_VERSION, "dp_covered", 0,
                          "seed", (json_int_t)options->seed);
     if (!c.report)

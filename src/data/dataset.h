@@ -9,9 +9,10 @@
  *   dataset.json                    {"labels": [["00000/img.png", 6], ...]}, EDM / StyleGAN
  *   key.png + key.cls               WebDataset
  *   *-images-idx3-ubyte[.gz]        with *-labels-idx1-ubyte[.gz] beside it, the MNIST family
- *   folder names                    root/<class>/..., torchvision ImageFolder; one folder or none: no classes
- * The same inside .zip, .tar, .tar.gz (and what else libarchive reads), and in a folder of such archives. Where the top
- * folders are train/, validation/, test/ only train/ is used and the report says so. */
+ *   folder names                    root/<class>/..., torchvision ImageFolder; none: no classes
+ * The same inside .zip, .tar, .tar.gz (and what else libarchive reads), and in a folder of such archives. Folders that
+ * only wrap others are entered; of splits (train/, validation/, test/, whatever they are called exactly) train is read,
+ * or what options.split says; what diffgen wrote itself is left out. docs/data-sets.md has the rules. */
 #ifndef DG_DATA_DATASET_H
 #define DG_DATA_DATASET_H
 

@@ -260,7 +260,7 @@ static dg_status name_foreign_data(opening *o) {
     const dg_file *first = NULL;
     long long files = 0;
     for (size_t i = 0; i < tree->count; i++) {
-        if (tree->files[i].kind != DG_FILE_FOREIGN_DATA)
+        if (tree->files[i].kind != DG_FILE_FOREIGN_DATA || tree->files[i].left_out)
             continue;
         first = files++ == 0 ? &tree->files[i] : first;
     }
@@ -272,6 +272,18 @@ static dg_status name_foreign_data(opening *o) {
     return dg_layout_note(o->ctx, &o->layout,
                           "%lld files hold data in a form that is not read and are left alone; the first, %s, is %s",
                           files, first->path, first->foreign->name);
+}
+
+static dg_status none_found(opening *o) {
+    const dg_tree *tree = &o->dataset->tree;
+    if (tree->own_count > 0)
+        return dg_fail(o->ctx, DG_ENOINPUT,
+                       "%s: no image in it but what diffgen wrote itself (%s%s); name that folder if it is meant",
+                       o->options->path, tree->own_folders[0], tree->own_count > 1 ? ", ..." : "");
+    return dg_fail(o->ctx, DG_ENOINPUT,
+                   "%s: no image in it (%lld other files); PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM "
+                   "and GIF are read, in folders, ZIP, TAR or IDX",
+                   o->options->path, (long long)o->layout.ignored);
 }
 
 static dg_status begin(opening *o) {
@@ -286,10 +298,7 @@ static dg_status begin(opening *o) {
     DG_TRY(dg_layout_detect(o->ctx, &dataset->tree, options, &o->layout));
     DG_TRY(name_foreign_data(o));
     if (o->layout.count == 0 && o->layout.skip_count == 0 && o->layout.fall_count == 0) {
-        status = dg_fail(o->ctx, DG_ENOINPUT,
-                         "%s: no image in it (%lld other files); PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM "
-                         "and GIF are read, in folders, ZIP, TAR or IDX",
-                         options->path, (long long)o->layout.ignored);
+        status = none_found(o);
         goto done;
     }
     if (options->strict && o->layout.skip_count > 0) {

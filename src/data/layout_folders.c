@@ -57,7 +57,7 @@ static bool holds_image(const dg_tree *tree, size_t finished_count, const char *
         const char *path = tree->files[i].path;
         if (strncmp(path, folder, length) != 0)
             return false;
-        if (dg_file_is_image(&tree->files[i]))
+        if (dg_file_is_image(&tree->files[i]) || tree->files[i].left_out == DG_LEFT_OUTPUT)
             return true;
     }
     return false;

@@ -77,9 +77,24 @@ done:
     return status;
 }
 
+static dg_status say_own_output(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
+    enum { SHOWN = 6 };
+    dg_str text = {0};
+    for (size_t i = 0; i < tree->own_count && i < SHOWN; i++)
+        dg_str_printf(&text, "%s%s", i ? ", " : "", tree->own_folders[i]);
+    if (tree->own_count > SHOWN)
+        dg_str_printf(&text, " and %zu more", tree->own_count - SHOWN);
+    dg_status status = DG_OK;
+    if (text.length > 0)
+        status = dg_layout_note(ctx, layout, "diffgen's own output in the data set is left out: %s", text.data);
+    dg_str_free(&text);
+    return status;
+}
+
 dg_status dg_place_files(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     dg_status status = DG_OK;
     bool again = true;
+    DG_TRY(say_own_output(ctx, tree, place->layout));
     for (int levels = 0; again && levels < MAX_LEVELS; levels++)
         DG_TRY(place_level(ctx, tree, place, &again));
     place->layout->split_taken = place->split_taken || place->split_alone;

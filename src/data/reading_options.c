@@ -1,5 +1,9 @@
 #include "data/reading_options.h"
 
+#include "core/fs.h"
+
+#include <string.h>
+
 dg_status dg_reading_check(dg_ctx *ctx, const dg_reading_options *options) {
     const dg_int_pair *window = &options->window;
     dg_colour colour;
@@ -39,4 +43,14 @@ void dg_reading_synthetic(dg_dataset_options *dataset) {
     dataset->window = dataset->auto_window = false;
     dataset->split = "none";
     dataset->part = "all";
+}
+
+dg_status dg_reading_check_out(dg_ctx *ctx, const char *out, const char *fallback, const char *option,
+                               const char *images) {
+    if (!out || !images || (fallback && strcmp(out, fallback) == 0) || !dg_fs_is_inside(out, images))
+        return DG_OK;
+    return dg_fail(ctx, DG_EUSAGE,
+                   "--out %s lies in the images of %s %s: what is written there would be taken for some of them; name "
+                   "another folder",
+                   out, option, images);
 }

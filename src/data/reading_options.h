@@ -95,4 +95,11 @@ void dg_reading_follow(const dg_dataset *first, dg_dataset_options *dataset);
  * have classes, whatever these are called. */
 void dg_reading_synthetic(dg_dataset_options *dataset);
 
+/* Refuses a folder for results that lies in the images, where they would be taken for some of them. The command's own
+ * default name is let pass: what is written there is known by its files and left out of reading.
+ * in    option  names the images in the message ("--images"); out, images NULL: nothing is refused
+ * err   DG_EUSAGE */
+DG_MUST_CHECK dg_status dg_reading_check_out(dg_ctx *ctx, const char *out, const char *fallback, const char *option,
+                                             const char *images);
+
 #endif

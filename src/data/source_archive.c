@@ -1,5 +1,6 @@
 /* ZIP and TAR through libarchive. Members are read once, front to back, and kept compressed as they are (PNG, JPEG,
  * ...) in memory, because neither format gives cheap random access through the library. */
+#include "data/own_output.h"
 #include "data/tree.h"
 
 #include <archive.h>
@@ -25,7 +26,7 @@ typedef enum member_use { USE_NONE, USE_NAME, USE_BYTES, USE_IF_IMAGE } member_u
 static member_use use_of(const char *path) {
     dg_file_kind kind;
     const dg_foreign *foreign;
-    if (is_label_file(path))
+    if (is_label_file(path) || dg_own_output_marks(path))
         return USE_BYTES;
     if (!dg_recognise_name(path, &kind, &foreign))
         return USE_IF_IMAGE;

@@ -1,5 +1,6 @@
 /* Where a tree comes from: a folder, a folder of archives, one archive, one IDX file. */
 #include "core/fs.h"
+#include "data/own_output.h"
 #include "data/sniff.h"
 #include "data/tree.h"
 
@@ -125,12 +126,14 @@ static dg_status add_shards(dg_ctx *ctx, dg_tree *tree) {
     char *path = NULL, *prefix = NULL;
     size_t count = tree->count, archives = 0;
     for (size_t i = 0; i < count; i++) {
+        if (tree->files[i].left_out)
+            continue;
         if (dg_file_is_image(&tree->files[i]) || dg_path_is_idx_images(tree->files[i].path))
             return DG_OK;
         archives += dg_path_is_archive(tree->files[i].path);
     }
     for (size_t i = 0; i < count && archives > 0; i++) {
-        if (!dg_path_is_archive(tree->files[i].path))
+        if (tree->files[i].left_out || !dg_path_is_archive(tree->files[i].path))
             continue;
         path = dg_fs_join(tree->root, tree->files[i].path);
         if (asprintf(&prefix, "%s/", tree->files[i].path) < 0)
@@ -198,6 +201,7 @@ dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tre
     if (S_ISDIR(info.st_mode)) {
         DG_TRY(dg_tree_add_folder(ctx, tree, path));
         DG_TRY(dg_tree_finish(ctx, tree));
+        DG_TRY(dg_own_output_leave_out(ctx, tree, path));
         DG_TRY(add_shards(ctx, tree));
     } else if (S_ISREG(info.st_mode) && dg_path_is_idx_images(path)) {
         DG_TRY(add_idx_folder(ctx, tree, path));
@@ -209,6 +213,7 @@ dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tre
     } else {
         status = dg_fail(ctx, DG_ENOINPUT, "%s: neither a folder nor a regular file", path);
     }
+    DG_TRY(dg_own_output_leave_out(ctx, tree, path));
 done:
     if (status != DG_OK)
         dg_tree_free(tree);

@@ -131,6 +131,9 @@ void dg_tree_free(dg_tree *tree) {
         free_file(tree, &tree->files[i]);
     for (size_t i = 0; i < tree->folder_count; i++)
         free(tree->folders[i]);
+    for (size_t i = 0; i < tree->own_count; i++)
+        free(tree->own_folders[i]);
+    free(tree->own_folders);
     free(tree->files);
     free(tree->folders);
     free(tree->blobs);

@@ -42,6 +42,8 @@ typedef struct dg_tree {
     size_t count, capacity;
     char **folders; /* relative paths of all folders seen on disk, sorted */
     size_t folder_count, folder_capacity;
+    char **own_folders; /* "runs/a/": what diffgen wrote, whose files are left out (own_output.h) */
+    size_t own_count;
     void **blobs; /* owned memory that files point into */
     size_t blob_count, blob_capacity;
     int64_t hidden; /* hidden files and what is not a regular file: left out */

@@ -31,15 +31,10 @@ static void free_evaluation(dg_evaluation *e) {
 /* The pictures of a report must not become part of the data. */
 static dg_status check_folder(const dg_evaluation *e, const char *folder) {
     static const char *const names[DG_SIDES] = {"--real", "--holdout", "--synthetic"};
-    for (int side = 0; side < DG_SIDES; side++) {
-        const char *path = e->sets[side].path;
-        if (path && dg_fs_is_inside(folder, path))
-            return dg_fail(e->ctx, DG_EUSAGE,
-                           "--out %s is in the images of %s %s: the report's pictures would be taken for some of them; "
-                           "name another folder",
-                           folder, names[side], path);
-    }
-    return DG_OK;
+    dg_status status = DG_OK;
+    for (int side = 0; side < DG_SIDES && status == DG_OK; side++)
+        status = dg_reading_check_out(e->ctx, folder, "report", names[side], e->sets[side].path);
+    return status;
 }
 
 /* The folder is made as soon as the sets are known to be good, so that nothing is left of a run that cannot begin, and

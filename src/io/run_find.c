@@ -123,3 +123,38 @@ done:
     free(run);
     return status;
 }
+
+/* "images_folder" of the run that `folder` is, or NULL. */
+static dg_status read_images_folder(dg_ctx *ctx, const char *folder, char **images) {
+    dg_status status = DG_OK;
+    json_t *config = NULL;
+    char *path = NULL;
+    DG_TRY(dg_run_join(ctx, folder, "config.json", &path));
+    if (!dg_fs_is_file(path))
+        goto done;
+    DG_TRY(dg_json_load(ctx, path, DG_JSON_PYTHON, &config));
+    const char *text = json_string_value(json_object_get(config, "images_folder"));
+    if (text && !(*images = strdup(text)))
+        status = dg_fail(ctx, DG_ENOMEM, "out of memory");
+done:
+    json_decref(config);
+    free(path);
+    return status;
+}
+
+dg_status dg_run_images_folder(dg_ctx *ctx, const char *model_path, char **images) {
+    enum { LEVELS = 3 }; /* <run>/model, <run>/checkpoints/step-N */
+    dg_status status = DG_OK;
+    char *real = realpath(model_path, NULL);
+    *images = NULL;
+    for (int level = 0; real && !*images && level < LEVELS; level++) {
+        DG_TRY(read_images_folder(ctx, real, images));
+        char *slash = strrchr(real, '/');
+        if (!slash || slash == real)
+            break;
+        *slash = '\0';
+    }
+done:
+    free(real);
+    return status;
+}

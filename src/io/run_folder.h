@@ -57,4 +57,9 @@ DG_MUST_CHECK dg_status dg_run_reopen(dg_ctx *ctx, dg_run *run);
  * err   DG_ENOINPUT nothing trained there: the text says what to do; DG_EDATA a file, not a folder; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, char **name);
 
+/* Where the images lay that the run of a model was trained on, as its config.json has it.
+ * out   *images malloc'ed; NULL: no run around the model, or its images were no folder
+ * err   DG_EDATA config.json is broken; DG_EIO, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_run_images_folder(dg_ctx *ctx, const char *model_path, char **images);
+
 #endif

@@ -115,6 +115,23 @@ static json_t *job_options(const dg_sampling *s) {
     return json;
 }
 
+/* Drawn images among those of the training set would be trained on next time. */
+static dg_status check_folder(const dg_sampling *s) {
+    dg_status status = DG_OK;
+    char *images = NULL;
+    if (!s->options->out)
+        return DG_OK;
+    DG_TRY(dg_run_images_folder(s->ctx, s->model.path, &images));
+    if (images && dg_fs_is_inside(s->options->out, images))
+        status = dg_fail(s->ctx, DG_EUSAGE,
+                         "--out %s lies in %s, the images the model was trained on: what is drawn would be taken for "
+                         "some of them; name another folder",
+                         s->options->out, images);
+done:
+    free(images);
+    return status;
+}
+
 static dg_status open_output(dg_sampling *s) {
     dg_status status = DG_OK;
     const dg_sample_options *o = s->options;
@@ -314,6 +331,7 @@ static dg_status set_up(dg_sampling *s) {
     DG_TRY(dg_options_check(s->ctx, &dg_sample_option_table, s->options));
     DG_TRY(choose_shard(s));
     DG_TRY(open_model(s));
+    DG_TRY(check_folder(s));
     DG_TRY(read_noise(s));
     DG_TRY(plan_images(s));
     if (s->options->grid)

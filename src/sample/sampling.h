@@ -4,6 +4,7 @@
 
 #include "comm/comm.h"
 #include "io/output.h"
+#include "io/run_folder.h"
 #include "sample/model.h"
 #include "sample/sample.h"
 

@@ -132,6 +132,9 @@ done:
 }
 
 static dg_status choose_run_path(dg_ctx *ctx, dg_train_plan *plan) {
+    dg_status status = dg_reading_check_out(ctx, plan->options->out, NULL, "--images", plan->options->images);
+    if (status != DG_OK)
+        return status;
     if (plan->options->out) {
         plan->run_path = strdup(plan->options->out);
     } else {
