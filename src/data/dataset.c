@@ -58,6 +58,10 @@ int dg_dataset_bits(const dg_dataset *dataset) {
 bool dg_dataset_window(const dg_dataset *dataset, int *lo, int *hi) {
     *lo = dataset->spec.window_lo;
     *hi = dataset->spec.window_hi;
+    if (*lo == *hi && dataset->decode.window) { /* of images on a scale of their own */
+        *lo = (int)dataset->decode.window_lo;
+        *hi = (int)dataset->decode.window_hi;
+    }
     return *lo != *hi;
 }
 

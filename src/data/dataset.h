@@ -31,7 +31,7 @@ typedef struct dg_dataset_options {
     int auto_limit;           /* upper limit of an automatic resolution */
     int channels;             /* 0: 1 if every image is grey (R = G = B counts), else 3 */
     bool window;              /* map window_lo..window_hi to the full range (see resize.h) */
-    int window_lo, window_hi; /* at the data set's bit depth */
+    int window_lo, window_hi; /* at the data set's bit depth, or on the files' own scale if all have one */
     bool auto_window;         /* in place of these: the range that the images use, without outliers */
     dg_fit fit;               /* what happens to images that are not square */
     const char *background;   /* colour of what is padded; NULL: white */
@@ -90,6 +90,7 @@ typedef struct dg_dataset_report {
     int64_t grey, colour, with_alpha, bits8, bits16; /* image counts, by header */
     int64_t looked_at;                               /* images whose pixels were looked at */
     int64_t oriented;                                /* turned or mirrored, as their EXIF data or TIFF tags say */
+    int64_t own_scale;                               /* images on a scale of their own (decode.h): DICOM, signed TIFF */
     int64_t more_frames; /* files with further frames or pages, of which the first is used */
     char **notes;        /* whole sentences: an empty class folder, one class only, a split left alone, ... */
     size_t note_count;

@@ -1,6 +1,7 @@
 /* Opening a data set: list -> label -> probe every header and hash every file -> settle resolution, depth, channels ->
  * decode everything once, into the cache if it fits -> keep what survived. */
 #include "data/dataset_internal.h"
+#include "data/own_scale.h"
 #include "data/parallel.h"
 #include "data/sniff.h"
 
@@ -16,6 +17,7 @@ typedef struct opening {
     const dg_dataset_options *options;
     dg_dataset *dataset;
     dg_layout layout;
+    dg_own_scale own;
     dg_candidate *candidates;
     size_t count;
     uint8_t *cache;            /* while decoding: one slot per candidate */
@@ -144,6 +146,12 @@ static int choose_resolution(const opening *o) {
 }
 
 static dg_status set_window(opening *o, int lo, int hi) {
+    if (o->own.all) {
+        o->dataset->decode.window = lo != hi;
+        o->dataset->decode.window_lo = lo;
+        o->dataset->decode.window_hi = hi;
+        return DG_OK;
+    }
     dg_resize_spec *spec = &o->dataset->spec;
     const int max = dg_depth_max(spec->bits), min = spec->bits == 16 ? INT16_MIN : 0;
     if (lo == hi || lo < min || lo > max || hi < min || hi > max)
@@ -158,6 +166,7 @@ static dg_status set_window(opening *o, int lo, int hi) {
 static dg_status settle_spec(opening *o) {
     dg_resize_spec *spec = &o->dataset->spec;
     bool all_grey = true;
+    o->own = dg_own_scale_of(o->candidates, o->count);
     spec->bits = 8;
     for (size_t i = 0; i < o->count; i++) {
         if (o->candidates[i].bad)
@@ -228,6 +237,14 @@ static bool settle_grey(opening *o) {
     return grey;
 }
 
+static dg_decode_options with_window(const dg_decode_options *options, double lo, double hi) {
+    dg_decode_options changed = *options;
+    changed.window = lo < hi;
+    changed.window_lo = lo;
+    changed.window_hi = hi;
+    return changed;
+}
+
 /* Once over all images; twice where the window must be known before the first of them can be kept. If memory is
  * refused images are decoded on demand, as if they did not fit. */
 static dg_status decode_all(opening *o) {
@@ -236,8 +253,18 @@ static dg_status decode_all(opening *o) {
     const bool keep = !o->options->probe_only && bytes * o->count <= (size_t)memory_limit(o->options);
     DG_TRY(dg_values_create(o->ctx, o->dataset->spec.bits, &o->values));
     if (o->options->auto_window) {
+        const dg_own_scale *own = &o->own;
+        /* On a scale of their own the images are looked at as they would be without the windows in their files. */
+        if (own->all)
+            o->dataset->decode = with_window(&o->dataset->decode, own->least, own->most);
         DG_TRY(for_all(o, decode_one));
-        const dg_window window = dg_values_window(o->values);
+        dg_window window = dg_values_window(o->values);
+        if (own->all && own->mixed)
+            window = (dg_window){0, 0};
+        else if (own->all && window.lo != window.hi)
+            window = dg_own_scale_window(own, own->least, own->most, window, dg_depth_max(o->dataset->spec.bits));
+        if (own->all)
+            DG_TRY(set_window(o, 0, 0));
         if (window.lo != window.hi) {
             DG_TRY(set_window(o, window.lo, window.hi));
             DG_TRY(dg_layout_note(o->ctx, &o->layout, "the images use the values from %d to %d: window %d:%d",
@@ -322,14 +349,17 @@ done:
 static dg_status note_values(opening *o) {
     dg_status status = DG_OK;
     dg_valued_image *images = NULL;
-    const dg_window window = {o->dataset->spec.window_lo, o->dataset->spec.window_hi};
+    dg_window window;
+    (void)dg_dataset_window(o->dataset, &window.lo, &window.hi);
+    if (window.lo == window.hi)
+        DG_TRY(dg_own_scale_note(o->ctx, o->candidates, o->count, &o->layout));
     DG_TRY(dg_alloc(o->ctx, &images, o->count + 1, sizeof *images, "the images' values"));
     for (size_t i = 0; i < o->count; i++) {
         const dg_candidate *c = &o->candidates[i];
         images[i] = (dg_valued_image){
             .path = o->dataset->tree.files[c->file].path, .values = c->bad ? NULL : &c->values, .alpha = c->info.alpha};
     }
-    DG_TRY(dg_values_note(o->ctx, o->values, images, o->count, window, &o->layout));
+    DG_TRY(dg_values_note(o->ctx, o->values, images, o->count, window, &o->own, &o->layout));
 done:
     free(images);
     return status;
@@ -363,8 +393,11 @@ dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dat
     DG_TRY(check_options(ctx, options));
     DG_TRY(dg_alloc(ctx, &o.dataset, 1, sizeof *o.dataset, "a data set"));
     o.dataset->probe_only = options->probe_only && options->look_at == 0;
-    o.dataset->decode.max_pixels = options->max_pixels;
-    o.dataset->decode.background = &o.dataset->spec.background;
+    o.dataset->decode = (dg_decode_options){.max_pixels = options->max_pixels,
+                                            .background = &o.dataset->spec.background,
+                                            .window = options->window && options->window_lo != options->window_hi,
+                                            .window_lo = options->window_lo,
+                                            .window_hi = options->window_hi};
     DG_TRY(begin(&o));
     DG_TRY(for_all(&o, probe_one));
     DG_TRY(settle_spec(&o));

@@ -160,6 +160,7 @@ static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, siz
         report->colour += !candidates[i].grey;
         report->with_alpha += info->alpha;
         report->oriented += info->orientation > 1;
+        report->own_scale += info->own_scale;
         report->more_frames += info->more_frames;
         report->bits16 += info->bits == 16;
         report->bits8 += info->bits == 8;

@@ -78,15 +78,17 @@ static dg_status decode_stb(const uint8_t *bytes, size_t size, const dg_image_in
     return status;
 }
 
-static dg_status decode_kind(dg_image_kind kind, const uint8_t *bytes, size_t size, const dg_image_info *info,
-                             void **pixels, int *components, char *reason) {
+static dg_status decode_kind(dg_image_kind kind, const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                             const dg_image_info *info, void **pixels, int *components, char *reason) {
     switch (kind) {
     case DG_KIND_JPEG:
         return dg_jpeg_decode(bytes, size, info, decode_budget(info, size), pixels, components, reason);
     case DG_KIND_WEBP:
-        return dg_webp_decode(bytes, size, info, pixels, components, reason);
+        return dg_webp_decode(bytes, size, options, info, pixels, components, reason);
     case DG_KIND_TIFF:
-        return dg_tiff_decode(bytes, size, info, pixels, components, reason);
+        return dg_tiff_decode(bytes, size, options, info, pixels, components, reason);
+    case DG_KIND_DICOM:
+        return dg_dicom_decode(bytes, size, options, info, pixels, components, reason);
     case DG_KIND_PNM:
         *components = info->channels;
         *pixels = malloc((size_t)info->width * (size_t)info->height * (size_t)info->channels * (size_t)info->bits / 8);
@@ -97,7 +99,8 @@ static dg_status decode_kind(dg_image_kind kind, const uint8_t *bytes, size_t si
 }
 
 static bool is_of_stb(dg_image_kind kind) {
-    return kind != DG_KIND_PNM && kind != DG_KIND_JPEG && kind != DG_KIND_WEBP && kind != DG_KIND_TIFF;
+    return kind != DG_KIND_PNM && kind != DG_KIND_JPEG && kind != DG_KIND_WEBP && kind != DG_KIND_TIFF &&
+           kind != DG_KIND_DICOM;
 }
 
 dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_options *options, dg_image *image,
@@ -109,9 +112,12 @@ dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_option
     void *decoded = NULL;
     int components = 0;
     DG_TRY(dg_image_sniff(bytes, size, options, &kind, &info, reason));
-    DG_TRY(decode_kind(kind, bytes, size, &info, &decoded, &components, reason));
-    result =
-        (dg_image){.width = info.width, .height = info.height, .channels = components <= 2 ? 1 : 3, .bits = info.bits};
+    DG_TRY(decode_kind(kind, bytes, size, options, &info, &decoded, &components, reason));
+    result = (dg_image){.width = info.width,
+                        .height = info.height,
+                        .channels = components <= 2 ? 1 : 3,
+                        .bits = info.bits,
+                        .windowed = info.own_scale && options && options->window};
     if (!is_of_stb(kind) && components == result.channels) {
         result.pixels = decoded;
         decoded = NULL;

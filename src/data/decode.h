@@ -26,6 +26,9 @@ enum {
 typedef struct dg_decode_options {
     int64_t max_pixels;          /* larger images are refused; 0: DG_IMAGE_MAX_PIXELS */
     const dg_colour *background; /* what transparent pixels show; NULL: white. Grey images take its brightness */
+    /* What becomes black and white in images that have a scale of their own (dg_image_info.own_scale). */
+    bool window;
+    double window_lo, window_hi;
 } dg_decode_options;
 
 /* What the header says. */
@@ -36,14 +39,21 @@ typedef struct dg_image_info {
     bool alpha;
     int orientation;  /* as EXIF and TIFF count it: 1 (or 0, nothing said) upright, 2..8 */
     bool more_frames; /* the file holds further frames or pages, which are left alone */
+    /* Values are numbers on a scale of the file's own, Hounsfield units say (DICOM, signed TIFF), so that a window is
+     * given in these and applied in decoding. Black is `low`, white is `high`; equal: not known before decoding. */
+    bool own_scale;
+    double low, high;
+    double least, most; /* what the file's bits can hold on that scale; equal: not known */
+    bool inverted;      /* MONOCHROME1, white is zero: `low` is white and `high` black */
 } dg_image_info;
 
 /* Pixels, rows from the top, channels interleaved. */
 typedef struct dg_image {
     int width, height;
-    int channels; /* 1 or 3 */
-    int bits;     /* 8: uint8_t, 16: uint16_t in native byte order */
-    void *pixels; /* width*height*channels values */
+    int channels;  /* 1 or 3 */
+    int bits;      /* 8: uint8_t, 16: uint16_t in native byte order */
+    void *pixels;  /* width*height*channels values */
+    bool windowed; /* the options' window is applied already */
 } dg_image;
 
 /* Header and structure of an encoded image, without decoding its pixels and without allocating.

@@ -11,8 +11,7 @@
 #include <string.h>
 #include <tiffio.h>
 
-/* A blank page takes a bit a row in fax compression: up to this size a small file is believed. */
-enum { BELIEVED_PIXELS = 1 << 24, MAX_SAMPLES = 8, MAX_PAGES = 64, TAG_DNG_VERSION = 50706 };
+enum { MAX_SAMPLES = 8, MAX_PAGES = 64, TAG_DNG_VERSION = 50706 };
 
 /* A file in memory, as libtiff wants to see files. */
 typedef struct source {
@@ -29,6 +28,7 @@ typedef struct page {
     uint16_t components; /* 1..4 of the samples are read */
     bool premultiplied, more;
     uint16_t *map[3]; /* palette; the library's */
+    const dg_decode_options *options;
 } page;
 
 static tmsize_t read_bytes(thandle_t handle, void *buffer, tmsize_t wanted) {
@@ -239,8 +239,14 @@ dg_status dg_tiff_probe(const uint8_t *bytes, size_t size, const dg_decode_optio
     info->alpha = p.components % 2 == 0;
     info->orientation = p.orientation;
     info->more_frames = p.more;
+    info->own_scale = p.sample_format == SAMPLEFORMAT_INT;
+    info->least = -(double)((uint32_t)1 << (p.bits - 1));
+    info->most = -info->least - 1;
+    info->low = options && options->window ? options->window_lo : info->least;
+    info->high = options && options->window ? options->window_hi : info->most;
+    info->inverted = p.photometric == PHOTOMETRIC_MINISWHITE;
     DG_TRY(dg_sniff_size(info, options, reason));
-    if ((int64_t)info->width * info->height > BELIEVED_PIXELS)
+    if ((int64_t)info->width * info->height > DG_SNIFF_BELIEVED_PIXELS)
         DG_TRY(dg_sniff_limits(info, size, options, reason));
 done:
     if (tiff)
@@ -277,9 +283,21 @@ static uint32_t full_range(const page *p, uint32_t value) {
     return max == full ? value : (value * full + max / 2) / max;
 }
 
+/* A signed value through the options' window. */
+static uint32_t windowed(const page *p, uint32_t value) {
+    double full = p->bits > 8 ? 65535 : 255, signed_value = value;
+    if (value >> (p->bits - 1))
+        signed_value -= (double)((uint32_t)1 << p->bits);
+    double share = (signed_value - p->options->window_lo) / (p->options->window_hi - p->options->window_lo);
+    share = share > 0 ? share < 1 ? share : 1 : 0;
+    return (uint32_t)((p->photometric == PHOTOMETRIC_MINISWHITE ? 1 - share : share) * full + 0.5);
+}
+
 static uint32_t component_value(const page *p, uint32_t value, bool alpha) {
     if (alpha)
         return full_range(p, value);
+    if (p->sample_format == SAMPLEFORMAT_INT && p->options && p->options->window)
+        return windowed(p, value);
     if (p->sample_format == SAMPLEFORMAT_INT)
         value ^= (uint32_t)1 << (p->bits - 1);
     if (p->photometric == PHOTOMETRIC_MINISWHITE)
@@ -405,8 +423,8 @@ done:
     return status;
 }
 
-dg_status dg_tiff_decode(const uint8_t *bytes, size_t size, const dg_image_info *info, void **pixels, int *components,
-                         char *reason) {
+dg_status dg_tiff_decode(const uint8_t *bytes, size_t size, const dg_decode_options *options, const dg_image_info *info,
+                         void **pixels, int *components, char *reason) {
     dg_status status = DG_OK;
     source s = {.bytes = bytes, .size = size, .reason = reason};
     page p;
@@ -419,6 +437,7 @@ dg_status dg_tiff_decode(const uint8_t *bytes, size_t size, const dg_image_info 
         status = dg_image_refuse(reason, "damaged TIFF: its first page cannot be found again");
         goto done;
     }
+    p.options = options;
     s.damaged = false; /* of tags that nobody needs */
     *components = p.photometric == PHOTOMETRIC_PALETTE ? info->channels : p.components;
     *pixels = calloc(count, (size_t)*components * (size_t)info->bits / 8);

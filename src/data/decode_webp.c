@@ -9,10 +9,6 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
-/* One colour everywhere takes no bits at all in WebP, so a small file may hold a large image; up to this size the file
- * is believed, above it the density of the other formats is asked for. */
-enum { BELIEVED_PIXELS = 1 << 24 };
-
 /* The container's chunks up to the size that it gives itself; the orientation from its EXIF chunk. */
 static dg_status read_container(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
     size_t end = 8 + (size_t)dg_le32(bytes + 4);
@@ -56,7 +52,7 @@ dg_status dg_webp_probe(const uint8_t *bytes, size_t size, const dg_decode_optio
     info->alpha = features.has_alpha != 0;
     info->more_frames = features.has_animation && has_frames(bytes);
     DG_TRY(dg_sniff_size(info, options, reason));
-    if ((int64_t)info->width * info->height > BELIEVED_PIXELS)
+    if ((int64_t)info->width * info->height > DG_SNIFF_BELIEVED_PIXELS)
         DG_TRY(dg_sniff_limits(info, size, options, reason));
 done:
     return status;
@@ -86,9 +82,10 @@ done:
     return status;
 }
 
-dg_status dg_webp_decode(const uint8_t *bytes, size_t size, const dg_image_info *info, void **pixels, int *components,
-                         char *reason) {
+dg_status dg_webp_decode(const uint8_t *bytes, size_t size, const dg_decode_options *options, const dg_image_info *info,
+                         void **pixels, int *components, char *reason) {
     WebPBitstreamFeatures features;
+    (void)options;
     if (WebPGetFeatures(bytes, size, &features) != VP8_STATUS_OK)
         return dg_image_refuse(reason, "damaged WebP: no frame header");
     *components = info->alpha || features.has_animation ? 4 : 3;

@@ -8,8 +8,8 @@ dg_status dg_webp_probe(const uint8_t *bytes, size_t size, const dg_decode_optio
     return dg_image_refuse(reason, "a WebP image, but this build of diffgen has no libwebp; convert it to PNG");
 }
 
-dg_status dg_webp_decode(const uint8_t *bytes, size_t size, const dg_image_info *info, void **pixels, int *components,
-                         char *reason) {
+dg_status dg_webp_decode(const uint8_t *bytes, size_t size, const dg_decode_options *options, const dg_image_info *info,
+                         void **pixels, int *components, char *reason) {
     (void)pixels, (void)components, (void)info;
-    return dg_webp_probe(bytes, size, NULL, NULL, reason);
+    return dg_webp_probe(bytes, size, options, NULL, reason);
 }

@@ -12,12 +12,17 @@
 
 DG_MUST_CHECK dg_status dg_webp_probe(const uint8_t *bytes, size_t size, const dg_decode_options *options,
                                       dg_image_info *info, char *reason);
-DG_MUST_CHECK dg_status dg_webp_decode(const uint8_t *bytes, size_t size, const dg_image_info *info, void **pixels,
-                                       int *components, char *reason);
+DG_MUST_CHECK dg_status dg_webp_decode(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                       const dg_image_info *info, void **pixels, int *components, char *reason);
 
 DG_MUST_CHECK dg_status dg_tiff_probe(const uint8_t *bytes, size_t size, const dg_decode_options *options,
                                       dg_image_info *info, char *reason);
-DG_MUST_CHECK dg_status dg_tiff_decode(const uint8_t *bytes, size_t size, const dg_image_info *info, void **pixels,
-                                       int *components, char *reason);
+DG_MUST_CHECK dg_status dg_tiff_decode(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                       const dg_image_info *info, void **pixels, int *components, char *reason);
+
+DG_MUST_CHECK dg_status dg_dicom_probe(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                       dg_image_info *info, char *reason);
+DG_MUST_CHECK dg_status dg_dicom_decode(const uint8_t *bytes, size_t size, const dg_decode_options *options,
+                                        const dg_image_info *info, void **pixels, int *components, char *reason);
 
 #endif

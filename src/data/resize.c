@@ -33,10 +33,10 @@ static inline uint32_t convert_depth(uint32_t value, int from, int to) {
 }
 
 /* `value` at the spec's depth. */
-static inline uint32_t apply_window(int64_t value, const dg_resize_spec *spec) {
+static inline uint32_t apply_window(int64_t value, bool windowed, const dg_resize_spec *spec) {
     int64_t max = dg_depth_max(spec->bits);
     int64_t lo = spec->window_lo, hi = spec->window_hi;
-    if (lo == hi)
+    if (lo == hi || windowed)
         return (uint32_t)value;
     int64_t span = hi > lo ? hi - lo : lo - hi;
     int64_t distance = hi > lo ? value - lo : lo - value;
@@ -98,7 +98,7 @@ static void convert(const dg_image *image, const dg_resize_spec *spec, const pla
                 v[0] = dg_luma(v[0], v[1], v[2]);
             for (size_t c = 0; c < channels; c++) {
                 uint32_t value = convert_depth(v[c], image->bits, spec->bits);
-                put(converted, spec->bits, to++, apply_window(signed_value(value, image, spec), spec));
+                put(converted, spec->bits, to++, apply_window(signed_value(value, image, spec), image->windowed, spec));
             }
         }
     }
@@ -110,7 +110,7 @@ static void fill_background(const dg_resize_spec *spec, void *pixels) {
     if (channels == 1)
         v[0] = dg_luma(v[0], v[1], v[2]);
     for (size_t c = 0; c < channels; c++) {
-        const uint32_t value = apply_window(convert_depth(v[c], 8, spec->bits), spec);
+        const uint32_t value = apply_window(convert_depth(v[c], 8, spec->bits), false, spec);
         for (size_t i = 0; i < count; i++)
             put(pixels, spec->bits, i * channels + c, value);
     }

@@ -19,7 +19,8 @@ typedef struct dg_resize_spec {
     int channels;   /* 1 or 3 */
     int bits;       /* 8 or 16 */
     /* Values at `bits` bits: lo -> 0, hi -> the largest value, linear between, clamped outside. lo == hi: off.
-     * lo > hi inverts. If one of them is negative, 16-bit values are read as signed: 65535 is -1. */
+     * lo > hi inverts. If one of them is negative, 16-bit values are read as signed: 65535 is -1.
+     * Images that were windowed in decoding are left as they are. */
     int window_lo, window_hi;
     dg_fit fit;
     dg_colour background; /* of what is padded, as if it were part of the image */

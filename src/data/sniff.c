@@ -86,6 +86,9 @@ dg_status dg_image_sniff(const uint8_t *bytes, size_t size, const dg_decode_opti
                              memcmp(bytes, "II+\0", 4) == 0 || memcmp(bytes, "MM\0+", 4) == 0)) {
         *kind = DG_KIND_TIFF;
         DG_TRY(dg_tiff_probe(bytes, size, options, &found, reason));
+    } else if (dg_recognise_dicom(bytes, size)) {
+        *kind = DG_KIND_DICOM;
+        DG_TRY(dg_dicom_probe(bytes, size, options, &found, reason));
     } else {
         *kind = DG_KIND_TGA;
         if (dg_sniff_tga(bytes, size, options, &found, reason) != DG_OK) {
@@ -94,7 +97,8 @@ dg_status dg_image_sniff(const uint8_t *bytes, size_t size, const dg_decode_opti
             return DG_EDATA;
         }
     }
-    if (*kind != DG_KIND_WEBP && *kind != DG_KIND_TIFF) /* which can hold a blank page in a few bytes */
+    if (*kind != DG_KIND_WEBP && *kind != DG_KIND_TIFF &&
+        *kind != DG_KIND_DICOM) /* which can hold a blank page in a few bytes */
         DG_TRY(dg_sniff_limits(&found, size, options, reason));
     *info = found;
 done:

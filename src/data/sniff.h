@@ -13,6 +13,7 @@ typedef enum dg_image_kind {
     DG_KIND_PNM,
     DG_KIND_WEBP,
     DG_KIND_TIFF,
+    DG_KIND_DICOM,
     DG_KIND_TGA, /* has no signature: what is none of the others and has a plausible header */
 } dg_image_kind;
 
@@ -36,6 +37,8 @@ DG_MUST_CHECK dg_status dg_sniff_gif(const uint8_t *bytes, size_t size, dg_image
 DG_MUST_CHECK dg_status dg_sniff_tga(const uint8_t *bytes, size_t size, const dg_decode_options *options,
                                      dg_image_info *info, char *reason);
 
+/* WebP, TIFF and DICOM can hold a blank image in next to nothing: up to this size a small file is believed. */
+enum { DG_SNIFF_BELIEVED_PIXELS = 1 << 24 };
 /* The size limits of decode.h and of the options. */
 DG_MUST_CHECK dg_status dg_sniff_size(const dg_image_info *info, const dg_decode_options *options, char *reason);
 /* That, and the most pixels any of the formats whose pixels take space can describe in `size` bytes. */

@@ -22,9 +22,9 @@ typedef enum dg_left_out {
 } dg_left_out;
 
 typedef struct dg_file {
-    char *path;    /* relative to the root, '/' between folders, no "." or ".." */
-    size_t skip;   /* length of the archive's own name at its front ("shard-0.tar/"), else 0 */
-    size_t base;   /* length of what says nothing about classes: archive, wrapping folders, split (layout_place.h) */
+    char *path;  /* relative to the root, '/' between folders, no "." or ".." */
+    size_t skip; /* length of the archive's own name at its front ("shard-0.tar/"), else 0 */
+    size_t base; /* length of what says nothing about classes: archive, wrapping folders, split (layout_place.h) */
     dg_left_out left_out;
     uint8_t *held; /* archive member: its bytes, owned; NULL: a file on disk */
     size_t held_size;

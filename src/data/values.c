@@ -1,5 +1,7 @@
 #include "data/values.h"
 
+#include "data/own_scale.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -236,11 +238,25 @@ static const char *share(char buffer[64], int64_t count, int64_t seen) {
     return buffer;
 }
 
-static dg_status note_scale(dg_ctx *ctx, const dg_values *values, dg_layout *layout) {
+/* The same of images that have a scale of their own: in its units, if these are the same in all files. */
+static dg_status note_own_scale(dg_ctx *ctx, const dg_own_scale *own, dg_window pixels, int max, dg_layout *layout) {
+    if (!own->common || pixels.lo < 0 || 2 * (pixels.hi - pixels.lo) >= max)
+        return DG_OK;
+    const dg_window w = dg_own_scale_window(own, own->low, own->high, pixels, max);
+    return dg_layout_note(
+        ctx, layout,
+        "the values go from %d to %d and use less than half of what is between black and white (%g to "
+        "%g); --window %d:%d, in these units, makes them black and white",
+        w.lo, w.hi, own->low, own->high, w.lo, w.hi);
+}
+
+static dg_status note_scale(dg_ctx *ctx, const dg_values *values, const dg_own_scale *own, dg_layout *layout) {
     const dg_window w = dg_values_window(values);
     const int max = dg_depth_max(values->bits);
     if (w.lo == w.hi)
         return DG_OK;
+    if (own->all)
+        return note_own_scale(ctx, own, w, max, layout);
     if (w.lo < 0)
         return dg_layout_note(ctx, layout,
                               "the 16-bit values lie near both ends of 0..65535 and nowhere between: they are negative "
@@ -268,7 +284,7 @@ static dg_status note_borders(dg_ctx *ctx, const dg_values *values, const tally 
 }
 
 dg_status dg_values_note(dg_ctx *ctx, const dg_values *values, const dg_valued_image *images, size_t count,
-                         dg_window window, dg_layout *layout) {
+                         dg_window window, const dg_own_scale *own, dg_layout *layout) {
     dg_status status = DG_OK;
     const tally t = count_findings(images, count);
     const bool windowed = window.lo != window.hi;
@@ -279,15 +295,15 @@ dg_status dg_values_note(dg_ctx *ctx, const dg_values *values, const dg_valued_i
         DG_TRY(dg_layout_note(ctx, layout, "%s %s one colour all over, with nothing to be seen (the first: %s)",
                               share(who, t.count[CONSTANT], t.seen), t.count[CONSTANT] == 1 ? "is" : "are",
                               t.first[CONSTANT]));
-    if (t.count[BINARY] && !windowed)
+    if (t.count[BINARY] && !windowed && !own->all)
         DG_TRY(dg_layout_note(ctx, layout,
                               "%s %s only the values 0 and 1, as masks do, and %s black (the first: %s); --window 0:1 "
                               "makes them black and white",
                               share(who, t.count[BINARY], t.seen), t.count[BINARY] == 1 ? "holds" : "hold",
                               t.count[BINARY] == 1 ? "looks" : "look", t.first[BINARY]));
     if (!windowed && t.count[BINARY] + t.count[CONSTANT] < t.seen)
-        DG_TRY(note_scale(ctx, values, layout));
-    DG_TRY(note_borders(ctx, values, &t, windowed, layout));
+        DG_TRY(note_scale(ctx, values, own, layout));
+    DG_TRY(note_borders(ctx, values, &t, windowed || own->all, layout));
 done:
     return status;
 }

@@ -26,6 +26,8 @@ void dg_values_free(dg_values *values); /* NULL is legal */
  * percentiles. */
 dg_image_values dg_values_add(dg_values *values, const dg_image *image);
 
+struct dg_own_scale;
+
 typedef struct dg_window {
     int lo, hi; /* lo == hi: none */
 } dg_window;
@@ -43,8 +45,10 @@ typedef struct dg_valued_image {
 
 /* Adds a sentence to the layout's notes for each thing that a person should know before training on these values.
  * in    window  what is applied already; none: one that would help is named
+ *       own     the scale that windows are on, if the images have one of their own
  * err   DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_values_note(dg_ctx *ctx, const dg_values *values, const dg_valued_image *images,
-                                       size_t count, dg_window window, dg_layout *layout);
+                                       size_t count, dg_window window, const struct dg_own_scale *own,
+                                       dg_layout *layout);
 
 #endif
