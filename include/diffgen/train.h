@@ -79,6 +79,7 @@ typedef struct dg_train_result {
     char *run_folder;
     char *model_folder; /* NULL until the run has finished */
     int64_t step, total_steps;
+    int up_to_date;        /* 1: the run had been finished before, and nothing was left to do */
     double loss, val_loss; /* val_loss NaN = no held-out images */
     double seconds;        /* of this call */
     double images_per_second;

@@ -193,14 +193,15 @@ static json_t *spent_to_json(const dg_train_result *r) {
 }
 
 static json_t *result_to_json(dg_cli *cli, const dg_train_result *r, dg_status status) {
-    json_t *json = json_pack(
-        "{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:I, s:I, s:I}", "event", "result", "status",
-        dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
-        dg_json_text(dg_cli_error(cli, status)), "run_folder", dg_json_text(r->run_folder), "model_folder",
-        dg_json_text(r->model_folder), "step", (json_int_t)r->step, "total_steps", (json_int_t)r->total_steps, "loss",
-        dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss), "seconds", r->seconds, "images_per_second",
-        dg_cli_number(r->images_per_second), "skipped_files", (json_int_t)r->skipped_files, "planned_bytes",
-        (json_int_t)r->planned_bytes, "peak_bytes", (json_int_t)r->peak_bytes);
+    json_t *json =
+        json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:b, s:I, s:I, s:I}", "event", "result",
+                  "status", dg_status_name(status), "exit_code", dg_status_exit_code(status), "error",
+                  dg_json_text(dg_cli_error(cli, status)), "run_folder", dg_json_text(r->run_folder), "model_folder",
+                  dg_json_text(r->model_folder), "step", (json_int_t)r->step, "total_steps", (json_int_t)r->total_steps,
+                  "loss", dg_cli_number(r->loss), "val_loss", dg_cli_number(r->val_loss), "seconds", r->seconds,
+                  "images_per_second", dg_cli_number(r->images_per_second), "up_to_date", r->up_to_date != 0,
+                  "skipped_files", (json_int_t)r->skipped_files, "planned_bytes", (json_int_t)r->planned_bytes,
+                  "peak_bytes", (json_int_t)r->peak_bytes);
     if (isfinite(r->epsilon))
         dg_json_set(&json, "privacy", spent_to_json(r));
     return json;
@@ -231,9 +232,12 @@ static void print_result(printer *p, const dg_train_result *r, dg_status status)
         return;
     }
     dg_progress_clear(p->cli);
-    dg_cli_say(p->cli, "%lld steps, %s, %.1f images/s, %s of memory", (long long)r->step,
-               dg_format_duration(duration, r->seconds), r->images_per_second,
-               dg_format_bytes(peak, (double)r->peak_bytes));
+    if (r->up_to_date)
+        dg_cli_say(p->cli, "nothing to do: the run is finished, after %lld steps", (long long)r->step);
+    else
+        dg_cli_say(p->cli, "%lld steps, %s, %.1f images/s, %s of memory", (long long)r->step,
+                   dg_format_duration(duration, r->seconds), r->images_per_second,
+                   dg_format_bytes(peak, (double)r->peak_bytes));
     say_spent(p->cli, r);
     if (r->model_folder)
         dg_cli_print_path(r->model_folder);

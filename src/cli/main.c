@@ -12,6 +12,7 @@
 #include "train/train_options.h"
 
 #include <locale.h>
+#include <signal.h>
 #include <string.h>
 
 const dg_command dg_commands[] = {
@@ -92,6 +93,7 @@ static int help(int argc, char *const *argv) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write, as a full disk is */
     setlocale(LC_CTYPE, ""); /* widths of characters; numbers keep their decimal point */
     if (argc < 2) {
         print_usage(stderr);

@@ -41,6 +41,7 @@ void dg_progress_clear(dg_cli *cli) {
 /* Everything but the bar: "12,000 of 50,000  24%  loss 0.031  ...  1h 02m left". */
 static void compose(char line[LINE_BYTES], int64_t done, int64_t total, double seconds_left, const char *text) {
     char left[32] = "", share[32] = "";
+    total = done > total ? 0 : total; /* a run that went further than it is asked for now */
     if (total > 0)
         snprintf(share, sizeof share, " of %lld", (long long)total);
     size_t used = (size_t)snprintf(line, LINE_BYTES, "%lld%s", (long long)done, share);

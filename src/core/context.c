@@ -2,6 +2,9 @@
  * handler may set it while the interrupted thread holds the mutex. */
 #include "core/context.h"
 
+#include "core/text.h"
+
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -20,6 +23,7 @@ struct dg_ctx {
     dg_log_fn log;
     void *log_user;
     atomic_int stop;
+    _Atomic double deadline; /* dg_clock_seconds; infinity: none */
     bool failed;
     char error[ERROR_TEXT];
 };
@@ -39,6 +43,7 @@ dg_status dg_ctx_create(dg_ctx **out) {
         return DG_ENOMEM;
     }
     atomic_init(&ctx->stop, 0);
+    atomic_init(&ctx->deadline, INFINITY);
     *out = ctx;
     return DG_OK;
 }
@@ -128,8 +133,17 @@ void dg_ctx_request_stop(dg_ctx *ctx) {
     atomic_store_explicit(&ctx->stop, 1, memory_order_relaxed);
 }
 
-bool dg_ctx_stop_requested(const dg_ctx *ctx) {
+bool dg_ctx_cancelled(const dg_ctx *ctx) {
     return atomic_load_explicit(&ctx->stop, memory_order_relaxed) != 0;
+}
+
+void dg_ctx_set_deadline(dg_ctx *ctx, double clock) {
+    atomic_store_explicit(&ctx->deadline, clock, memory_order_relaxed);
+}
+
+bool dg_ctx_stop_requested(const dg_ctx *ctx) {
+    const double deadline = atomic_load_explicit(&ctx->deadline, memory_order_relaxed);
+    return dg_ctx_cancelled(ctx) || (isfinite(deadline) && dg_clock_seconds() >= deadline);
 }
 
 dg_status dg_alloc(dg_ctx *ctx, void *out, size_t count, size_t size, const char *what) {

@@ -18,7 +18,12 @@ void dg_log(dg_ctx *ctx, dg_log_level level, const char *format, ...) __attribut
 DG_MUST_CHECK dg_status dg_fail(dg_ctx *ctx, dg_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* True after dg_ctx_request_stop, and from the deadline on: what takes long asks now and then, and gives up. */
 bool dg_ctx_stop_requested(const dg_ctx *ctx);
+/* True after dg_ctx_request_stop alone: somebody wants the whole job to end. */
+bool dg_ctx_cancelled(const dg_ctx *ctx);
+/* clock: as dg_clock_seconds; INFINITY: no deadline. */
+void dg_ctx_set_deadline(dg_ctx *ctx, double clock);
 
 /* malloc/calloc that report: on failure records how many bytes were asked for and for what.
  * out   *out zeroed memory, free() it; err DG_ENOMEM (also on overflow of count*size) */

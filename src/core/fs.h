@@ -40,6 +40,10 @@ DG_MUST_CHECK dg_status dg_fs_publish_dir(dg_ctx *ctx, const char *from, const c
 /* Removes what killed processes left in a directory of ours: entries "*.tmp-<digits>" and "*.old-<digits>", not deeper.
  * Only while nobody else writes there (lock held). A missing directory is fine. err DG_EIO */
 DG_MUST_CHECK dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *directory);
+/* In a folder that others write to as well, of the temporary names of `name` alone: those whose process is gone from
+ * this host. Another host's may have the number of none of ours; dg_fs_symlink tries again where that hits it.
+ * err DG_EIO */
+DG_MUST_CHECK dg_status dg_fs_remove_dead_leftovers(dg_ctx *ctx, const char *directory, const char *name);
 /* rm -r without following links; a missing path is fine. err DG_EIO */
 DG_MUST_CHECK dg_status dg_fs_remove_tree(dg_ctx *ctx, const char *path);
 
@@ -67,7 +71,10 @@ bool dg_fs_is_inside(const char *path, const char *folder);
 int64_t dg_fs_free_bytes(const char *path);
 
 /* An advisory lock (flock) on a file that holds "pid host start-time" of its owner. Survives kill -9 of the owner.
- * err   DG_EINTERRUPTED held by another process: the text names the owner; DG_ECREATE */
+ * The file is never followed if it is a link, and never emptied: whoever may write to the folder could have put
+ * anything there.
+ * err   DG_EINTERRUPTED held by another process: the text names the owner; DG_ECREATE also where there is something
+ *       that is no lock file */
 typedef struct dg_lock dg_lock;
 DG_MUST_CHECK dg_status dg_fs_lock(dg_ctx *ctx, const char *path, dg_lock **out);
 void dg_fs_unlock(dg_lock *lock); /* NULL is legal */

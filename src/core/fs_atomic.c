@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,16 +137,22 @@ done:
 
 /* ---- links and directories ---- */
 
+enum { LINK_TRIES = 10 };
+
 dg_status dg_fs_symlink(dg_ctx *ctx, const char *target, const char *link) {
     dg_status status = DG_OK;
     char *temporary = NULL;
     DG_TRY(dg_fs_sibling(ctx, link, "tmp", &temporary));
-    unlink(temporary); /* left by a killed process that had our number */
-    if (symlink(target, temporary) != 0) {
-        status = dg_fs_fail_errno(ctx, DG_ECREATE, link, "create the link");
-        goto done;
-    }
-    if (rename(temporary, link) != 0) {
+    for (int tries = 0;; tries++) {
+        unlink(temporary); /* left by a killed process that had our number */
+        if (symlink(target, temporary) != 0) {
+            status = dg_fs_fail_errno(ctx, DG_ECREATE, link, "create the link");
+            goto done;
+        }
+        if (rename(temporary, link) == 0)
+            break;
+        if (errno == ENOENT && tries < LINK_TRIES) /* swept away by a process of another host */
+            continue;
         status = dg_fs_fail_errno(ctx, DG_ECREATE, link, "put the link under this name");
         unlink(temporary);
         goto done;
@@ -246,7 +253,17 @@ static bool is_leftover(const char *name) {
     return dot[5] != '\0' && dot[5 + strspn(dot + 5, "0123456789")] == '\0';
 }
 
-dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *directory) {
+/* Of `owner` ("latest" of "latest.tmp-12") and of a process that is gone. */
+static bool is_dead_leftover(const char *name, const char *owner) {
+    const size_t length = strlen(owner);
+    if (!is_leftover(name) || strncmp(name, owner, length) != 0 || name[length] != '.')
+        return false;
+    const long pid = strtol(strrchr(name, '-') + 1, NULL, 10);
+    return pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+}
+
+/* owner: NULL, all leftovers */
+static dg_status remove_leftovers(dg_ctx *ctx, const char *directory, const char *owner) {
     dg_status status = DG_OK;
     char **names = NULL, *path = NULL;
     size_t count = 0;
@@ -254,7 +271,7 @@ dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *directory) {
         return DG_OK;
     DG_TRY(dg_fs_list(ctx, directory, &names, &count));
     for (size_t i = 0; i < count; i++) {
-        if (!is_leftover(names[i]))
+        if (owner ? !is_dead_leftover(names[i], owner) : !is_leftover(names[i]))
             continue;
         path = dg_fs_join(directory, names[i]);
         if (!path) {
@@ -270,4 +287,12 @@ done:
     free(path);
     dg_fs_free_list(names, count);
     return status;
+}
+
+dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *directory) {
+    return remove_leftovers(ctx, directory, NULL);
+}
+
+dg_status dg_fs_remove_dead_leftovers(dg_ctx *ctx, const char *directory, const char *name) {
+    return remove_leftovers(ctx, directory, name);
 }

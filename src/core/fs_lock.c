@@ -19,7 +19,8 @@ struct dg_lock {
     int fd;
 };
 
-/* "PID HOST START", each without blanks. */
+/* "PID HOST START", each without blanks, filled up with blanks: every owner's text covers all of the last one's, so
+ * that the file is never cut. */
 static void describe_self(char owner[OWNER_BYTES]) {
     char host[128] = "", start[32] = "";
     struct tm utc;
@@ -28,7 +29,9 @@ static void describe_self(char owner[OWNER_BYTES]) {
         strcpy(host, "unknown-host");
     if (gmtime_r(&now, &utc))
         strftime(start, sizeof start, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    snprintf(owner, OWNER_BYTES, "%ld %s %s\n", (long)getpid(), host, start);
+    const int length = snprintf(owner, OWNER_BYTES, "%ld %s %s", (long)getpid(), host, start);
+    memset(owner + length, ' ', (size_t)(OWNER_BYTES - 1 - length));
+    owner[OWNER_BYTES - 1] = '\n';
 }
 
 /* The file may hold anything: only printable ASCII goes into a message. */
@@ -54,6 +57,17 @@ static dg_status held(dg_ctx *ctx, const char *path, int fd) {
                    path, pid, host, start);
 }
 
+/* Is it what a lock leaves: nothing, blanks, or an owner's line, in a file of no other name? */
+static bool is_lock_file(int fd) {
+    struct stat info;
+    char owner[OWNER_BYTES], host[OWNER_BYTES], start[OWNER_BYTES];
+    long pid = 0;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink > 1 || info.st_size > OWNER_BYTES)
+        return false;
+    read_owner(fd, owner);
+    return owner[strspn(owner, " ")] == '\0' || sscanf(owner, "%ld %255s %255s", &pid, host, start) == 3;
+}
+
 /* true if path still names the open file: another process may have removed it between open and flock. */
 static bool still_named(const char *path, int fd) {
     struct stat named, opened;
@@ -64,14 +78,18 @@ static bool still_named(const char *path, int fd) {
 static dg_status open_locked(dg_ctx *ctx, const char *path, int *out) {
     for (;;) {
         int result;
-        *out = dg_fs_open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0666);
+        *out = dg_fs_open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW, 0666);
         if (*out < 0)
-            return dg_fs_fail_errno(ctx, DG_ECREATE, path, "create the lock file");
+            return errno == ELOOP
+                       ? dg_fail(ctx, DG_ECREATE, "%s is a link; a lock file is expected there, remove the link", path)
+                       : dg_fs_fail_errno(ctx, DG_ECREATE, path, "create the lock file");
         do
             result = flock(*out, LOCK_EX | LOCK_NB);
         while (result != 0 && errno == EINTR);
         if (result != 0)
             return errno == EWOULDBLOCK ? held(ctx, path, *out) : dg_fs_fail_errno(ctx, DG_ECREATE, path, "lock");
+        if (!is_lock_file(*out))
+            return dg_fail(ctx, DG_ECREATE, "%s is not a lock file of diffgen; move it out of the way", path);
         if (still_named(path, *out))
             return DG_OK;
         close(*out);
@@ -88,8 +106,7 @@ dg_status dg_fs_lock(dg_ctx *ctx, const char *path, dg_lock **out) {
     DG_TRY(dg_alloc(ctx, &lock, 1, sizeof *lock, "a lock"));
     DG_TRY(open_locked(ctx, path, &fd));
     describe_self(owner);
-    const size_t length = strlen(owner);
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, owner, length, 0) != (ssize_t)length) {
+    if (pwrite(fd, owner, sizeof owner, 0) != (ssize_t)sizeof owner) {
         status = dg_fs_fail_errno(ctx, DG_EIO, path, "write the lock file");
         goto done;
     }
@@ -108,8 +125,11 @@ done:
 void dg_fs_unlock(dg_lock *lock) {
     if (!lock)
         return;
-    /* an empty file names nobody; a failure leaves a stale name in a file that is not locked: harmless */
-    if (ftruncate(lock->fd, 0) == 0)
+    char nobody[OWNER_BYTES];
+    memset(nobody, ' ', sizeof nobody - 1);
+    nobody[sizeof nobody - 1] = '\n';
+    /* a failure leaves a stale name in a file that is not locked: harmless */
+    if (pwrite(lock->fd, nobody, sizeof nobody, 0) == (ssize_t)sizeof nobody)
         flock(lock->fd, LOCK_UN);
     close(lock->fd);
     free(lock);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static dg_status no_memory(dg_ctx *ctx) {
@@ -30,6 +31,35 @@ done:
     return status;
 }
 
+/* The folder a run lies in, and its name there. */
+static dg_status split(dg_ctx *ctx, const char *path, char **parent, char **name) {
+    char *real = realpath(path, NULL);
+    *parent = *name = NULL;
+    char *slash = real ? strrchr(real, '/') : NULL;
+    if (slash) {
+        *name = strdup(slash + 1);
+        *parent = slash == real ? strdup("/") : strndup(real, (size_t)(slash - real));
+    }
+    free(real);
+    return *parent && *name ? DG_OK : dg_fail(ctx, DG_EIO, "%s: cannot find its folder: %s", path, strerror(errno));
+}
+
+/* Temporary files of processes that were killed: nobody writes in the folder while we hold its lock. */
+static dg_status sweep(dg_ctx *ctx, const char *path) {
+    dg_status status = DG_OK;
+    char *grids = NULL, *parent = NULL, *name = NULL;
+    DG_TRY(dg_run_join(ctx, path, "grids", &grids));
+    DG_TRY(split(ctx, path, &parent, &name));
+    DG_TRY(dg_fs_remove_leftovers(ctx, path));
+    DG_TRY(dg_fs_remove_leftovers(ctx, grids));
+    DG_TRY(dg_fs_remove_dead_leftovers(ctx, parent, "latest"));
+done:
+    free(grids);
+    free(parent);
+    free(name);
+    return status;
+}
+
 dg_status dg_run_open(dg_ctx *ctx, const char *path, dg_run **out) {
     dg_status status = DG_OK;
     dg_run *run = NULL;
@@ -44,6 +74,7 @@ dg_status dg_run_open(dg_ctx *ctx, const char *path, dg_run **out) {
     DG_TRY(dg_fs_lock(ctx, lock_path, &run->lock));
     DG_TRY(make_subfolder(ctx, path, "grids"));
     DG_TRY(make_subfolder(ctx, path, "checkpoints"));
+    DG_TRY(sweep(ctx, path));
     *out = run;
     run = NULL;
 done:
@@ -224,31 +255,33 @@ done:
 
 /* ---- the end -------------------------------------------------------------------------------------------------- */
 
-/* The folder a run lies in, and its name there. */
-static dg_status split(dg_ctx *ctx, const char *path, char **parent, char **name) {
-    char *real = realpath(path, NULL);
-    *parent = *name = NULL;
-    char *slash = real ? strrchr(real, '/') : NULL;
-    if (slash) {
-        *name = strdup(slash + 1);
-        *parent = slash == real ? strdup("/") : strndup(real, (size_t)(slash - real));
-    }
-    free(real);
-    return *parent && *name ? DG_OK : dg_fail(ctx, DG_EIO, "%s: cannot find its folder: %s", path, strerror(errno));
-}
-
 static bool is_link(const char *path) {
     char target[8];
     return readlink(path, target, sizeof target) >= 0;
 }
 
-static dg_status link_latest(dg_ctx *ctx, const dg_run *run) {
+/* Does `link` lead to a run that was finished after this one, or to this one? */
+static bool is_newer(const char *link, const dg_run *run) {
+    struct stat theirs, ours;
+    char *other = dg_fs_join(link, "DONE"), *own = dg_fs_join(run->path, "DONE");
+    const bool known = other && own && stat(other, &theirs) == 0 && stat(own, &ours) == 0;
+    free(other);
+    free(own);
+    if (!known)
+        return false;
+    const struct timespec a = theirs.st_mtim, b = ours.st_mtim;
+    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec >= b.tv_nsec;
+}
+
+/* unless_newer: only where the link is missing, dangles or leads to an older run. */
+static dg_status link_latest(dg_ctx *ctx, const dg_run *run, bool unless_newer) {
     dg_status status = DG_OK;
     char *parent = NULL, *name = NULL, *link = NULL;
     DG_TRY(split(ctx, run->path, &parent, &name));
     DG_TRY(dg_run_join(ctx, parent, "latest", &link));
     const char *base = strrchr(parent, '/') + 1;
-    if (strcmp(base, "runs") == 0 ? (is_link(link) || !dg_fs_exists(link)) : is_link(link))
+    const bool wanted = is_link(link) || (strcmp(base, "runs") == 0 && !dg_fs_exists(link));
+    if (wanted && !(unless_newer && is_newer(link, run)))
         DG_TRY(dg_fs_symlink(ctx, name, link));
 done:
     free(parent);
@@ -262,10 +295,14 @@ dg_status dg_run_finish(dg_ctx *ctx, dg_run *run) {
     char *path = NULL;
     DG_TRY(dg_run_join(ctx, run->path, "DONE", &path));
     DG_TRY(dg_fs_write_atomic(ctx, path, "", 0));
-    DG_TRY(link_latest(ctx, run));
+    DG_TRY(link_latest(ctx, run, false));
 done:
     free(path);
     return status;
+}
+
+dg_status dg_run_finish_publishing(dg_ctx *ctx, dg_run *run) {
+    return link_latest(ctx, run, true);
 }
 
 dg_status dg_run_reopen(dg_ctx *ctx, dg_run *run) {

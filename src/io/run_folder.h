@@ -48,6 +48,9 @@ DG_MUST_CHECK dg_status dg_run_prune_checkpoints(dg_ctx *ctx, dg_run *run, int64
 /* Writes DONE and points "latest" beside the run at it. The link is made in a folder named "runs" and in one that
  * already has such a link; elsewhere only DONE is written. err DG_ECREATE, DG_EIO */
 DG_MUST_CHECK dg_status dg_run_finish(dg_ctx *ctx, dg_run *run);
+/* Of a finished run: the link, if a killed process wrote DONE and not the link; one that leads to a run that finished
+ * later stays. err DG_ECREATE, DG_EIO */
+DG_MUST_CHECK dg_status dg_run_finish_publishing(dg_ctx *ctx, dg_run *run);
 /* Removes DONE: the run goes on. err DG_EIO */
 DG_MUST_CHECK dg_status dg_run_reopen(dg_ctx *ctx, dg_run *run);
 

@@ -20,7 +20,7 @@ static dg_status append(dg_ctx *ctx, const char *folder, const char *name, const
     if (!dg_str_ok(text))
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory"));
     DG_TRY(dg_run_join(ctx, folder, name, &path));
-    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
     if (fd < 0)
         DG_TRY(dg_fail(ctx, DG_ECREATE, "%s: cannot open: %s", path, strerror(errno)));
     for (size_t done = 0; done < text->length;) {

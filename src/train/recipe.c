@@ -7,8 +7,9 @@
 
 /* Measured on samples/fashion with preset tiny, for as many images as two CPU cores see in 150 s (docs/performance.md):
  * below about WANTED_STEPS more steps of fewer images gave better pictures, and batches below LEAST_BATCH were no
- * better and slower. The share of the run that is warmed up over, and that the weights are averaged over at its end. */
-enum { WANTED_STEPS = 1000, LEAST_BATCH = 16 };
+ * better and slower: they are for runs that would have hardly FEWEST_STEPS without them. The share of the run that is
+ * warmed up over, and that the weights are averaged over at its end. */
+enum { WANTED_STEPS = 1000, LEAST_BATCH = 16, FEWEST_STEPS = 40 };
 static const double WARMUP_SHARE = 0.05, EMA_SHARE = 0.1, LEAST_EMA = 0.9;
 /* Of the time that is left, what the steps themselves will get: previews, checkpoints and the export take some. */
 static const double STEPS_SHARE = 0.9;
@@ -18,7 +19,7 @@ static const double TRIAL_SECONDS = 0.5, TRIAL_SHARE = 0.04;
 
 int64_t dg_recipe_batch(int64_t preset_batch, double images) {
     int64_t batch = preset_batch;
-    while (batch % 2 == 0 && batch / 2 >= LEAST_BATCH && images / (double)batch < WANTED_STEPS)
+    while (batch % 2 == 0 && images / (double)batch < (batch / 2 >= LEAST_BATCH ? WANTED_STEPS : FEWEST_STEPS))
         batch /= 2;
     return batch;
 }

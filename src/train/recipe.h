@@ -14,7 +14,7 @@ typedef struct dg_recipe {
 } dg_recipe;
 
 /* What a run that can go through `images` images altogether should take: the preset's batch, or a smaller one so that
- * it makes enough steps. A power of two times a divisor of the preset's; at least 16, unless the preset has less. */
+ * it makes enough steps: half of it, a quarter, ...; below 16 only where there would be hardly a step. */
 int64_t dg_recipe_batch(int64_t preset_batch, double images);
 /* Steps of warm-up, and the decay of the averaged weights, of a run of so many steps; the preset's if it is long. */
 int64_t dg_recipe_warmup(int64_t preset_warmup, int64_t steps);

@@ -208,9 +208,15 @@ done:
     return status;
 }
 
+static dg_status check_stop(const dg_stepper *s) {
+    return dg_ctx_stop_requested(s->ctx) ? dg_fail(s->ctx, DG_EINTERRUPTED, "stopped in the middle of a step") : DG_OK;
+}
+
 static dg_status run_item(const pass *p, int lane, int64_t item, dg_status (*passes)(void *user)) {
     dg_status status = DG_OK;
     item_call call = {.pass = p, .lane = lane, .item = item};
+    if (!is_private(p->stepper)) /* whose steps are on record before they begin */
+        DG_TRY(check_stop(p->stepper));
     for (; call.number < p->stepper->passes; call.number++)
         DG_TRY(run_pass(&call, passes));
     if (is_private(p->stepper) && !p->stepper->options.privacy.grid)
@@ -230,6 +236,16 @@ static dg_status evaluate_item(void *user, int lane, int64_t item) {
 static dg_status commit_item(void *user, int lane, int64_t item) {
     const pass *p = user;
     return dg_grad_sum_commit(p->stepper->grad, lane, item);
+}
+
+/* Of a step that failed: nobody will collect them, and their place is the next step's. */
+static void forget_losses(const dg_stepper *s, const double *losses) {
+    for (int i = 0; i < s->options.lanes; i++)
+        for (int k = 0; k < DG_STEP_SLOTS; k++) {
+            dg_step_slot *slot = &s->lanes[i].slots[k];
+            if (slot->into >= losses && slot->into < losses + s->share.images)
+                slot->into = NULL;
+        }
 }
 
 /* Added up one after the other: the same bits however many ranks computed them. */
@@ -298,6 +314,8 @@ dg_status dg_stepper_submit(dg_stepper *s, const dg_step_batch *batch, const dg_
     DG_TRY(dg_optimiser_submit(&s->optimiser, update));
     s->submitted++;
 done:
+    if (status != DG_OK)
+        forget_losses(s, result->losses);
     return status;
 }
 

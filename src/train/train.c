@@ -11,49 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-double dg_trainer_elapsed(const dg_trainer *t) {
-    return t->elapsed_before + (t->started > 0 ? dg_clock_seconds() - t->started : 0);
-}
-
-/* ---- length and learning rate ---- */
-
-static bool is_finished(const dg_trainer *t) {
-    if (t->plan.total_steps && t->step >= t->plan.total_steps)
-        return true;
-    return t->options->time_limit > 0 && t->step > 0 && dg_trainer_elapsed(t) >= t->options->time_limit;
-}
-
-/* The learning rate of the next step. A run that only has a time limit decays over that time: its length in steps is
- * not known beforehand, so such a run is not repeatable bit by bit; one with a number of steps is. */
-static double learning_rate(const dg_trainer *t) {
-    const dg_preset *p = &t->plan.preset;
-    if (!p->cosine)
-        return p->lr * dg_lr_multiplier(DG_LR_CONSTANT_WITH_WARMUP, t->step, p->warmup, 0);
-    if (t->plan.total_steps)
-        return p->lr * dg_lr_multiplier(DG_LR_COSINE, t->step, p->warmup, t->plan.total_steps);
-    const double progress = fmin(1.0, dg_trainer_elapsed(t) / t->options->time_limit);
-    return p->lr * dg_lr_multiplier(DG_LR_CONSTANT_WITH_WARMUP, t->step, p->warmup, 0) * 0.5 *
-           (1 + cos(3.14159265358979323846 * progress));
-}
-
 /* ---- reports ---- */
-
-static double seconds_left(const dg_trainer *t) {
-    const double spent = dg_clock_seconds() - t->started;
-    double left = -1;
-    if (t->plan.total_steps && t->step > t->first_step)
-        left = spent / (double)(t->step - t->first_step) * (double)(t->plan.total_steps - t->step);
-    if (t->options->time_limit > 0) {
-        const double limit = fmax(0, t->options->time_limit - dg_trainer_elapsed(t));
-        left = left < 0 || limit < left ? limit : left;
-    }
-    return left;
-}
-
-static double images_per_second(const dg_trainer *t) {
-    const double spent = dg_clock_seconds() - t->started;
-    return spent > 0 ? (double)((t->step - t->first_step) * t->plan.batch) / spent : 0;
-}
 
 /* A private run has no loss to tell, but what it has spent. */
 static json_t *metrics_line(const dg_trainer *t, double speed, double epsilon) {
@@ -78,9 +36,9 @@ static dg_status report(dg_trainer *t) {
     t->loss = t->private ? NAN : t->loss_sum / (double)t->loss_count;
     t->loss_sum = 0;
     t->loss_count = 0;
-    const double speed = images_per_second(t);
+    const double speed = dg_trainer_speed(t);
     if (t->private) {
-        DG_TRY(dg_trainer_private_spend(t, is_finished(t) ? 0 : speed / (double)t->plan.batch));
+        DG_TRY(dg_trainer_private_spend(t, dg_trainer_is_finished(t) ? 0 : speed / (double)t->plan.batch));
         epsilon = dg_trainer_private_epsilon(t);
     }
     line = metrics_line(t, speed, epsilon);
@@ -92,7 +50,7 @@ static dg_status report(dg_trainer *t) {
                                    .grad_norm = t->grad_norm,
                                    .lr = t->lr,
                                    .images_per_second = speed,
-                                   .seconds_left = seconds_left(t),
+                                   .seconds_left = dg_trainer_seconds_left(t),
                                    .val_loss = t->val_loss,
                                    .epsilon = epsilon};
         t->events->on_status(t->events->user, &s);
@@ -171,14 +129,18 @@ done:
     return status;
 }
 
+/* The last preview has until the time limit; what is written before and after it must be whole. */
 static dg_status finish(dg_trainer *t) {
     dg_status status = DG_OK;
+    dg_trainer_set_deadline(t, false);
     DG_TRY(collect(t, 0));
     if (!dg_comm_leads(t->comm))
         return DG_OK;
     DG_TRY(report(t));
     DG_TRY(dg_trainer_checkpoint(t));
+    dg_trainer_set_deadline(t, true);
     DG_TRY(dg_trainer_look(t));
+    dg_trainer_set_deadline(t, false);
     if (t->private)
         DG_TRY(dg_trainer_private_finish(t));
     DG_TRY(dg_trainer_write_model(t));
@@ -188,6 +150,7 @@ done:
 }
 
 static dg_status interrupted(dg_trainer *t) {
+    dg_trainer_set_deadline(t, false);
     dg_status status = collect(t, 0);
     if (status == DG_OK && dg_comm_leads(t->comm))
         status = dg_trainer_checkpoint(t);
@@ -203,18 +166,28 @@ done:
 static dg_status train(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_status alone = DG_OK; /* how this rank fared since the ranks last spoke */
+    bool cut = false;        /* the step under way was given up, on all ranks */
     t->started = t->checkpoint_time = t->grid_time = dg_clock_seconds();
     for (;;) {
-        dg_turn next = {.finished = is_finished(t), .stop = dg_ctx_stop_requested(t->ctx), .lr = learning_rate(t)};
+        dg_turn next = {.finished = dg_trainer_is_finished(t) || (cut && dg_trainer_is_late(t)),
+                        .stop = dg_ctx_cancelled(t->ctx) || cut,
+                        .lr = dg_trainer_learning_rate(t)};
         DG_TRY(dg_trainer_take_turn(t, alone, &next));
         if (next.finished)
             break;
         if (next.stop)
             return interrupted(t);
         t->lr = next.lr;
-        DG_TRY(one_step(t));
+        status = one_step(t);
+        cut = status == DG_EINTERRUPTED;
+        if (cut) {
+            dg_ctx_clear_error(t->ctx);
+            continue;
+        }
+        DG_TRY(status);
         alone = look_after(t);
     }
+    DG_TRY(t->step == 0 ? dg_trainer_out_of_time(t) : DG_OK);
     DG_TRY(dg_comm_agree(t->comm, finish(t)));
 done:
     return status;
@@ -322,18 +295,20 @@ done:
     return status;
 }
 
-/* Rank 0 draws grids, and says what is about to happen. */
-static dg_status plan_grids(dg_trainer *t) {
-    dg_status status = DG_OK;
+/* Rank 0 says what is about to happen, and how much memory it takes. */
+static void tell_plan(dg_trainer *t) {
     if (!dg_comm_leads(t->comm))
-        return DG_OK;
-    DG_TRY(dg_trainer_plan_grids(t));
+        return;
     t->planned_bytes = dg_system_resident_bytes() + (int64_t)dg_stepper_bytes(t->stepper) +
                        (int64_t)dg_generator_bytes(t->generator) +
                        2 * dg_stepper_share(t->stepper).images * (int64_t)dg_dataset_image_bytes(t->plan.dataset);
     announce(t);
-done:
-    return status;
+}
+
+/* The run is finished, and asks for no more: whatever a killed process left undone of publishing it is done now. */
+static dg_status nothing_to_do(dg_trainer *t) {
+    t->up_to_date = true;
+    return dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_run_finish_publishing(t->ctx, t->run) : DG_OK);
 }
 
 static dg_status allocate(dg_trainer *t) {
@@ -392,6 +367,7 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     DG_TRY(dg_comm_agree(t->comm, make_plan(t)));
     DG_TRY(dg_trainer_compare_ranks(t));
     DG_TRY(open_run(t, &checkpoint, &done));
+    dg_trainer_set_deadline(t, true); /* now that it is known how long earlier calls were */
     DG_TRY(dg_trainer_settle_recipe(t));
     if (t->options->dp && t->recorded_noise > 0)
         DG_TRY(dg_private_plan_keep_noise(t->ctx, &t->plan, t->recorded_noise));
@@ -400,9 +376,13 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     t->plan.private.user = &t->private;
     DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper, &t->generator));
     DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_check_init(t) : DG_OK));
-    DG_TRY(dg_comm_agree(t->comm, plan_grids(t)));
-    if (t->options->dry_run || (t->step > 0 && is_finished(t) && done))
+    tell_plan(t);
+    if (t->options->dry_run)
         goto done;
+    if (t->step > 0 && dg_trainer_is_finished(t) && done) {
+        status = nothing_to_do(t);
+        goto done;
+    }
     if (t->options->dp)
         DG_TRY(dg_trainer_private_open(t));
     DG_TRY(dg_comm_agree(t->comm, begin(t)));
@@ -417,11 +397,12 @@ static void fill_result(const dg_trainer *t, dg_train_result *result) {
     result->run_folder = t->plan.run_path ? strdup(t->plan.run_path) : NULL;
     result->model_folder = t->run && dg_run_is_finished(t->run) ? dg_run_path(t->run, "model") : NULL;
     result->step = t->step;
+    result->up_to_date = t->up_to_date;
     result->total_steps = t->plan.total_steps;
     result->loss = t->loss;
     result->val_loss = t->val_loss;
     result->seconds = t->started > 0 ? dg_clock_seconds() - t->started : 0;
-    result->images_per_second = t->started > 0 ? images_per_second(t) : 0;
+    result->images_per_second = t->started > 0 ? dg_trainer_speed(t) : 0;
     dg_trainer_private_result(t, result);
     result->skipped_files = t->plan.dataset ? dg_dataset_get_report(t->plan.dataset)->skipped : 0;
     result->planned_bytes = t->planned_bytes;
@@ -432,7 +413,6 @@ static void close_trainer(dg_trainer *t) {
     dg_loader_free(t->loader);
     dg_trainer_private_close(t);
     dg_generator_free(t->generator);
-    dg_sampler_free(&t->grid_sampler);
     dg_stepper_free(t->stepper);
     json_decref(t->config);
     json_decref(t->chosen);
@@ -460,7 +440,9 @@ dg_status dg_train_run_rank(dg_ctx *ctx, dg_comm *comm, const dg_train_options *
                     .comm = comm,
                     .options = options,
                     .events = events && dg_comm_leads(comm) ? events : &none,
+                    .began = dg_clock_seconds(),
                     .val_loss = NAN};
+    dg_trainer_set_deadline(&t, true);
     DG_TRY(set_up(&t, &go));
     if (go) {
         status = train(&t);
@@ -469,6 +451,9 @@ dg_status dg_train_run_rank(dg_ctx *ctx, dg_comm *comm, const dg_train_options *
         DG_TRY(status != DG_OK ? status : logged);
     }
 done:
+    if (status == DG_EINTERRUPTED && t.step == 0 && dg_trainer_is_late(&t))
+        status = dg_trainer_out_of_time(&t);
+    dg_ctx_set_deadline(ctx, INFINITY);
     fill_result(&t, result);
     close_trainer(&t);
     return status;

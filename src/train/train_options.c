@@ -166,7 +166,7 @@ static const dg_option options[] = {
      .group = optimisation,
      .help =
          "Images per optimiser step, all together. auto: the preset's, or of a run that --time-limit or --epochs keeps "
-         "short a smaller one, down to 16, so that it makes enough steps."},
+         "short a smaller one, usually at least 16, so that it makes enough steps."},
     {.name = "micro-batch",
      .aliases = "batch-gpu,microbatch",
      DG_OPT_COUNT(S, micro_batch),
@@ -208,8 +208,9 @@ static const dg_option options[] = {
      .max = 1e8,
      .metavar = "TIME",
      .group = optimisation,
-     .help = "Finish after this much training time, such as 2h; all resumed parts count. With --steps or --epochs "
-             "whichever comes first."},
+     .help = "Finish within this time, such as 2h, counted from the start of the command: reading, previews and "
+             "checkpoints are in it, and all resumed parts count; writing the model at the end takes a moment more. With "
+             "--steps or --epochs whichever comes first."},
     {.name = "lr",
      .aliases = "learning-rate",
      DG_OPT_NUMBER(S, lr),
@@ -545,7 +546,8 @@ const dg_option_table dg_train_option_table = {
     .details =
         "Trains a class-conditional diffusion model on the images below PATH and leaves it in a run folder: "
         "config.json, metrics.jsonl, log.txt, grids/, checkpoints/ and model/, a Hugging Face diffusers pipeline. The "
-        "same command again goes on where an interrupted run stopped. SIGTERM, SIGINT or SIGUSR1 finishes the step, "
+        "same command again goes on where an interrupted run stopped. SIGTERM, SIGINT or SIGUSR1 gives up the "
+        "step under way (a private one is finished), "
         "writes a checkpoint and exits with 75. Ranks started by mpirun, srun or torchrun train one model together.",
     .examples = "classes are the subfolders of faces/; everything else is chosen\tdiffgen train --images faces/\n"
                 "two hours, at most, for a nightly job\tdiffgen train --images scans.zip --time-limit 2h --quiet\n"

@@ -25,7 +25,6 @@ typedef struct dg_trainer {
     dg_run *run; /* rank 0's alone, as are the generator and the events */
     dg_stepper *stepper;
     dg_generator *generator; /* for grids */
-    dg_sampler grid_sampler;
     dg_loader *loader;
     json_t *config; /* what config.json holds */
     json_t *chosen; /* "chosen" of the config.json that the run was begun with; NULL: none */
@@ -37,7 +36,7 @@ typedef struct dg_trainer {
     int64_t loss_count;
     double val_loss; /* newest, NaN = none */
     /* This call. */
-    double started;             /* dg_clock_seconds at the first step */
+    double began, started;      /* dg_clock_seconds when the call began, and at its first step (0: not yet) */
     double loss, grad_norm, lr; /* of the last step; loss: mean of the last report */
     int64_t first_step;
     int64_t checkpoint_step, grid_step; /* when last written */
@@ -46,6 +45,7 @@ typedef struct dg_trainer {
     double recorded_noise;         /* the private run's noise multiplier, which a checkpoint keeps; 0: none yet */
     dg_turn *turns;                /* [ranks] */
     bool resumed;                  /* from a checkpoint */
+    bool up_to_date;               /* the run was finished before this call, which asks for no more */
     json_t *canary_state;          /* what that has of canaries; rank 0's */
     json_t *init;                  /* what --init is, for the model's card; NULL: nothing */
     float *initial_weights;        /* of the warm-up, until they are loaded; rank 0's */
@@ -53,8 +53,23 @@ typedef struct dg_trainer {
     char ledger_run[DG_LEDGER_ID]; /* "": none yet */
 } dg_trainer;
 
-/* Training seconds of all calls together. */
+/* trainer_clock.c: seconds are those of all calls together, from the beginning of each. */
 double dg_trainer_elapsed(const dg_trainer *trainer);
+/* Until the steps must end for --time-limit; only where there is one. */
+double dg_trainer_time_left(const dg_trainer *trainer);
+/* What one preview may take: infinity without --time-limit. */
+double dg_trainer_preview_seconds(const dg_trainer *trainer);
+double dg_trainer_seconds_left(const dg_trainer *trainer); /* as well as can be told; < 0: unknown */
+double dg_trainer_speed(const dg_trainer *trainer);        /* images/s of this call's steps; 0: none yet */
+double dg_trainer_learning_rate(const dg_trainer *trainer);
+/* All steps are done, or the time limit leaves room for no other. */
+bool dg_trainer_is_finished(const dg_trainer *trainer);
+/* The time limit is over, and that is why something was given up: nobody has asked to stop. */
+bool dg_trainer_is_late(const dg_trainer *trainer);
+/* on: from the time limit on dg_ctx_stop_requested is true, on rank 0. Off while something must be written whole. */
+void dg_trainer_set_deadline(dg_trainer *trainer, bool on);
+/* Says that the limit left no time for a step. Returns DG_ERUNTIME. */
+DG_MUST_CHECK dg_status dg_trainer_out_of_time(dg_trainer *trainer);
 
 /* What config.json is to hold. err DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_trainer_make_config(dg_trainer *trainer);
@@ -118,9 +133,9 @@ DG_MUST_CHECK dg_status dg_trainer_private_noise(void *user, int64_t step, int64
 DG_MUST_CHECK dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t first, int64_t count,
                                                          int64_t *sum);
 
-/* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. */
+/* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. What a
+ * stop or the time limit interrupts is left out; all of it is small enough for its share of the limit. */
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);
-DG_MUST_CHECK dg_status dg_trainer_plan_grids(dg_trainer *trainer);
 
 /* Lines of log.txt: one of any text; what the run is, and which images were left out; how this call ended. err DG_EIO
  */

@@ -1,5 +1,6 @@
 /* log.txt: what happened to a run, call by call, for a person who looks at it months later. */
 #include "core/printable.h"
+#include "core/text.h"
 #include "train/trainer.h"
 
 #include <stdarg.h>
@@ -17,6 +18,7 @@ dg_status dg_trainer_log(dg_trainer *t, const char *format, ...) {
 
 dg_status dg_trainer_log_start(dg_trainer *t) {
     dg_status status = DG_OK;
+    char length[160], spent[32], limit[32];
     const dg_train_plan *plan = &t->plan;
     const dg_private_plan *private = &plan->private;
     const dg_dataset_report *report = dg_dataset_get_report(plan->dataset);
@@ -33,9 +35,13 @@ dg_status dg_trainer_log_start(dg_trainer *t) {
             t, "diffgen " DIFFGEN_VERSION ": %s %s, %lld images to train on, %lld held out, %lld classes",
             t->step ? "resuming" : "starting", plan->preset.name, (long long)plan->train_count,
             (long long)plan->holdout_count, (long long)plan->num_classes));
-    DG_TRY(dg_trainer_log(t, "%lld of %lld steps done; batch %lld, %lld at a time; %s (%s), %d lanes; %lld MiB planned",
-                          (long long)t->step, (long long)plan->total_steps, (long long)plan->batch,
-                          (long long)plan->micro_batch, plan->compute.backend->name,
+    if (plan->total_steps)
+        snprintf(length, sizeof length, "%lld of %lld steps done", (long long)t->step, (long long)plan->total_steps);
+    else
+        snprintf(length, sizeof length, "%lld steps done, %s of a time limit of %s spent", (long long)t->step,
+                 dg_format_duration(spent, dg_trainer_elapsed(t)), dg_format_duration(limit, t->options->time_limit));
+    DG_TRY(dg_trainer_log(t, "%s; batch %lld, %lld at a time; %s (%s), %d lanes; %lld MiB planned", length,
+                          (long long)plan->batch, (long long)plan->micro_batch, plan->compute.backend->name,
                           plan->compute.backend->instruction_set, plan->lanes, (long long)(t->planned_bytes >> 20)));
     for (size_t i = 0; i < report->note_count; i++)
         DG_TRY(dg_trainer_log(t, "%s", report->notes[i]));

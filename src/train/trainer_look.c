@@ -9,17 +9,15 @@
 #include <string.h>
 
 enum { GRID_STEPS = 20, GRID_CLASSES = 16, GRID_IMAGES = 64, VALIDATION_IMAGES = 256 };
+/* What is left of a preview that has to be short. */
+enum { FEWEST_STEPS = 5, FEWEST_ROWS = 2, FEWEST_COLUMNS = 2, FEWEST_VALIDATION_IMAGES = 16 };
+static const double FORWARDS = 3; /* images through the network in the time that one takes in training */
 
 /* ---- sample grid ---- */
 
-dg_status dg_trainer_plan_grids(dg_trainer *t) {
-    const dg_sampler_options quick = dg_sampler_quick(&t->plan.preset.scheduler, GRID_STEPS);
-    return dg_sampler_create(t->ctx, &quick, &t->plan.preset.scheduler, &t->plan.schedule, &t->grid_sampler);
-}
-
 typedef struct sheet {
     dg_trainer *trainer;
-    int64_t rows, columns;
+    int64_t rows, columns, steps;
     size_t image_bytes;
     uint8_t *pixels;
 } sheet;
@@ -61,21 +59,77 @@ done:
     return status;
 }
 
-static dg_status draw_grid(dg_trainer *t) {
-    dg_status status = DG_OK;
-    const dg_stepper_state state = dg_stepper_get_state(t->stepper);
+/* Images that a preview may send through the network, of its share of a time limit; infinity without one. */
+static double affordable(const dg_trainer *t) {
+    const double seconds = dg_trainer_preview_seconds(t);
+    return isfinite(seconds) ? seconds * FORWARDS * dg_trainer_speed(t) : INFINITY;
+}
+
+static double sheet_cost(const sheet *s) {
+    const int64_t chunk = s->trainer->plan.compute.backend->generate_chunk;
+    return (double)((s->rows * s->columns + chunk - 1) / chunk * chunk * s->steps);
+}
+
+/* Makes the sheet small enough for its time: fewer columns, steps, rows. false: even the smallest takes too long. */
+static bool shrink_sheet(sheet *s, double limit) {
+    while (sheet_cost(s) > limit) {
+        if (s->columns > 4)
+            s->columns--;
+        else if (s->steps > FEWEST_STEPS)
+            s->steps--;
+        else if (s->rows > FEWEST_ROWS)
+            s->rows--;
+        else if (s->columns > FEWEST_COLUMNS)
+            s->columns--;
+        else
+            return false;
+    }
+    return true;
+}
+
+/* As a person would have it, if there is time. *fits: there is any for it. */
+static sheet plan_sheet(dg_trainer *t, bool *fits) {
     const int64_t classes = t->plan.num_classes < GRID_CLASSES ? t->plan.num_classes : GRID_CLASSES;
-    sheet s = {.trainer = t, .rows = classes ? classes : 8, .columns = 8};
+    sheet s = {.trainer = t,
+               .rows = classes ? classes : 8,
+               .columns = 8,
+               .steps = GRID_STEPS,
+               .image_bytes = (size_t)(t->plan.size * t->plan.size * t->plan.preset.unet.out_channels)};
     while (s.rows * s.columns > GRID_IMAGES && s.columns > 4)
         s.columns--;
+    const sheet full = s;
+    *fits = shrink_sheet(&s, 0.5 * affordable(t));
+    if (!*fits)
+        dg_log(t->ctx, DG_LOG_INFO, "no sample grid at step %lld: --time-limit leaves too little time for one",
+               (long long)t->step);
+    else if (s.rows < full.rows || s.columns < full.columns || s.steps < full.steps)
+        dg_log(
+            t->ctx, DG_LOG_INFO,
+            "the sample grid of step %lld has %lld rows of %lld images, drawn in %lld steps, instead of %lld of %lld "
+            "in %lld: --time-limit leaves no time for more",
+            (long long)t->step, (long long)s.rows, (long long)s.columns, (long long)s.steps, (long long)full.rows,
+            (long long)full.columns, (long long)full.steps);
+    return s;
+}
+
+static dg_status draw_grid(dg_trainer *t) {
+    dg_status status = DG_OK;
+    bool fits;
+    sheet s = plan_sheet(t, &fits);
+    const dg_stepper_state state = dg_stepper_get_state(t->stepper);
+    const dg_sampler_options quick = dg_sampler_quick(&t->plan.preset.scheduler, s.steps);
     const int64_t count = s.rows * s.columns;
-    s.image_bytes = (size_t)(t->plan.size * t->plan.size * t->plan.preset.unet.out_channels);
+    dg_sampler sampler = {0};
     dg_generate_image *images = NULL;
+    if (!fits)
+        return DG_OK;
+    DG_TRY(dg_sampler_create(t->ctx, &quick, &t->plan.preset.scheduler, &t->plan.schedule, &sampler));
     DG_TRY(dg_alloc(t->ctx, &images, (size_t)count, sizeof *images, "the sample grid"));
     DG_TRY(dg_alloc(t->ctx, &s.pixels, (size_t)count, s.image_bytes, "the sample grid"));
     for (int64_t i = 0; i < count; i++)
-        images[i] = (dg_generate_image){.number = (uint64_t)i, .label = (int32_t)(classes ? i / s.columns : 0)};
-    const dg_generate_job job = {.sampler = &t->grid_sampler,
+        images[i] =
+            (dg_generate_image){.number = (uint64_t)i, .label = (int32_t)(t->plan.num_classes ? i / s.columns : 0)};
+    const dg_generate_job job = {.sampler = &sampler,
                                  .guidance = 1,
                                  .seed = (uint64_t)t->options->seed,
                                  .images = images,
@@ -87,6 +141,7 @@ static dg_status draw_grid(dg_trainer *t) {
     DG_TRY(dg_generate(t->generator, &job));
     DG_TRY(write_sheet(&s));
 done:
+    dg_sampler_free(&sampler);
     free(images);
     free(s.pixels);
     return status;
@@ -114,7 +169,9 @@ done:
 static dg_status validate(dg_trainer *t) {
     dg_status status = DG_OK;
     const int64_t batch = t->plan.batch;
-    const int64_t total = t->plan.holdout_count < VALIDATION_IMAGES ? t->plan.holdout_count : VALIDATION_IMAGES;
+    const int64_t all = t->plan.holdout_count < VALIDATION_IMAGES ? t->plan.holdout_count : VALIDATION_IMAGES;
+    const double most = 0.5 * affordable(t);
+    const int64_t total = most < FEWEST_VALIDATION_IMAGES ? 0 : most < (double)all ? (int64_t)most : all;
     char *pixels = NULL;
     int32_t *labels = NULL;
     uint8_t *flip = NULL;
@@ -185,15 +242,30 @@ done:
     return status;
 }
 
+/* What takes long. */
+static dg_status look_at_samples(dg_trainer *t) {
+    dg_status status = DG_OK;
+    DG_TRY(validate(t));
+    if (t->options->grid_every.steps || t->options->grid_every.seconds > 0) /* else never */
+        DG_TRY(draw_grid(t));
+done:
+    return status;
+}
+
 dg_status dg_trainer_look(dg_trainer *t) {
     dg_status status = DG_OK;
     t->grid_time = dg_clock_seconds();
     if (t->grid_step == t->step)
         return DG_OK;
     t->grid_step = t->step;
-    DG_TRY(validate(t));
-    if (t->options->grid_every.steps || t->options->grid_every.seconds > 0) /* else never */
-        DG_TRY(draw_grid(t));
+    status = look_at_samples(t);
+    if (status == DG_EINTERRUPTED) { /* a picture is no reason to lose steps, nor to miss the time limit */
+        dg_ctx_clear_error(t->ctx);
+        status = DG_OK;
+        dg_log(t->ctx, DG_LOG_INFO, "the preview of step %lld was dropped: %s", (long long)t->step,
+               dg_ctx_cancelled(t->ctx) ? "the run is to stop" : "the time limit is over");
+    }
+    DG_TRY(status);
     if (!t->private) /* whose loss is not known */
         DG_TRY(draw_curve(t));
 done:

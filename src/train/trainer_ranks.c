@@ -92,7 +92,7 @@ dg_status dg_trainer_settle_recipe(dg_trainer *t) {
     json_t *chosen = NULL;
     if (dg_comm_leads(t->comm))
         status = dg_recipe_settle(t->ctx, &t->plan, t->resumed, t->chosen,
-                                  t->options->time_limit - dg_trainer_elapsed(t), &recipe);
+                                  t->options->time_limit > 0 ? dg_trainer_time_left(t) : 0, &recipe);
     DG_TRY(dg_comm_agree(t->comm, status));
     DG_TRY(dg_comm_broadcast(t->comm, &recipe, sizeof recipe));
     if (t->options->dp)

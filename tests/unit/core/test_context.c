@@ -1,7 +1,9 @@
 #include "core/context.h"
 #include "core/hash.h"
+#include "core/text.h"
 #include "support/test_main.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,6 +50,21 @@ START_TEST(contexts_share_nothing) {
     dg_ctx_free(a);
     dg_ctx_free(b);
     dg_ctx_free(NULL);
+}
+END_TEST
+
+START_TEST(a_deadline_is_a_stop_that_nobody_asked_for) {
+    dg_ctx *ctx = dg_test_context();
+    const double now = dg_clock_seconds();
+    dg_ctx_set_deadline(ctx, now + 1000);
+    ck_assert(!dg_ctx_stop_requested(ctx));
+    dg_ctx_set_deadline(ctx, now);
+    ck_assert(dg_ctx_stop_requested(ctx) && !dg_ctx_cancelled(ctx));
+    dg_ctx_set_deadline(ctx, INFINITY);
+    ck_assert(!dg_ctx_stop_requested(ctx));
+    dg_ctx_request_stop(ctx);
+    ck_assert(dg_ctx_stop_requested(ctx) && dg_ctx_cancelled(ctx));
+    dg_ctx_free(ctx);
 }
 END_TEST
 
@@ -199,6 +216,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, contexts_share_nothing);
     tcase_add_test(t, the_log_reaches_its_sink);
     tcase_add_test(t, threads_take_turns);
+    tcase_add_test(t, a_deadline_is_a_stop_that_nobody_asked_for);
     tcase_add_test(t, a_signal_handler_may_request_the_stop);
     tcase_add_test(t, alloc_zeroes_and_reports);
     tcase_add_test(t, status_names_and_exit_codes);

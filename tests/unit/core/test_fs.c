@@ -428,9 +428,60 @@ START_TEST(a_lock_names_its_owner) {
     expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, "locked by process"); /* nor ourselves */
     dg_fs_unlock(lock);
     dg_fs_unlock(NULL);
-    expect_text(ctx, "lock", "");
+    text = NULL;
+    DG_CK(ctx, dg_fs_read_file(ctx, at("lock"), 1000, &text, &size));
+    ck_assert_uint_eq(strspn(text, " \n"), size); /* names nobody, and was never cut */
+    free(text);
     DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
     dg_fs_unlock(lock);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* In a folder that others may write to, a lock's name may be anything. */
+START_TEST(what_is_no_lock_file_is_left_as_it_is) {
+    dg_ctx *ctx = dg_test_context();
+    dg_lock *lock = NULL;
+    put(ctx, "precious", "keep me");
+    put(ctx, "numbers", "12 34");
+    ck_assert_int_eq(symlink(at("precious"), at("link")), 0);
+    ck_assert_int_eq(symlink(at("nowhere"), at("dangling")), 0);
+    ck_assert_int_eq(link(at("numbers"), at("twin")), 0);
+    ck_assert_int_eq(mkfifo(at("fifo"), 0600), 0);
+    expect_error(ctx, dg_fs_lock(ctx, at("link"), &lock), DG_ECREATE, "link is a link");
+    expect_error(ctx, dg_fs_lock(ctx, at("dangling"), &lock), DG_ECREATE, "dangling is a link");
+    expect_error(ctx, dg_fs_lock(ctx, at("precious"), &lock), DG_ECREATE, "precious is not a lock file");
+    expect_error(ctx, dg_fs_lock(ctx, at("twin"), &lock), DG_ECREATE, "twin is not a lock file");
+    expect_error(ctx, dg_fs_lock(ctx, at("fifo"), &lock), DG_ECREATE, "fifo is not a lock file");
+    expect_text(ctx, "precious", "keep me");
+    expect_text(ctx, "numbers", "12 34");
+    ck_assert(!dg_fs_exists(at("nowhere")));
+    put(ctx, "old", "123 host 2026-01-01T00:00:00Z\n"); /* as versions before this one left it when killed */
+    DG_CK(ctx, dg_fs_lock(ctx, at("old"), &lock));
+    dg_fs_unlock(lock);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* Beside a run other runs publish too: only what nobody can finish any more goes. */
+START_TEST(leftovers_of_the_dead_are_removed_beside_the_living) {
+    dg_ctx *ctx = dg_test_context();
+    char living[64], dead[64];
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    waitpid(child, NULL, 0);
+    snprintf(living, sizeof living, "latest.tmp-%ld", (long)getpid());
+    snprintf(dead, sizeof dead, "latest.tmp-%ld", (long)child);
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("runs")));
+    for (int i = 0; i < 3; i++) {
+        char path[128];
+        const char *const names[] = {living, dead, "other.tmp-1"};
+        snprintf(path, sizeof path, "runs/%s", names[i]);
+        ck_assert_int_eq(symlink("x", at(path)), 0);
+    }
+    DG_CK(ctx, dg_fs_remove_dead_leftovers(ctx, at("runs"), "latest"));
+    expect_names(ctx, "runs", 2, (const char *const[]){living, "other.tmp-1"});
     dg_ctx_free(ctx);
 }
 END_TEST
@@ -515,6 +566,8 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, inside_a_folder);
     tcase_add_test(t, free_space_of_what_does_not_exist_yet);
     tcase_add_test(t, a_lock_names_its_owner);
+    tcase_add_test(t, what_is_no_lock_file_is_left_as_it_is);
+    tcase_add_test(t, leftovers_of_the_dead_are_removed_beside_the_living);
     tcase_add_test(t, a_lock_dies_with_its_owner);
     tcase_add_test(t, a_strange_lock_file_does_not_reach_the_terminal);
     tcase_add_test(t, errno_becomes_a_status);

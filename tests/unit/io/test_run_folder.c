@@ -247,6 +247,57 @@ START_TEST(test_config_and_end) {
 }
 END_TEST
 
+/* A process that was killed after DONE and before the link; and one that is asked again long after another run. */
+START_TEST(test_publishing_is_finished) {
+    dg_run *run = NULL;
+    DG_CK(ctx, dg_run_open(ctx, in_dir("runs/a"), &run));
+    DG_CK(ctx, dg_run_finish(ctx, run));
+    dg_run_close(run);
+    shell("mkdir runs/b && touch -d 'next minute' runs/b/DONE");
+    DG_CK(ctx, dg_run_open(ctx, in_dir("runs/b"), &run));
+    shell("test \"$(readlink runs/latest)\" = a");
+    DG_CK(ctx, dg_run_finish_publishing(ctx, run));
+    shell("test \"$(readlink runs/latest)\" = b");
+    dg_run_close(run);
+    DG_CK(ctx, dg_run_open(ctx, in_dir("runs/a"), &run));
+    DG_CK(ctx, dg_run_finish_publishing(ctx, run));
+    shell("test \"$(readlink runs/latest)\" = b && rm runs/latest");
+    DG_CK(ctx, dg_run_finish_publishing(ctx, run));
+    shell("test \"$(readlink runs/latest)\" = a && ln -sfn gone runs/latest");
+    DG_CK(ctx, dg_run_finish_publishing(ctx, run));
+    shell("test \"$(readlink runs/latest)\" = a");
+    dg_run_close(run);
+}
+END_TEST
+
+/* Whoever holds the lock sweeps what killed processes left, and nothing else. */
+START_TEST(test_leftovers_are_swept) {
+    dg_run *run = NULL;
+    shell("mkdir -p runs/a/grids runs/a/model.old-7 && cd runs && touch a/loss.svg.tmp-7 a/metrics.jsonl.tmp-81 "
+          "a/notes.txt "
+          "a/grids/step-1.png.tmp-9 a/grids/step-1.png && ln -s a latest.tmp-999999999");
+    DG_CK(ctx, dg_run_open(ctx, in_dir("runs/a"), &run));
+    shell("test -z \"$(find runs -name '*.tmp-*' -o -name '*.old-*')\" && test -f runs/a/notes.txt && "
+          "test -f runs/a/grids/step-1.png");
+    dg_run_close(run);
+}
+END_TEST
+
+/* A file that growing text goes to may not lead out of the folder. */
+START_TEST(test_links_are_not_written_through) {
+    dg_run *run = NULL;
+    json_t *line = json_pack("{s:i}", "step", 1);
+    shell("mkdir -p runs/a && echo keep me > precious && ln -s ../../precious runs/a/metrics.jsonl && "
+          "ln -s ../../precious runs/a/log.txt");
+    DG_CK(ctx, dg_run_open(ctx, in_dir("runs/a"), &run));
+    ck_assert_int_eq(dg_run_append_metrics(ctx, run, line), DG_ECREATE);
+    ck_assert_int_eq(dg_run_log(ctx, run, "hello"), DG_ECREATE);
+    shell("test \"$(cat precious)\" = 'keep me'");
+    dg_run_close(run);
+    json_decref(line);
+}
+END_TEST
+
 static void check_found(const char *path, const char *model, const char *name) {
     char *found = NULL, *found_name = NULL;
     DG_CK(ctx, dg_run_find_model(ctx, in_dir(path), &found, &found_name));
@@ -302,6 +353,9 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, test_lock);
     tcase_add_test(tcase, test_metrics);
     tcase_add_test(tcase, test_config_and_end);
+    tcase_add_test(tcase, test_publishing_is_finished);
+    tcase_add_test(tcase, test_leftovers_are_swept);
+    tcase_add_test(tcase, test_links_are_not_written_through);
     tcase_add_test(tcase, test_find_model);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -40,10 +40,12 @@ START_TEST(a_batch_shrinks_until_there_are_steps_enough) {
     ck_assert_int_eq(dg_recipe_batch(64, 64000), 64);
     ck_assert_int_eq(dg_recipe_batch(64, 63999), 32);
     ck_assert_int_eq(dg_recipe_batch(64, 31999), 16);
-    ck_assert_int_eq(dg_recipe_batch(64, 1), 16);
-    ck_assert_int_eq(dg_recipe_batch(50, 1), 25);
-    ck_assert_int_eq(dg_recipe_batch(24, 1), 24);
-    ck_assert_int_eq(dg_recipe_batch(8, 1), 8);
+    ck_assert_int_eq(dg_recipe_batch(64, 16 * 40), 16);
+    ck_assert_int_eq(dg_recipe_batch(64, 16 * 40 - 1), 8);
+    ck_assert_int_eq(dg_recipe_batch(64, 1), 1);
+    ck_assert_int_eq(dg_recipe_batch(50, 1000), 25);
+    ck_assert_int_eq(dg_recipe_batch(24, 24 * 40), 24);
+    ck_assert_int_eq(dg_recipe_batch(8, 8 * 40), 8);
 }
 END_TEST
 
