@@ -3,6 +3,7 @@
 #include "core/text.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_LEVELS = 64 };
 
@@ -49,6 +50,24 @@ static dg_status enter_archives(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, c
     return DG_OK;
 }
 
+/* The one question after the other, until one is answered: *again if there is more to look at. */
+static dg_status ask_level(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level, dg_level *below, bool *again) {
+    dg_status status = DG_OK;
+    DG_TRY(dg_place_part(ctx, tree, place, level, NULL, again));
+    if (!*again)
+        DG_TRY(dg_place_split(ctx, tree, place, level, NULL, again));
+    if (*again)
+        goto done;
+    DG_TRY(dg_level_collect(ctx, tree, 1, below));
+    if (level->count < 2)
+        goto done;
+    DG_TRY(dg_place_part(ctx, tree, place, below, level, again));
+    if (!*again)
+        DG_TRY(dg_place_split(ctx, tree, place, below, level, again));
+done:
+    return status;
+}
+
 /* One level: *again if a deeper one is to be looked at. */
 static dg_status place_level(dg_ctx *ctx, dg_tree *tree, dg_place *place, bool *again) {
     dg_status status = DG_OK;
@@ -57,12 +76,7 @@ static dg_status place_level(dg_ctx *ctx, dg_tree *tree, dg_place *place, bool *
     DG_TRY(dg_level_collect(ctx, tree, 0, &level));
     if (level.count == 0)
         goto done;
-    DG_TRY(dg_place_split(ctx, tree, place, &level, NULL, again));
-    if (*again)
-        goto done;
-    DG_TRY(dg_level_collect(ctx, tree, 1, &below));
-    if (level.count > 1)
-        DG_TRY(dg_place_split(ctx, tree, place, &below, &level, again));
+    DG_TRY(ask_level(ctx, tree, place, &level, &below, again));
     if (*again)
         goto done;
     if (level.count == 1 && !level.children[0].archive && is_wrapper(&level, &below)) {
@@ -97,6 +111,9 @@ dg_status dg_place_files(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     DG_TRY(say_own_output(ctx, tree, place->layout));
     for (int levels = 0; again && levels < MAX_LEVELS; levels++)
         DG_TRY(place_level(ctx, tree, place, &again));
+    DG_TRY(dg_place_file_parts(ctx, tree, place));
+    if (place->part && !place->part_taken && strcasecmp(place->part, "all") != 0)
+        status = dg_fail(ctx, DG_EUSAGE, "--part %s: the samples of %s have no such part", place->part, place->path);
     place->layout->split_taken = place->split_taken || place->split_alone;
 done:
     return status;

@@ -12,6 +12,7 @@ typedef struct dg_place {
     const char *split; /* --split; NULL: train where there are splits */
     const char *part;  /* --part; NULL: the images themselves */
     bool split_taken;  /* a level had splits, and one of them is read */
+    bool part_taken;   /* what --part names was found, or samples have parts */
     bool split_alone;  /* --split names a folder that holds everything */
 } dg_place;
 
@@ -23,5 +24,12 @@ DG_MUST_CHECK dg_status dg_place_files(dg_ctx *ctx, dg_tree *tree, dg_place *pla
  * in    above: NULL, or the level of class folders that `level` lies below */
 DG_MUST_CHECK dg_status dg_place_split(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level,
                                        const dg_level *above, bool *taken);
+
+/* layout_parts.c: the same for images/ beside masks/. */
+DG_MUST_CHECK dg_status dg_place_part(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level,
+                                      const dg_level *above, bool *taken);
+/* layout_parts.c: of samples whose files lie side by side one is left.
+ * err DG_EDATA keys of WebDataset that hold dots */
+DG_MUST_CHECK dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place);
 
 #endif

@@ -1,35 +1,21 @@
 #include "data/split.h"
 
 #include "data/tree.h"
+#include "data/words.h"
 
 #include <string.h>
 #include <strings.h>
 
 enum { MAX_NAME = 1024 };
 
-static bool is_one_of(const char *word, size_t length, const char *const *words) {
-    for (; *words; words++)
-        if (strlen(*words) == length && strncasecmp(*words, word, length) == 0)
-            return true;
-    return false;
-}
-
-/* Words that say "set" or "folder" or count shards, and tell nothing else. */
-static bool is_generic(const char *word, size_t length) {
-    static const char *const words[] = {"set",  "sets",   "data",   "dataset", "images", "image",   "imgs", "img",
-                                        "pics", "photos", "folder", "dir",     "split",  "splits",  "of",   "shard",
-                                        "part", "the",    "all",    "full",    "files",  "samples", NULL};
-    return is_one_of(word, length, words);
-}
-
 static dg_split_role role_of_exact(const char *word, size_t length) {
     static const char *const train[] = {"train", "training", NULL};
     static const char *const validation[] = {"validation", "valid", "val", "dev", NULL};
     static const char *const test[] = {"test", "testing", "eval", "evaluation", NULL};
-    return is_one_of(word, length, train)        ? DG_SPLIT_TRAIN
-           : is_one_of(word, length, validation) ? DG_SPLIT_VALIDATION
-           : is_one_of(word, length, test)       ? DG_SPLIT_TEST
-                                                 : DG_SPLIT_NONE;
+    return dg_word_is_one_of(word, length, train)        ? DG_SPLIT_TRAIN
+           : dg_word_is_one_of(word, length, validation) ? DG_SPLIT_VALIDATION
+           : dg_word_is_one_of(word, length, test)       ? DG_SPLIT_TEST
+                                                         : DG_SPLIT_NONE;
 }
 
 /* "trainval", which several benchmarks have, and words run together with one that says "set". */
@@ -38,24 +24,9 @@ static dg_split_role role_of_word(const char *word, size_t length) {
         return DG_SPLIT_TRAIN;
     dg_split_role role = role_of_exact(word, length);
     for (size_t front = 3; front < length && role == DG_SPLIT_NONE; front++)
-        if (length - front >= 3 && is_generic(word + front, length - front))
+        if (length - front >= 3 && dg_word_is_generic(word + front, length - front))
             role = role_of_exact(word, front);
     return role;
-}
-
-static bool is_letter(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
-}
-
-/* The next word at or after *at; a capital after a small letter begins one. */
-static size_t next_word(const char *name, size_t *at) {
-    while (name[*at] && !is_letter(name[*at]))
-        ++*at;
-    size_t end = *at;
-    while (is_letter(name[end]) &&
-           !(end > *at && name[end] >= 'A' && name[end] <= 'Z' && name[end - 1] >= 'a' && name[end - 1] <= 'z'))
-        end++;
-    return end - *at;
 }
 
 /* Length without an archive's extension (".tar.gz" has two parts). */
@@ -87,10 +58,10 @@ dg_split_name dg_split_read(const char *name, size_t length) {
     memcpy(stem, name, length);
     stem[length] = 0;
     stem[stem_length(stem)] = 0;
-    for (size_t at = 0, word; (word = next_word(stem, &at)) > 0; at += word) {
+    for (size_t at = 0, word; (word = dg_word_next(stem, &at)) > 0; at += word) {
         dg_split_role role = role_of_word(stem + at, word);
         seen[role] = true;
-        if (role == DG_SPLIT_NONE && !is_generic(stem + at, word))
+        if (role == DG_SPLIT_NONE && !dg_word_is_generic(stem + at, word))
             add_rest(&result, stem + at, word);
     }
     if (seen[DG_SPLIT_TRAIN])

@@ -10,7 +10,7 @@ enum { MOST_FILES = 24 };
 typedef struct example {
     const char *name;
     const char *files[MOST_FILES]; /* images; a name with '=' is a text file: "metadata.csv=file_name,..." */
-    const char *split;             /* --split */
+    const char *split;             /* --split; "part=NAME": --part */
     const char *classes;           /* separated by spaces; "" unconditional; NULL: refused */
     int64_t images;
     const char *says; /* in one of the notes, or in the error */
@@ -170,6 +170,100 @@ static const example examples[] = {
      "val/",
      0},
     {"flat", {"1.png", "2.png"}, NULL, "", 2, NULL, 0},
+    /* Samples of several files. */
+    {"masks", {"images/1.png", "images/2.png", "masks/1.png", "masks/2.png"}, NULL, "", 2, "masks/ (2 images)", 0},
+    {"masks wanted", {"images/1.png", "images/2.png", "masks/1.png"}, "part=mask", "", 1, "images/ (2 images)", 0},
+    {"masks as classes", {"images/1.png", "masks/1.png"}, "part=all", "images masks", 2, NULL, 0},
+    {"masks below",
+     {"covid/images/1.png", "covid/masks/1.png", "normal/images/2.png", "normal/masks/2.png"},
+     NULL,
+     "covid normal",
+     2,
+     "masks/ (2 images)",
+     0},
+    {"masks and splits",
+     {"images/train/a/1.png", "images/train/b/2.png", "images/val/a/3.png", "masks/train/a/1.png",
+      "masks/train/b/2.png", "masks/val/a/3.png"},
+     NULL,
+     "a b",
+     2,
+     "only images/train/ (2 images)",
+     0},
+    {"splits and masks",
+     {"train/images/1.png", "train/masks/1.png", "test/images/2.png", "test/masks/2.png"},
+     NULL,
+     "",
+     1,
+     "masks/ (1 image)",
+     0},
+    {"masks of splits",
+     {"train_images/a/1.png", "train_images/b/1.png", "train_masks/a/1.png", "test_images/a/2.png",
+      "test_masks/a/2.png"},
+     NULL,
+     "a b",
+     2,
+     "test_images/",
+     0},
+    {"VOC",
+     {"JPEGImages/1.png", "JPEGImages/2.png", "SegmentationClass/1.png", "SegmentationObject/1.png"},
+     NULL,
+     "",
+     2,
+     "SegmentationClass/",
+     0},
+    {"no image word", {"with_mask/1.png", "without_mask/2.png"}, NULL, "with_mask without_mask", 2, NULL, 0},
+    {"suffixes",
+     {"benign/b (1).png", "benign/b (1)_mask.png", "benign/b (1)_mask_1.png", "malign/m (1).png",
+      "malign/m (1)_mask.png"},
+     NULL,
+     "benign malign",
+     2,
+     "mask (3 files)",
+     0},
+    {"suffix alone", {"a/x_mask.png", "b/y_mask.png"}, NULL, "a b", 2, NULL, 0},
+    {"suffix wanted",
+     {"a/1.png", "a/1_mask.png", "b/2.png", "b/2_mask.png"},
+     "part=mask",
+     "a b",
+     2,
+     "image (2 files)",
+     0},
+    {"dotted parts",
+     {"1.png", "1.seg.png", "1.cls=3", "2.png", "2.seg.png", "2.cls=4"},
+     NULL,
+     "3 4",
+     2,
+     "seg (2 files)",
+     0},
+    {"left and right",
+     {"1.left.png", "1.right.png", "1.cls=3", "2.left.png", "2.right.png", "2.cls=4"},
+     NULL,
+     "3 4",
+     2,
+     "right (2 files)",
+     0},
+    {"right wanted",
+     {"1.left.png", "1.right.png", "1.cls=3", "2.left.png", "2.right.png", "2.cls=4"},
+     "part=right",
+     "3 4",
+     2,
+     "left (2 files)",
+     0},
+    {"two formats",
+     {"1.jpg", "1.png", "1.cls=3", "2.jpg", "2.png", "2.cls=4"},
+     NULL,
+     "3 4",
+     2,
+     "second images of a sample",
+     0},
+    {"no such part", {"1.png", "2.png"}, "part=mask", NULL, 0, "no such part", DG_EUSAGE},
+    {"dotted keys",
+     {"1.2.840.0.png", "1.2.840.0.cls=3", "1.2.840.1.png", "1.2.840.1.cls=4"},
+     NULL,
+     NULL,
+     0,
+     "ends at its first dot",
+     DG_EDATA},
 };
 
 static void put_folder(const char *root, const example *e) {
@@ -212,7 +306,10 @@ static void check_one(const example *e, const char *path, const char *form, char
     dg_dataset *dataset = NULL;
     dg_dataset_options options = dg_dataset_options_default();
     options.path = path;
-    options.split = e->split;
+    if (e->split && strncmp(e->split, "part=", 5) == 0)
+        options.part = e->split + 5;
+    else
+        options.split = e->split;
     const dg_status status = dg_dataset_open(ctx, &options, &dataset);
     ck_assert_msg(status == e->status, "%s as %s: status %d, %s", e->name, form, status, dg_last_error(ctx));
     if (status != DG_OK) {
