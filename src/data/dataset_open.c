@@ -307,6 +307,12 @@ static dg_status none_found(opening *o) {
         return dg_fail(o->ctx, DG_ENOINPUT,
                        "%s: no image in it but what diffgen wrote itself (%s%s); name that folder if it is meant",
                        o->options->path, tree->own_folders[0], tree->own_count > 1 ? ", ..." : "");
+    if (tree->nested > 0)
+        return dg_fail(
+            o->ctx, DG_EDATA,
+            "%s: no image in it, but %lld archive%s inside the archive, which %s not opened; unpack the outer "
+            "one and give the folder or the inner archive",
+            o->options->path, (long long)tree->nested, tree->nested == 1 ? "" : "s", tree->nested == 1 ? "is" : "are");
     return dg_fail(o->ctx, DG_ENOINPUT,
                    "%s: no image in it (%lld other files); PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM "
                    "and GIF are read, in folders, ZIP, TAR or IDX",

@@ -176,6 +176,10 @@ dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options 
     dg_place place = {.layout = layout, .path = options->path, .split = options->split, .part = options->part};
     DG_TRY(dg_place_files(ctx, tree, &place));
     DG_TRY(find_labels(ctx, tree, options, layout));
+    for (size_t i = 0; i < layout->finished_count; i++)
+        if (tree->files[i].folder && !tree->files[i].left_out)
+            DG_TRY(dg_layout_skip(ctx, layout, tree->files[i].path, "the folder cannot be listed: %s",
+                                  tree->files[i].problem));
     if (options->split && !layout->split_taken && strcasecmp(options->split, "none") != 0 &&
         strcasecmp(options->split, "all") != 0)
         status =

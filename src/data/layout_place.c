@@ -91,16 +91,20 @@ done:
     return status;
 }
 
-static dg_status say_own_output(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
+/* What reading the tree brought up. */
+static dg_status say_of_tree(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
     enum { SHOWN = 6 };
+    dg_status status = DG_OK;
     dg_str text = {0};
+    for (size_t i = 0; i < tree->remark_count; i++)
+        DG_TRY(dg_layout_note(ctx, layout, "%s", tree->remarks[i]));
     for (size_t i = 0; i < tree->own_count && i < SHOWN; i++)
         dg_str_printf(&text, "%s%s", i ? ", " : "", tree->own_folders[i]);
     if (tree->own_count > SHOWN)
         dg_str_printf(&text, " and %zu more", tree->own_count - SHOWN);
-    dg_status status = DG_OK;
     if (text.length > 0)
-        status = dg_layout_note(ctx, layout, "diffgen's own output in the data set is left out: %s", text.data);
+        DG_TRY(dg_layout_note(ctx, layout, "diffgen's own output in the data set is left out: %s", text.data));
+done:
     dg_str_free(&text);
     return status;
 }
@@ -108,7 +112,7 @@ static dg_status say_own_output(dg_ctx *ctx, const dg_tree *tree, dg_layout *lay
 dg_status dg_place_files(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     dg_status status = DG_OK;
     bool again = true;
-    DG_TRY(say_own_output(ctx, tree, place->layout));
+    DG_TRY(say_of_tree(ctx, tree, place->layout));
     for (int levels = 0; again && levels < MAX_LEVELS; levels++)
         DG_TRY(place_level(ctx, tree, place, &again));
     DG_TRY(dg_place_file_parts(ctx, tree, place));

@@ -1,5 +1,6 @@
 /* ZIP and TAR through libarchive. Members are read once, front to back, and kept compressed as they are (PNG, JPEG,
  * ...) in memory, because neither format gives cheap random access through the library. */
+#include "data/legacy_names.h"
 #include "data/own_output.h"
 #include "data/tree.h"
 
@@ -134,6 +135,7 @@ static dg_status add_member(dg_ctx *ctx, dg_tree *tree, struct archive *archive,
     }
     if (folder)
         goto done;
+    tree->nested += dg_path_is_archive(path) && !dg_path_hidden(path + skip);
     member_use use = use_of(path);
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) || dg_path_hidden(path + skip) ||
         use == USE_NONE) {
@@ -184,6 +186,8 @@ static dg_status read_members(dg_ctx *ctx, dg_tree *tree, struct archive *archiv
 dg_status dg_tree_add_archive(dg_ctx *ctx, dg_tree *tree, const char *path, const void *bytes, size_t size,
                               const char *prefix) {
     dg_status status = DG_OK;
+    const size_t first = tree->count;
+    const int64_t nested = tree->nested;
     tree->archive = true;
     /* libarchive converts member names to the locale's encoding; only this thread's locale is set, for this call. */
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
@@ -201,7 +205,11 @@ dg_status dg_tree_add_archive(dg_ctx *ctx, dg_tree *tree, const char *path, cons
                          why ? why : "unknown");
         goto done;
     }
-    status = read_members(ctx, tree, archive, path, prefix);
+    DG_TRY(read_members(ctx, tree, archive, path, prefix));
+    DG_TRY(dg_legacy_names_decode(ctx, tree, first, path));
+    if (tree->nested > nested)
+        status = dg_tree_remark(ctx, tree, "%s holds %lld archives, which are not opened", path,
+                                (long long)(tree->nested - nested));
 done:
     archive_read_free(archive);
     if (utf8) {

@@ -75,11 +75,30 @@ static dg_status visit(folder_walk *w, const char *absolute, const char *relativ
     return walk(w, absolute, relative, depth + 1);
 }
 
+/* As a file that cannot be read is: lost+found must not keep anybody from the images beside it. */
+static dg_status skip_folder(folder_walk *w, const char *relative, const char *why) {
+    dg_ctx_clear_error(w->ctx);
+    dg_status status = dg_tree_add_file(w->ctx, w->tree, relative, 0, NULL, 0);
+    if (status != DG_OK)
+        return status;
+    dg_file *file = &w->tree->files[w->tree->count - 1];
+    file->kind = DG_FILE_OTHER;
+    file->foreign = NULL;
+    file->folder = true;
+    file->problem = strdup(why);
+    return file->problem ? DG_OK : dg_fail(w->ctx, DG_ENOMEM, "out of memory for a message");
+}
+
 static dg_status walk(folder_walk *w, const char *absolute, const char *relative, int depth) {
     dg_status status = DG_OK;
     char **names = NULL, *path = NULL, *below = NULL;
     size_t count = 0;
-    DG_TRY(dg_fs_list(w->ctx, absolute, &names, &count));
+    errno = 0;
+    status = dg_fs_list(w->ctx, absolute, &names, &count);
+    const int error = errno;
+    if (status != DG_OK && status != DG_ENOMEM && relative[0] && error)
+        return skip_folder(w, relative, strerror(error));
+    DG_TRY(status);
     for (size_t i = 0; i < count; i++) {
         if (names[i][0] == '.' || strcmp(names[i], "__MACOSX") == 0) {
             w->tree->hidden++;
@@ -125,12 +144,16 @@ static dg_status add_shards(dg_ctx *ctx, dg_tree *tree) {
     dg_status status = DG_OK;
     char *path = NULL, *prefix = NULL;
     size_t count = tree->count, archives = 0;
+    bool images = false;
     for (size_t i = 0; i < count; i++) {
         if (tree->files[i].left_out)
             continue;
-        if (dg_file_is_image(&tree->files[i]) || dg_path_is_idx_images(tree->files[i].path))
-            return DG_OK;
+        images |= dg_file_is_image(&tree->files[i]) || dg_path_is_idx_images(tree->files[i].path);
         archives += dg_path_is_archive(tree->files[i].path);
+    }
+    if (images && archives > 0) {
+        tree->nested += (int64_t)archives;
+        return dg_tree_remark(ctx, tree, "%zu archives beside the images are not opened", archives);
     }
     for (size_t i = 0; i < count && archives > 0; i++) {
         if (tree->files[i].left_out || !dg_path_is_archive(tree->files[i].path))

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -59,6 +61,20 @@ done:
     free(copy);
     free(held);
     return status;
+}
+
+dg_status dg_tree_remark(dg_ctx *ctx, dg_tree *tree, const char *format, ...) {
+    char *text = NULL, **grown = reallocarray(tree->remarks, tree->remark_count + 1, sizeof *grown);
+    tree->remarks = grown ? grown : tree->remarks;
+    va_list args;
+    va_start(args, format);
+    if (!grown || vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    if (!text)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory for a message");
+    tree->remarks[tree->remark_count++] = text;
+    return DG_OK;
 }
 
 static int by_path(const void *a, const void *b) {
@@ -134,6 +150,9 @@ void dg_tree_free(dg_tree *tree) {
     for (size_t i = 0; i < tree->own_count; i++)
         free(tree->own_folders[i]);
     free(tree->own_folders);
+    for (size_t i = 0; i < tree->remark_count; i++)
+        free(tree->remarks[i]);
+    free(tree->remarks);
     free(tree->files);
     free(tree->folders);
     free(tree->blobs);

@@ -31,6 +31,7 @@ typedef struct dg_file {
     const uint8_t *raw; /* pixels of an IDX image, inside a blob of the tree */
     int raw_width, raw_height;
     char *problem; /* why it cannot be read, known already; else NULL */
+    bool folder;   /* a folder that cannot be listed, with its problem */
     dg_file_kind kind;
     const dg_foreign *foreign; /* what it is if its kind is one of the foreign ones, else NULL */
 } dg_file;
@@ -42,6 +43,9 @@ typedef struct dg_tree {
     size_t count, capacity;
     char **folders; /* relative paths of all folders seen on disk, sorted */
     size_t folder_count, folder_capacity;
+    char **remarks; /* what a person should know about how it was read */
+    size_t remark_count;
+    int64_t nested; /* archives that are not opened: in archives, or beside images */
     char **own_folders; /* "runs/a/": what diffgen wrote, whose files are left out (own_output.h) */
     size_t own_count;
     void **blobs; /* owned memory that files point into */
@@ -65,6 +69,8 @@ DG_MUST_CHECK dg_status dg_tree_add_file(dg_ctx *ctx, dg_tree *tree, const char 
                                          size_t held_size);
 /* Gives the tree ownership of memory, also on failure. */
 DG_MUST_CHECK dg_status dg_tree_add_blob(dg_ctx *ctx, dg_tree *tree, void *blob);
+DG_MUST_CHECK dg_status dg_tree_remark(dg_ctx *ctx, dg_tree *tree, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Sorts by path; of several archive members with one name the last stays. */
 DG_MUST_CHECK dg_status dg_tree_finish(dg_ctx *ctx, dg_tree *tree); /* err DG_ENOMEM */
 void dg_tree_free(dg_tree *tree);                                   /* also half built; leaves it zeroed */

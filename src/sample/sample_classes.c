@@ -13,11 +13,19 @@ static int64_t find_class(const char *value, size_t length, const char *const *n
     return -1;
 }
 
-/* A class by name, or by position where no class has that name. -1: neither. */
+static bool any_is_number(const char *const *names, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (names[i][0] && names[i][strspn(names[i], "0123456789")] == '\0')
+            return true;
+    return false;
+}
+
+/* A class by name, or by position where no class has that name. Where classes are numbers, a number is never a
+ * position: of the classes 1, 2 and 3 nobody means the first by 0. -1: neither. */
 static int64_t look_up(const char *value, size_t length, const char *const *names, int64_t count) {
     const int64_t named = find_class(value, length, names, count);
     int64_t position = 0;
-    if (named >= 0 || length == 0 || length > 9)
+    if (named >= 0 || length == 0 || length > 9 || any_is_number(names, count))
         return named;
     for (size_t i = 0; i < length; i++) {
         if (value[i] < '0' || value[i] > '9')

@@ -68,10 +68,9 @@ DG_MUST_CHECK dg_status dg_sample_plan_parts(dg_ctx *ctx, const dg_sample_option
                                              int64_t count, dg_sample_part **parts, int64_t *num_parts);
 
 /* Splits one --class value. A name may itself hold colons: a tail of ":<count>" counts only if the whole value is
- * none of the model's class names. Digits that are no name are the position itself.
- * in    names[count] the model's classes
- * out   *index position in names; *images -1 = not given
- * err   DG_EUSAGE no such class, the text names the nearest; a count below 1 */
+ * none of the model's class names. Digits that are no name are the position itself, unless a class is called by a
+ * number. in    names[count] the model's classes out   *index position in names; *images -1 = not given err   DG_EUSAGE
+ * no such class, the text names the nearest; a count below 1 */
 DG_MUST_CHECK dg_status dg_sample_parse_class(dg_ctx *ctx, const char *value, const char *const *names, int64_t count,
                                               int64_t *index, int64_t *images);
 

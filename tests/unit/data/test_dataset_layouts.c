@@ -336,6 +336,107 @@ START_TEST(hostile_and_broken_archives) {
 }
 END_TEST
 
+/* A ZIP whose names hold the bytes `legacy` where the members have '@'s. */
+static const char *put_legacy_zip(const char *name, const char *legacy, const member *members, size_t count) {
+    const char *path = put_archive(name, true, members, count);
+    static char bytes[65536];
+    FILE *file = fopen(path, "rb");
+    const size_t size = fread(bytes, 1, sizeof bytes, file), length = strlen(legacy);
+    fclose(file);
+    ck_assert_uint_lt(size, sizeof bytes);
+    for (size_t i = 0; i + length <= size; i++)
+        if (strncmp(bytes + i, "@@@@@@@@", length) == 0)
+            memcpy(bytes + i, legacy, length);
+    return put(name, bytes, size);
+}
+
+START_TEST(legacy_names_in_zip) {
+    static const struct {
+        const char *legacy, *members[2], *label, *encoding;
+    } cases[] = {
+        {"\x81", {"kat@/1.png", "kat@/2.png"}, "katü", "CP437"},
+        {"\x94\xe1", {"gr@@e/1.png", "gr@@e/2.png"}, "größe", "CP437"},
+        {"\xe4", {"k@fer/1.png", "k@fer/2.png"}, "käfer", "CP1252"},
+        {"\x94\x4c", {"@@/1.png", "@@/2.png"}, "猫", "CP932"},
+        {"\x83\x6c\x83\x52", {"@@@@/1.png", "@@@@/2.png"}, "ネコ", "CP932"},
+        {"\xc3\xa8\xb9\xb7", {"@@@@/1.png", "@@@@/2.png"}, "猫狗", "GBK"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dg_ctx *ctx = dg_test_context();
+        const member members[] = {
+            {cases[i].members[0], 1, NULL}, {cases[i].members[1], 2, NULL}, {"dog/1.png", 3, NULL}};
+        dg_dataset *dataset = open_path(ctx, put_legacy_zip("l.zip", cases[i].legacy, members, 3), NULL);
+        const dg_dataset_report *report = dg_dataset_get_report(dataset);
+        ck_assert_int_eq(dg_dataset_count(dataset), 3);
+        ck_assert_int_eq(dg_dataset_class_count(dataset), 2);
+        ck_assert_msg(strcmp(dg_dataset_class_name(dataset, 0), cases[i].label) == 0 ||
+                          strcmp(dg_dataset_class_name(dataset, 1), cases[i].label) == 0,
+                      "%s: %s, %s", cases[i].label, dg_dataset_class_name(dataset, 0),
+                      dg_dataset_class_name(dataset, 1));
+        ck_assert_uint_ge(report->note_count, 1);
+        ck_assert_msg(strstr(report->notes[0], cases[i].encoding) != NULL, "%s", report->notes[0]);
+        dg_dataset_free(dataset);
+        dg_ctx_free(ctx);
+    }
+    /* In no encoding known here: named, and not silently lost. */
+    const member unknown[] = {{"@@/1.png", 1, NULL}, {"@@/2.png", 2, NULL}, {"dog/1.png", 3, NULL}};
+    dg_ctx *ctx = dg_test_context();
+    dg_dataset *dataset = NULL;
+    dg_dataset_options options = dg_dataset_options_default();
+    options.path = put_legacy_zip("u.zip", "\xff\x80", unknown, 3);
+    ck_assert_int_eq(dg_dataset_open(ctx, &options, &dataset), DG_EDATA);
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "2 of 3 images are left out"));
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(archives_in_archives) {
+    static const member inner[] = {{"images.zip", -1, "PK"}, {"README.txt", -1, "hello"}};
+    assert_refused(put_archive("outer.zip", true, inner, 2), NULL, DG_EDATA, "1 archive inside the archive");
+    assert_refused(put_archive("outer.tar", false, inner, 2), NULL, DG_EDATA, "1 archive inside the archive");
+    static const member beside[] = {{"a/1.png", 1, NULL}, {"b/2.png", 2, NULL}, {"more.zip", -1, "PK"}};
+    dg_ctx *ctx = dg_test_context();
+    dg_dataset *dataset = open_path(ctx, put_archive("beside.zip", true, beside, 3), NULL);
+    ck_assert_int_eq(dg_dataset_count(dataset), 2);
+    ck_assert_ptr_nonnull(strstr(dg_dataset_get_report(dataset)->notes[0], "1 archives, which are not opened"));
+    dg_dataset_free(dataset);
+    put_image("f/a/1.png", 1);
+    put_image("f/b/2.png", 2);
+    put_archive("f/more.zip", true, beside, 2);
+    dataset = open_path(ctx, in_dir("f"), NULL);
+    ck_assert_int_eq(dg_dataset_count(dataset), 2);
+    ck_assert_ptr_nonnull(strstr(dg_dataset_get_report(dataset)->notes[0], "1 archives beside the images"));
+    dg_dataset_free(dataset);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(unreadable_folders_are_skipped) {
+    dg_ctx *ctx = dg_test_context();
+    for (int i = 0; i < 12; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s/%d.png", i % 2 ? "cat" : "dog", i);
+        put_image(name, i);
+    }
+    mkdir(in_dir("lost+found"), 0700);
+    chmod(in_dir("lost+found"), 0);
+    chmod(dg_test_dir(), 0777);
+    if (geteuid() == 0)
+        ck_assert_int_eq(seteuid(65534), 0); /* permissions do not bind root */
+    dg_dataset *dataset = open_path(ctx, dg_test_dir(), NULL);
+    ck_assert_int_eq(dg_dataset_count(dataset), 12);
+    ck_assert_int_eq(dg_dataset_class_count(dataset), 2);
+    ck_assert_int_eq(dg_dataset_get_report(dataset)->skipped, 1);
+    ck_assert_str_eq(dg_dataset_get_report(dataset)->skips[0].path, "lost+found");
+    ck_assert_ptr_nonnull(strstr(dg_dataset_get_report(dataset)->skips[0].reason, "Permission denied"));
+    dg_dataset_free(dataset);
+    if (getuid() == 0)
+        ck_assert_int_eq(seteuid(0), 0);
+    chmod(in_dir("lost+found"), 0700);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("dataset layouts");
     TCase *tcase = tcase_create("labels");
@@ -355,6 +456,9 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, metadata_in_archives);
     tcase_add_test(tcase, webdataset_shards);
     tcase_add_test(tcase, hostile_and_broken_archives);
+    tcase_add_test(tcase, legacy_names_in_zip);
+    tcase_add_test(tcase, archives_in_archives);
+    tcase_add_test(tcase, unreadable_folders_are_skipped);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -46,9 +46,24 @@ START_TEST(classes_are_parsed) {
     class_is("T-shirt: top:9", 2, 9);
     class_is("a:5", 4, -1); /* the whole value is a name */
     class_is("a:5:6", 4, 6);
-    class_is("3", 3, -1); /* a position */
-    class_is("0:4", 0, 4);
-    class_is("12", 5, -1); /* a name before a position */
+    class_is("12", 5, -1); /* a name */
+}
+END_TEST
+
+/* A position is meant by a number only where no class is called by one. */
+START_TEST(positions_of_classes) {
+    static const char *const words[] = {"cat", "dog"}, *const numbers[] = {"1", "2", "3"};
+    int64_t index = -2, images = -2;
+    DG_CK(ctx, dg_sample_parse_class(ctx, "1:4", words, 2, &index, &images));
+    ck_assert_int_eq(index, 1);
+    ck_assert_int_eq(images, 4);
+    DG_CK(ctx, dg_sample_parse_class(ctx, "1", numbers, 3, &index, &images));
+    ck_assert_int_eq(index, 0);
+    ck_assert_int_eq(dg_sample_parse_class(ctx, "0", numbers, 3, &index, &images), DG_EUSAGE);
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "no class '0'"));
+    ck_assert_int_eq(dg_sample_parse_class(ctx, "0:5", numbers, 3, &index, &images), DG_EUSAGE);
+    class_refused("3", "no class '3'");
+    class_refused("0:4", "no class '0'");
 }
 END_TEST
 
@@ -183,6 +198,7 @@ Suite *dg_test_suite(void) {
     TCase *tc = tcase_create("sample_options");
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, classes_are_parsed);
+    tcase_add_test(tc, positions_of_classes);
     tcase_add_test(tc, bad_classes_are_refused);
     tcase_add_test(tc, nothing_said_draws_every_class);
     tcase_add_test(tc, a_total_is_shared_evenly);
