@@ -12,6 +12,7 @@ pkg_check_modules(lapacke REQUIRED IMPORTED_TARGET lapacke)
 pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.37)
 pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 
 # Decoders of images: each is left out where its library is not found, and diffgen says so when it meets such a file.
 pkg_check_modules(webp QUIET IMPORTED_TARGET libwebp>=1.0 libwebpdemux)

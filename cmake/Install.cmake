@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 # What a program that links libdiffgen.a has to link too. As -l flags and not as targets or Requires.private: those would
 # drag in the private libraries of libarchive, which a shared libarchive does not need and a machine may not have.
-set(DG_LINK_DIRS ${jansson_LIBRARY_DIRS} ${sodium_LIBRARY_DIRS} ${sqlite3_LIBRARY_DIRS} ${fftw3_LIBRARY_DIRS} ${libarchive_LIBRARY_DIRS}
+set(DG_LINK_DIRS ${jansson_LIBRARY_DIRS} ${sodium_LIBRARY_DIRS} ${sqlite3_LIBRARY_DIRS} ${fftw3_LIBRARY_DIRS} ${libarchive_LIBRARY_DIRS} ${utf8proc_LIBRARY_DIRS}
     ${openblas_LIBRARY_DIRS})
 foreach(library ${DNNL_LIBRARY} ${PNG_LIBRARY_RELEASE} ${ZLIB_LIBRARY_RELEASE})
   get_filename_component(folder ${library} DIRECTORY)
@@ -19,7 +19,7 @@ endforeach()
 if(DG_CUDA STREQUAL "nvcc")
   list(APPEND DG_LINK_FLAGS -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lstdc++ -ldl -lrt)
 endif()
-foreach(name dnnl ${libarchive_LIBRARIES} png jpeg z ${DG_DECODER_LINK_FLAGS} ${sodium_LIBRARIES} ${sqlite3_LIBRARIES} ${fftw3_LIBRARIES} ${lapacke_LIBRARIES} ${openblas_LIBRARIES}
+foreach(name dnnl ${libarchive_LIBRARIES} ${utf8proc_LIBRARIES} png jpeg z ${DG_DECODER_LINK_FLAGS} ${sodium_LIBRARIES} ${sqlite3_LIBRARIES} ${fftw3_LIBRARIES} ${lapacke_LIBRARIES} ${openblas_LIBRARIES}
              ${jansson_LIBRARIES} ${OpenMP_C_LIB_NAMES} pthread m)
   list(APPEND DG_LINK_FLAGS -l${name})
 endforeach()

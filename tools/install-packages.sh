@@ -7,7 +7,8 @@
 set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkg-config libdnnl-dev libpng-dev libjpeg-dev zlib1g-dev libjansson-dev libsodium-dev
-    libsqlite3-dev libfftw3-dev libarchive-dev libwebp-dev libtiff-dev g++ libdcmtk-dev libstb-dev liblapacke-dev libopenblas-serial-dev libopenmpi-dev openmpi-bin)
+    libsqlite3-dev libfftw3-dev libarchive-dev libutf8proc-dev libwebp-dev libtiff-dev g++ libdcmtk-dev libstb-dev liblapacke-dev
+    libopenblas-serial-dev libopenmpi-dev openmpi-bin)
 test=(check libsubunit-dev)
 fuzz=(clang libclang-rt-dev llvm)
 

@@ -7,6 +7,7 @@
 #include "core/fs.h"
 #include "core/text.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,20 +95,21 @@ static size_t scan(const char *text, size_t size, dg_str *converted, size_t limi
     return i;
 }
 
-static dg_status fail_at(dg_ctx *ctx, const char *where, const char *text, size_t offset, const char *what) {
-    size_t line = 1, start = 0;
+static dg_status fail_at(dg_ctx *ctx, const char *where, int64_t line, const char *text, size_t offset,
+                         const char *what) {
+    size_t start = 0;
     for (size_t i = 0; i < offset; i++) {
         if (text[i] == '\n') {
             line++;
             start = i + 1;
         }
     }
-    return dg_fail(ctx, DG_EDATA, "%s: not valid JSON, line %zu, column %zu: %s", where, line, offset - start + 1,
-                   what);
+    return dg_fail(ctx, DG_EDATA, "%s: not valid JSON, line %" PRId64 ", column %zu: %s", where, line,
+                   offset - start + 1, what);
 }
 
-dg_status dg_json_parse(dg_ctx *ctx, const char *where, const char *text, size_t size, dg_json_dialect dialect,
-                        json_t **out) {
+dg_status dg_json_parse_line(dg_ctx *ctx, const char *where, int64_t line, const char *text, size_t size,
+                             dg_json_dialect dialect, json_t **out) {
     dg_status status = DG_OK;
     dg_str converted = {0}, again = {0};
     json_error_t error;
@@ -118,7 +120,7 @@ dg_status dg_json_parse(dg_ctx *ctx, const char *where, const char *text, size_t
     dg_str *const sink = dialect == DG_JSON_PYTHON ? &converted : NULL;
     size_t offset = scan(text, size, sink, SIZE_MAX, &too_deep);
     if (too_deep) {
-        status = fail_at(ctx, where, text, offset, "more than 64 nested arrays or objects");
+        status = fail_at(ctx, where, line, text, offset, "more than 64 nested arrays or objects");
         goto done;
     }
     if (!dg_str_ok(&converted)) {
@@ -137,12 +139,17 @@ dg_status dg_json_parse(dg_ctx *ctx, const char *where, const char *text, size_t
     /* sentinels are longer than tokens: find the place in the user's text */
     if (sink)
         offset = scan(text, size, &again, offset, &too_deep);
-    status = fail_at(ctx, where, text, offset < size ? offset : size, error.text);
+    status = fail_at(ctx, where, line, text, offset < size ? offset : size, error.text);
 
 done:
     dg_str_free(&converted);
     dg_str_free(&again);
     return status;
+}
+
+dg_status dg_json_parse(dg_ctx *ctx, const char *where, const char *text, size_t size, dg_json_dialect dialect,
+                        json_t **out) {
+    return dg_json_parse_line(ctx, where, 1, text, size, dialect, out);
 }
 
 dg_status dg_json_load(dg_ctx *ctx, const char *path, dg_json_dialect dialect, json_t **out) {

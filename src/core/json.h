@@ -19,6 +19,9 @@ typedef enum dg_json_dialect {
 /* `where` names the source in errors. out *out new reference; err DG_EDATA */
 DG_MUST_CHECK dg_status dg_json_parse(dg_ctx *ctx, const char *where, const char *text, size_t size,
                                       dg_json_dialect dialect, json_t **out);
+/* Of text that begins on this line of a file (JSON Lines): errors name the file's line. */
+DG_MUST_CHECK dg_status dg_json_parse_line(dg_ctx *ctx, const char *where, int64_t line, const char *text, size_t size,
+                                           dg_json_dialect dialect, json_t **out);
 /* err DG_ENOINPUT, DG_EDATA, DG_EIO */
 DG_MUST_CHECK dg_status dg_json_load(dg_ctx *ctx, const char *path, dg_json_dialect dialect, json_t **out);
 /* Python's json.dumps(indent=2, sort_keys=True) and a newline, written atomically. */

@@ -3,16 +3,71 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-dg_status dg_csv_open(dg_ctx *ctx, const char *where, const void *bytes, size_t size, dg_csv *csv) {
+/* How many fields the row at *at has between such separators; moves *at behind it. */
+static int64_t count_fields(const dg_csv *csv, size_t *at, char separator) {
+    int64_t fields = 1;
+    bool quoted = false;
+    while (*at < csv->size && strchr("\r\n", csv->text[*at]) && csv->text[*at])
+        ++*at;
+    for (; *at < csv->size; ++*at) {
+        const char c = csv->text[*at];
+        if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '\n' || c == '\r'))
+            break;
+        else if (!quoted && c == separator)
+            fields++;
+    }
+    return fields;
+}
+
+/* The one that gives the first two rows the same number of fields, else the one that the first row has most of. */
+static char find_separator(const dg_csv *csv) {
+    static const char candidates[] = ",;\t|";
+    char best = ',';
+    int64_t best_score = 0;
+    for (const char *c = candidates; *c; c++) {
+        size_t at = csv->at;
+        const int64_t first = count_fields(csv, &at, *c);
+        const bool agree = at >= csv->size || count_fields(csv, &at, *c) == first;
+        const int64_t score = first < 2 ? 0 : first + (agree ? (int64_t)csv->size : 0);
+        if (score > best_score) {
+            best_score = score;
+            best = *c;
+        }
+    }
+    return best;
+}
+
+/* Excel's own line in front of the header, "sep=;", maybe in quotes: true if it is there; it is spent then. */
+static bool read_separator_line(dg_csv *csv) {
+    const char *text = csv->text;
+    size_t at = csv->size > 0 && text[0] == '"';
+    if (csv->size < at + 5 || strncasecmp(text + at, "sep=", 4) != 0 || strchr("\r\n\"", text[at + 4]))
+        return false;
+    const char separator = text[at + 4];
+    const size_t end = at + 5 + strspn(text + at + 5, "\"");
+    if (end < csv->size && text[end] != '\r' && text[end] != '\n')
+        return false;
+    csv->separator = separator;
+    csv->at = end;
+    if (csv->at < csv->size)
+        csv->at += text[end] == '\r' && text[end + 1] == '\n' ? 2 : 1;
+    csv->next_line++;
+    return true;
+}
+
+dg_status dg_csv_open(dg_ctx *ctx, const char *where, const char *text, size_t size, dg_csv *csv) {
     *csv = (dg_csv){.where = where, .size = size, .line = 1, .next_line = 1};
     dg_status status = dg_alloc(ctx, &csv->text, size + 1, 1, where);
     if (status != DG_OK)
         return status;
     if (size > 0)
-        memcpy(csv->text, bytes, size);
-    if (size >= 3 && memcmp(csv->text, "\xef\xbb\xbf", 3) == 0)
-        csv->at = 3;
+        memcpy(csv->text, text, size);
+    if (!read_separator_line(csv))
+        csv->separator = find_separator(csv);
     return DG_OK;
 }
 
@@ -51,7 +106,7 @@ static dg_status read_quoted(dg_ctx *ctx, dg_csv *csv) {
                 return DG_OK;
             }
             csv->at++;
-        } else if (c == '\n') {
+        } else if (c == '\n' || (c == '\r' && (csv->at + 1 == csv->size || csv->text[csv->at + 1] != '\n'))) {
             csv->next_line++;
         } else if (c == 0) {
             break;
@@ -62,38 +117,63 @@ static dg_status read_quoted(dg_ctx *ctx, dg_csv *csv) {
                    csv->line);
 }
 
-/* One field and what ends it. out *more false: it was the last of its row */
+static bool is_blank(const dg_csv *csv, size_t at) {
+    return at < csv->size && (csv->text[at] == ' ' || csv->text[at] == '\t') && csv->text[at] != csv->separator;
+}
+
+/* From here to the separator, the end of the line, or a NUL byte; *end behind its last character that is not blank. */
+static char *read_plain(dg_csv *csv, char **end) {
+    char *field = csv->text + csv->at;
+    while (csv->at < csv->size && csv->text[csv->at] != csv->separator && !strchr("\r\n", csv->text[csv->at]))
+        csv->at++;
+    size_t last = csv->at;
+    while (csv->text + last > field && is_blank(csv, last - 1))
+        last--;
+    *end = csv->text + last;
+    return field;
+}
+
+/* Past the separator or the end of the line. out *more false: it was the last field of its row */
+static dg_status end_field(dg_ctx *ctx, dg_csv *csv, bool *more) {
+    const char stop = csv->at < csv->size ? csv->text[csv->at] : '\n';
+    *more = stop == csv->separator;
+    if (!*more && stop != '\n' && stop != '\r')
+        return dg_fail(ctx, DG_EDATA,
+                       "%s, line %" PRId64 ": a %s or the end of the line is expected after a quote (and no NUL byte)",
+                       csv->where, csv->line, csv->separator == ',' ? "comma" : "separator");
+    if (stop == '\r' && csv->at + 1 < csv->size && csv->text[csv->at + 1] == '\n')
+        csv->at++;
+    csv->at += csv->at < csv->size;
+    csv->next_line += !*more;
+    return DG_OK;
+}
+
 static dg_status read_field(dg_ctx *ctx, dg_csv *csv, bool *more) {
     dg_status status = DG_OK;
-    char *field = csv->text + csv->at;
-    bool quoted = csv->at < csv->size && *field == '"';
-    if (quoted) {
+    char *field, *end = NULL;
+    while (is_blank(csv, csv->at))
         csv->at++;
-        field++;
+    if (csv->at < csv->size && csv->text[csv->at] == '"') {
+        field = csv->text + ++csv->at;
         DG_TRY(read_quoted(ctx, csv));
-    } else {
-        while (csv->at < csv->size && !strchr(",\r\n", csv->text[csv->at])) /* finds NUL too */
+        while (is_blank(csv, csv->at))
             csv->at++;
+    } else {
+        field = read_plain(csv, &end);
     }
     DG_TRY(add_field(ctx, csv, field));
-    char *end = csv->text + csv->at;
-    char stop = csv->at < csv->size ? *end : '\n';
-    *more = stop == ',';
-    if (stop == '\r')
-        csv->at += csv->at + 1 < csv->size && end[1] == '\n' ? 2 : 1;
-    else if (csv->at < csv->size)
-        csv->at++;
-    if (stop != ',' && stop != '\n' && stop != '\r') {
-        status =
-            dg_fail(ctx, DG_EDATA, "%s, line %" PRId64 ": a comma or the end of the line is expected after a quote",
-                    csv->where, csv->line);
-        goto done;
-    }
-    csv->next_line += !*more;
-    if (!quoted)
+    DG_TRY(end_field(ctx, csv, more));
+    if (end)
         *end = 0;
 done:
     return status;
+}
+
+static bool is_empty_row(const dg_csv *csv) {
+    for (size_t i = 0; i < csv->count; i++)
+        if (csv->fields[i][0])
+            return false;
+    return true;
 }
 
 dg_status dg_csv_next(dg_ctx *ctx, dg_csv *csv, bool *row) {
@@ -106,7 +186,7 @@ dg_status dg_csv_next(dg_ctx *ctx, dg_csv *csv, bool *row) {
         csv->line = csv->next_line;
         for (bool more = true; more;)
             DG_TRY(read_field(ctx, csv, &more));
-    } while (csv->count == 1 && csv->fields[0][0] == 0);
+    } while (is_empty_row(csv)); /* spreadsheets leave ";;;" behind */
 done:
     return status;
 }

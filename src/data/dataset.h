@@ -36,6 +36,8 @@ typedef struct dg_dataset_options {
     dg_fit fit;               /* what happens to images that are not square */
     const char *background;   /* colour of what is padded; NULL: white */
     const char *label_column; /* of metadata files; NULL: "label", and its absence means unlabelled */
+    const char *metadata;     /* file to take labels from, on disk or in the data set; "none": from no such file */
+    const char *file_column;  /* of metadata files; NULL: "file_name" */
     const char *split;        /* name of the split to read, "all" or "none" (no names are splits); NULL: train */
     const char *part;         /* of samples with several files: the one to read, or "all"; NULL: the image itself */
     bool unconditional;       /* ignore all labels: one class */

@@ -140,29 +140,42 @@ static dg_status settle(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
     return status;
 }
 
+/* A column was named, and there is no table it could be of. */
+static dg_status no_table(dg_ctx *ctx, const dg_dataset_options *options) {
+    const char *option = options->label_column ? "--label-column" : "--file-column";
+    const char *name = options->label_column ? options->label_column : options->file_column;
+    if (options->metadata)
+        return dg_fail(ctx, DG_EUSAGE, "%s %s goes with a table, not with --metadata %s", option, name,
+                       options->metadata);
+    return dg_fail(ctx, DG_EUSAGE,
+                   "%s: no metadata.csv or metadata.jsonl that could have a column %s; --metadata names another table",
+                   options->path, name);
+}
+
 static dg_status find_labels(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options, dg_layout *layout) {
     dg_status status = DG_OK;
+    const bool named = options->metadata && strcmp(options->metadata, "none") != 0;
     bool found = false;
-    if (options->unconditional) {
+    if (options->unconditional && !named) {
         DG_TRY(dg_layout_idx(ctx, tree, layout, &found));
         if (!found)
             DG_TRY(dg_layout_folders(ctx, tree, layout));
         goto done;
     }
-    DG_TRY(dg_layout_metadata(ctx, tree, options->label_column, layout, &found));
-    if (!found && options->label_column) {
-        status = dg_fail(ctx, DG_EUSAGE, "%s: no metadata.csv or metadata.jsonl that could have a column %s",
-                         options->path, options->label_column);
-        goto done;
-    }
-    if (!found)
-        DG_TRY(dg_layout_edm(ctx, tree, layout, &found));
+    if (named || !options->metadata)
+        DG_TRY(dg_layout_metadata(ctx, tree, options, layout, &found));
+    if (!found && (options->label_column || options->file_column))
+        DG_TRY(no_table(ctx, options));
+    if (!found && !options->metadata)
+        DG_TRY(dg_layout_edm(ctx, tree, options, layout, &found));
     if (!found)
         DG_TRY(dg_layout_webdataset(ctx, tree, layout, &found));
     if (!found)
         DG_TRY(dg_layout_idx(ctx, tree, layout, &found));
     if (!found)
         DG_TRY(dg_layout_folders(ctx, tree, layout));
+    if (!options->metadata)
+        DG_TRY(dg_layout_note_tables(ctx, tree, options, layout));
     DG_TRY(settle(ctx, tree, layout));
 done:
     return status;

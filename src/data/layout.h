@@ -30,7 +30,7 @@ typedef struct dg_layout {
 } dg_layout;
 
 /* in    tree finished; IDX images are appended to it
- *       options: path (for messages), label_column, unconditional, split, part
+ *       options: path (for messages), label_column, metadata, file_column, unconditional, split, part
  * err   DG_EDATA broken or hostile metadata, names that can be read in two ways; DG_EUSAGE no such label column, split
  *       or part; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options,
@@ -60,11 +60,15 @@ static inline bool dg_layout_is_image(const dg_file *file) {
 const char *dg_label_problem(const char *label);
 
 /* Each looks for its own kind: *found false leaves everything as it was (but may leave a note). */
-DG_MUST_CHECK dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const char *label_column, dg_layout *layout,
-                                           bool *found);
-DG_MUST_CHECK dg_status dg_layout_edm(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found);
+DG_MUST_CHECK dg_status dg_layout_metadata(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options,
+                                           dg_layout *layout, bool *found);
+DG_MUST_CHECK dg_status dg_layout_edm(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options, dg_layout *layout,
+                                      bool *found);
 DG_MUST_CHECK dg_status dg_layout_webdataset(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found);
 DG_MUST_CHECK dg_status dg_layout_idx(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found);
 DG_MUST_CHECK dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout);
+/* Names the tables that lie in the tree and that nothing was taken from. */
+DG_MUST_CHECK dg_status dg_layout_note_tables(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options,
+                                              dg_layout *layout);
 
 #endif

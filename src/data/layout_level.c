@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* The part of a path that is a name at the depth: true, *name and *length; false: the file lies directly in a level
  * above. */
@@ -83,7 +84,8 @@ static void mark_labelled(const dg_tree *tree, int depth, dg_level *level) {
         size_t length;
         if (file->left_out || !component(file, depth, &part, &length))
             continue;
-        if (strncmp(name, "metadata.", 9) != 0 && strcmp(name, "dataset.json") != 0 && !dg_path_ends_with(name, ".cls"))
+        if (strncasecmp(name, "metadata.", 9) != 0 && strcasecmp(name, "dataset.json") != 0 &&
+            !dg_path_ends_with(name, ".cls"))
             continue;
         dg_child *child = find(level, part, length);
         if (child)

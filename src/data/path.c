@@ -53,10 +53,20 @@ static bool has_extension(const char *path, const char *const *extensions) {
     return false;
 }
 
+static const char *const archives[] = {".zip",    ".tar", ".tar.gz",  ".tgz",  ".tar.bz2", ".tbz2",
+                                       ".tar.xz", ".txz", ".tar.zst", ".tzst", NULL};
+
 bool dg_path_is_archive(const char *path) {
-    static const char *const known[] = {".zip",    ".tar", ".tar.gz",  ".tgz",  ".tar.bz2", ".tbz2",
-                                        ".tar.xz", ".txz", ".tar.zst", ".tzst", NULL};
-    return has_extension(path, known);
+    return has_extension(path, archives);
+}
+
+size_t dg_path_archive_stem(const char *name, size_t length) {
+    for (const char *const *extension = archives; *extension; extension++) {
+        const size_t n = strlen(*extension);
+        if (length > n && strncasecmp(name + length - n, *extension, n) == 0)
+            return length - n;
+    }
+    return length;
 }
 
 bool dg_path_is_idx_images(const char *path) {

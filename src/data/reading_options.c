@@ -18,6 +18,8 @@ dg_status dg_reading_check(dg_ctx *ctx, const dg_reading_options *options) {
 
 dg_status dg_reading_apply(dg_ctx *ctx, const dg_reading_options *options, dg_dataset_options *dataset) {
     dataset->label_column = options->label_column;
+    dataset->metadata = options->metadata;
+    dataset->file_column = options->file_column;
     dataset->max_pixels = options->max_pixels;
     dataset->strict = options->strict;
     dataset->split = options->split;
@@ -43,6 +45,10 @@ void dg_reading_synthetic(dg_dataset_options *dataset) {
     dataset->window = dataset->auto_window = false;
     dataset->split = "none";
     dataset->part = "all";
+    /* A table the user names is of the real images, and so is the name of its column. */
+    if (dataset->metadata)
+        dataset->label_column = NULL;
+    dataset->metadata = dataset->file_column = NULL;
 }
 
 dg_status dg_reading_check_out(dg_ctx *ctx, const char *out, const char *fallback, const char *option,

@@ -9,6 +9,8 @@
 
 typedef struct dg_reading_options {
     char *label_column; /* of a metadata file; NULL: "label" */
+    char *metadata;     /* file with the labels, or "none"; NULL: metadata.csv, metadata.jsonl, dataset.json */
+    char *file_column;  /* of a metadata file; NULL: "file_name" */
     int64_t max_pixels; /* larger images are left out */
     char *split;        /* the one of several to read; NULL: train */
     char *part;         /* of samples of several files; NULL: the image itself */
@@ -26,6 +28,19 @@ typedef struct dg_reading_options {
      .metavar = "NAME",                                                                                                \
      .group = heading,                                                                                                 \
      .help = "Column or key of the metadata file that holds the class; label unless given."},                          \
+        {.name = "metadata",                                                                                           \
+         DG_OPT_STRING(S, reading.metadata),                                                                           \
+         .metavar = "FILE|none",                                                                                       \
+         .group = heading,                                                                                             \
+         .help = "Table (CSV, TSV, JSON Lines) or dataset.json that names the images and their classes: a path, or "   \
+                 "one inside the data set. none: no such file is used. Unless given, metadata.csv, metadata.jsonl "    \
+                 "or dataset.json of the data set."},                                                                  \
+        {.name = "file-column",                                                                                        \
+         DG_OPT_STRING(S, reading.file_column),                                                                        \
+         .metavar = "NAME",                                                                                            \
+         .group = heading,                                                                                             \
+         .help = "Column or key of the metadata file that names the image, with or without its extension; "            \
+                 "file_name unless given."},                                                                           \
         {.name = "max-pixels",                                                                                         \
          DG_OPT_COUNT(S, reading.max_pixels),                                                                          \
          .flags = DG_OPTION_MUTABLE,                                                                                   \

@@ -2,6 +2,7 @@
  * ...) in memory, because neither format gives cheap random access through the library. */
 #include "data/legacy_names.h"
 #include "data/own_output.h"
+#include "data/table.h"
 #include "data/tree.h"
 
 #include <archive.h>
@@ -10,13 +11,13 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { BLOCK_BYTES = 1 << 16, MAX_MEMBERS = 1 << 24 };
 
 static bool is_label_file(const char *path) {
     const char *name = dg_path_name(path);
-    return dg_path_ends_with(name, ".cls") || strcmp(name, "metadata.csv") == 0 ||
-           strcmp(name, "metadata.jsonl") == 0 || strcmp(name, "dataset.json") == 0 ||
+    return dg_path_ends_with(name, ".cls") || dg_path_is_table(name) || strcasecmp(name, "dataset.json") == 0 ||
            dg_path_ends_with(name, "idx3-ubyte") || dg_path_ends_with(name, "idx3-ubyte.gz") ||
            dg_path_ends_with(name, "idx1-ubyte") || dg_path_ends_with(name, "idx1-ubyte.gz");
 }

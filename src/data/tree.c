@@ -177,9 +177,9 @@ int64_t dg_tree_find(const dg_tree *tree, size_t finished_count, const char *pat
     return at < finished_count && strcmp(tree->files[at].path, path) == 0 ? (int64_t)at : -1;
 }
 
-/* Whole file through a descriptor that is checked after opening, so that nothing can be swapped in between. O_NONBLOCK:
- * a FIFO that took the file's place must not hang the program. */
-static dg_status read_file(const char *path, size_t max_bytes, uint8_t **bytes, size_t *size, char *reason) {
+/* Whole file, or with head what fits, through a descriptor that is checked after opening, so that nothing can be
+ * swapped in between. O_NONBLOCK: a FIFO that took the file's place must not hang the program. */
+static dg_status read_file(const char *path, size_t max_bytes, bool head, uint8_t **bytes, size_t *size, char *reason) {
     dg_status status = DG_OK;
     uint8_t *data = NULL;
     struct stat info;
@@ -188,11 +188,11 @@ static dg_status read_file(const char *path, size_t max_bytes, uint8_t **bytes, 
         status = dg_image_refuse(reason, "cannot be opened: %s", strerror(errno));
         goto done;
     }
-    if (!S_ISREG(info.st_mode) || info.st_size < 0 || (uint64_t)info.st_size > max_bytes) {
+    if (!S_ISREG(info.st_mode) || info.st_size < 0 || ((uint64_t)info.st_size > max_bytes && !head)) {
         status = dg_image_refuse(reason, "not a regular file of at most %zu MiB", max_bytes >> 20);
         goto done;
     }
-    size_t total = (size_t)info.st_size, got = 0;
+    size_t total = (uint64_t)info.st_size > max_bytes ? max_bytes : (size_t)info.st_size, got = 0;
     data = malloc(total + 1);
     if (!data) {
         status = DG_ENOMEM;
@@ -219,17 +219,17 @@ done:
     return status;
 }
 
-dg_status dg_tree_load(const dg_tree *tree, size_t index, size_t max_bytes, const uint8_t **bytes, size_t *size,
-                       void **owned, char *reason) {
+static dg_status load(const dg_tree *tree, size_t index, size_t max_bytes, bool head, const uint8_t **bytes,
+                      size_t *size, void **owned, char *reason) {
     const dg_file *file = &tree->files[index];
     *owned = NULL;
     if (file->problem)
         return dg_image_refuse(reason, "%s", file->problem);
     if (file->held) {
-        if (file->held_size > max_bytes)
+        if (file->held_size > max_bytes && !head)
             return dg_image_refuse(reason, "larger than %zu MiB", max_bytes >> 20);
         *bytes = file->held;
-        *size = file->held_size;
+        *size = file->held_size < max_bytes ? file->held_size : max_bytes;
         return DG_OK;
     }
     if (!tree->root)
@@ -238,9 +238,19 @@ dg_status dg_tree_load(const dg_tree *tree, size_t index, size_t max_bytes, cons
     if (!path)
         return DG_ENOMEM;
     uint8_t *data = NULL;
-    dg_status status = read_file(path, max_bytes, &data, size, reason);
+    dg_status status = read_file(path, max_bytes, head, &data, size, reason);
     free(path);
     *bytes = data;
     *owned = data;
     return status;
+}
+
+dg_status dg_tree_load(const dg_tree *tree, size_t index, size_t max_bytes, const uint8_t **bytes, size_t *size,
+                       void **owned, char *reason) {
+    return load(tree, index, max_bytes, false, bytes, size, owned, reason);
+}
+
+dg_status dg_tree_peek(const dg_tree *tree, size_t index, size_t max_bytes, const uint8_t **bytes, size_t *size,
+                       void **owned, char *reason) {
+    return load(tree, index, max_bytes, true, bytes, size, owned, reason);
 }

@@ -30,6 +30,7 @@ typedef struct dg_file {
     size_t held_size;
     const uint8_t *raw; /* pixels of an IDX image, inside a blob of the tree */
     int raw_width, raw_height;
+    bool said;     /* a label file or table that was read or named in a note */
     char *problem; /* why it cannot be read, known already; else NULL */
     bool folder;   /* a folder that cannot be listed, with its problem */
     dg_file_kind kind;
@@ -90,6 +91,10 @@ static inline bool dg_file_is_image(const dg_file *file) {
 DG_MUST_CHECK dg_status dg_tree_load(const dg_tree *tree, size_t index, size_t max_bytes, const uint8_t **bytes,
                                      size_t *size, void **owned, char *reason);
 
+/* The first bytes of a file, at most max_bytes, without reading the rest. */
+DG_MUST_CHECK dg_status dg_tree_peek(const dg_tree *tree, size_t index, size_t max_bytes, const uint8_t **bytes,
+                                     size_t *size, void **owned, char *reason);
+
 /* Removes "." parts and doubled slashes in place.
  * false: absolute, has a ".." part, empty: nothing a data set may refer to */
 bool dg_path_normalise(char *path);
@@ -97,6 +102,8 @@ bool dg_path_normalise(char *path);
 bool dg_path_hidden(const char *path);
 /* By extension, case ignored. */
 bool dg_path_is_archive(const char *path);
+/* Length of an archive's name without that extension. */
+size_t dg_path_archive_stem(const char *name, size_t length);
 bool dg_path_is_idx_images(const char *path); /* ...images-idx3-ubyte or .idx3-ubyte, with or without .gz */
 bool dg_path_ends_with(const char *path, const char *suffix);
 const char *dg_path_name(const char *path); /* after the last '/' */

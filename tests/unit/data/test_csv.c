@@ -27,7 +27,6 @@ START_TEST(rows_of_every_kind) {
     dg_ctx *ctx = dg_test_context();
     dg_csv csv;
     open_csv(ctx, &csv,
-             "\xef\xbb\xbf"
              "file_name,label\r\n"
              "a.png,\"cat, big\"\n"
              "\n"
@@ -53,6 +52,64 @@ START_TEST(a_trailing_comma_is_an_empty_field) {
     assert_row(ctx, &csv, 3, (const char *[]){"a", "", ""});
     assert_end(ctx, &csv);
     open_csv(ctx, &csv, "");
+    assert_end(ctx, &csv);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(separators_are_found) {
+    static const struct {
+        const char *text;
+        char separator;
+    } cases[] = {
+        {"file_name;label\na.png;cat, big\n", ';'},
+        {"file_name\tlabel\na.png\tcat\n", '\t'},
+        {"file_name|label\na.png|cat\n", '|'},
+        {"file_name,label\n\"a;b;c.png\",cat;dog;bird\n", ','},
+        {"file_name;label, said twice\na.png;cat\n", ';'}, /* the rows decide */
+        {"file_name;x;y\na.png;1,5;2,5\n", ';'},           /* decimal commas */
+        {"sep=;\r\nfile_name;a,b,c\r\n", ';'},
+        {"\"sep=\t\"\nfile_name\ta\n", '\t'},
+        {"file_name\na.png\n", ','},
+        {"", ','},
+    };
+    dg_ctx *ctx = dg_test_context();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dg_csv csv;
+        bool row;
+        open_csv(ctx, &csv, cases[i].text);
+        ck_assert_msg(csv.separator == cases[i].separator, "%s: '%c'", cases[i].text, csv.separator);
+        DG_CK(ctx, dg_csv_next(ctx, &csv, &row));
+        ck_assert(!row || strcmp(csv.fields[0], "file_name") == 0);
+        dg_csv_close(&csv);
+    }
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(white_space_around_fields) {
+    dg_ctx *ctx = dg_test_context();
+    dg_csv csv;
+    open_csv(ctx, &csv, "file_name , label\n a.png,\tcat \n\"b.png\" , \" dog \"\n;,;\n , ,\nc.png,\n");
+    assert_row(ctx, &csv, 2, (const char *[]){"file_name", "label"});
+    assert_row(ctx, &csv, 2, (const char *[]){"a.png", "cat"});
+    assert_row(ctx, &csv, 2, (const char *[]){"b.png", " dog "});
+    assert_row(ctx, &csv, 2, (const char *[]){";", ";"});
+    assert_row(ctx, &csv, 2, (const char *[]){"c.png", ""}); /* behind a row of nothing but commas */
+    ck_assert_int_eq(csv.line, 6);
+    assert_end(ctx, &csv);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(lines_may_end_in_cr_alone) {
+    dg_ctx *ctx = dg_test_context();
+    dg_csv csv;
+    open_csv(ctx, &csv, "a,b\r\"x\ry\",2\rz,3");
+    assert_row(ctx, &csv, 2, (const char *[]){"a", "b"});
+    assert_row(ctx, &csv, 2, (const char *[]){"x\ry", "2"});
+    assert_row(ctx, &csv, 2, (const char *[]){"z", "3"});
+    ck_assert_int_eq(csv.line, 4);
     assert_end(ctx, &csv);
     dg_ctx_free(ctx);
 }
@@ -113,6 +170,9 @@ Suite *dg_test_suite(void) {
     TCase *tcase = tcase_create("csv and paths");
     tcase_add_test(tcase, rows_of_every_kind);
     tcase_add_test(tcase, a_trailing_comma_is_an_empty_field);
+    tcase_add_test(tcase, separators_are_found);
+    tcase_add_test(tcase, white_space_around_fields);
+    tcase_add_test(tcase, lines_may_end_in_cr_alone);
     tcase_add_test(tcase, broken_rows_are_refused_with_their_line);
     tcase_add_test(tcase, paths_are_normalised_or_refused);
     tcase_add_test(tcase, path_kinds);
