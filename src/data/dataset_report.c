@@ -169,24 +169,56 @@ static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, siz
     report->mixed_sizes = report->min_width != report->max_width || report->min_height != report->max_height;
 }
 
+enum { LOST_SHOWN = 20 };
+
+/* Class folders without a usable image: also those whose images never became candidates, for their format or because
+ * the name cannot be a class. */
+static dg_status list_lost_folders(dg_ctx *ctx, const dg_dataset *dataset, dg_str *lost) {
+    const dg_tree *tree = &dataset->tree;
+    const char *before = "";
+    size_t before_length = 0, found = 0;
+    for (size_t i = 0; i < tree->count; i++) {
+        const char *below = dg_layout_below(&tree->files[i]), *slash = below ? strchr(below, '/') : NULL;
+        if (!slash || !dg_layout_is_image(&tree->files[i]))
+            continue;
+        const size_t length = (size_t)(slash - below);
+        if (length == before_length && memcmp(before, below, length) == 0)
+            continue;
+        before = below;
+        before_length = length;
+        char *name = strndup(below, length);
+        if (!name)
+            return dg_fail(ctx, DG_ENOMEM, "out of memory for class names");
+        const bool known = bsearch(&name, dataset->class_names, (size_t)dataset->class_count,
+                                   sizeof *dataset->class_names, bytewise) != NULL;
+        if (!known && found++ < LOST_SHOWN)
+            dg_str_printf(lost, "%s%s", found > 1 ? ", " : "", name);
+        free(name);
+    }
+    if (found > LOST_SHOWN)
+        dg_str_printf(lost, " and %zu more", found - LOST_SHOWN);
+    return lost->failed ? dg_fail(ctx, DG_ENOMEM, "out of memory for class names") : DG_OK;
+}
+
 /* Names of the classes none of whose images can be used. */
 static dg_status list_lost_classes(dg_ctx *ctx, const dg_dataset *dataset, const dg_layout *layout,
                                    const dg_candidate *candidates, size_t count, dg_str *lost) {
-    enum { SHOWN = 20 };
     dg_status status = DG_OK;
     const char **names = NULL;
     size_t name_count = 0, kept = 0, found = 0;
     int (*order)(const void *, const void *) = NULL;
+    if (layout->folders)
+        return dataset->class_count > 0 && dataset->class_names[0][0] ? list_lost_folders(ctx, dataset, lost) : DG_OK;
     DG_TRY(list_labels(ctx, layout, candidates, count, false, &names, &name_count, &order));
     for (size_t i = 0; i < name_count; i++) {
         /* Both lists are in the same order, and the usable classes are some of all. */
         if (kept < (size_t)dataset->class_count && strcmp(names[i], dataset->class_names[kept]) == 0)
             kept++;
-        else if (found++ < SHOWN)
+        else if (found++ < LOST_SHOWN)
             dg_str_printf(lost, "%s%s", found > 1 ? ", " : "", names[i]);
     }
-    if (found > SHOWN)
-        dg_str_printf(lost, " and %zu more", found - SHOWN);
+    if (found > LOST_SHOWN)
+        dg_str_printf(lost, " and %zu more", found - LOST_SHOWN);
     if (lost->failed)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for class names");
 done:

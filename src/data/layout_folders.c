@@ -50,6 +50,36 @@ static bool has_classes(const dg_tree *tree) {
     return first && !beside && !is_storage(first, first_length);
 }
 
+/* images_001, images_002: names that differ in numbers only may be classes, or mean no more than storage. */
+static dg_status note_numbered(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
+    const char *first = NULL;
+    size_t first_length = 0;
+    dg_split_name rest = {0};
+    bool differ = false;
+    for (size_t i = 0; i < layout->finished_count; i++) {
+        const char *below = dg_layout_below(&tree->files[i]), *slash = below ? strchr(below, '/') : NULL;
+        if (!slash || !dg_file_is_image(&tree->files[i]))
+            continue;
+        const size_t length = (size_t)(slash - below);
+        if (first && length == first_length && memcmp(first, below, length) == 0)
+            continue;
+        const dg_split_name read = dg_split_read(below, length);
+        const bool number = strspn(below, "0123456789") >= length;
+        if ((number && length < 5) || (first && strcmp(read.rest, rest.rest) != 0))
+            return DG_OK;
+        differ = first != NULL;
+        first = below;
+        first_length = length;
+        rest = read;
+    }
+    if (!differ)
+        return DG_OK;
+    return dg_layout_note(ctx, layout,
+                          "the names of the folders differ in numbers only (%.*s); each is taken for a class "
+                          "(--uncond takes none)",
+                          (int)first_length, first);
+}
+
 /* Is there an image below "folder/"? */
 static bool holds_image(const dg_tree *tree, size_t finished_count, const char *folder) {
     size_t length = strlen(folder);
@@ -131,6 +161,8 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
     }
     if (beside > 0)
         DG_TRY(dg_layout_fall(ctx, layout, beside, "beside the class folders, of no class"));
+    if (classes)
+        DG_TRY(note_numbered(ctx, tree, layout));
     DG_TRY(note_empty_folders(ctx, tree, layout));
 done:
     free(label);

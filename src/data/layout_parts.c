@@ -274,7 +274,7 @@ dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     dg_str parts = {0};
     const piece *chosen = NULL;
     size_t count = 0;
-    bool several = false;
+    bool several = false, parts_there = place->part != NULL;
     int64_t left = 0, lacking = 0;
     const bool dotted = has_cls(tree) && !place->layout->unconditional;
     if (dotted)
@@ -287,6 +287,10 @@ dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
         if (!file->left_out && dg_layout_is_image(file))
             pieces[count++] = dotted ? read_dotted(file) : read_suffix(file);
     }
+    for (size_t i = 0; i < count; i++)
+        parts_there |= pieces[i].part_length > 0;
+    if (!parts_there && !dotted)
+        goto done;
     qsort(pieces, count, sizeof *pieces, by_key);
     if (!dotted)
         require_image(pieces, count);

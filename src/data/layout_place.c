@@ -115,6 +115,7 @@ dg_status dg_place_files(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     DG_TRY(say_of_tree(ctx, tree, place->layout));
     for (int levels = 0; again && levels < MAX_LEVELS; levels++)
         DG_TRY(place_level(ctx, tree, place, &again));
+    DG_TRY(dg_place_split_files(ctx, tree, place));
     DG_TRY(dg_place_file_parts(ctx, tree, place));
     if (place->part && !place->part_taken && strcasecmp(place->part, "all") != 0)
         status = dg_fail(ctx, DG_EUSAGE, "--part %s: the samples of %s have no such part", place->part, place->path);

@@ -25,6 +25,9 @@ DG_MUST_CHECK dg_status dg_place_files(dg_ctx *ctx, dg_tree *tree, dg_place *pla
 DG_MUST_CHECK dg_status dg_place_split(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level,
                                        const dg_level *above, bool *taken);
 
+/* layout_split.c: where no folder is called like a split but every image is (train_001.png, test_001.png), of at least
+ * two roles, training's one of them: those of one split are left. */
+DG_MUST_CHECK dg_status dg_place_split_files(dg_ctx *ctx, dg_tree *tree, dg_place *place);
 /* layout_parts.c: the same for images/ beside masks/. */
 DG_MUST_CHECK dg_status dg_place_part(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level,
                                       const dg_level *above, bool *taken);

@@ -331,3 +331,33 @@ dg_status dg_place_split(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *
 done:
     return status;
 }
+
+dg_status dg_place_split_files(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
+    int64_t images[DG_SPLIT_TEST + 1] = {0}, left = 0;
+    const char *wanted = place->split ? place->split : "train";
+    const dg_split_role role = dg_split_wanted(wanted);
+    if (place->split_taken || role == DG_SPLIT_NONE)
+        return DG_OK;
+    for (size_t i = 0; i < tree->count && !images[DG_SPLIT_NONE]; i++) {
+        const char *name = dg_path_name(tree->files[i].path);
+        if (!tree->files[i].left_out && dg_layout_is_image(&tree->files[i]))
+            images[dg_split_read(name, strcspn(name, ".")).role]++;
+    }
+    const int roles = (images[DG_SPLIT_TRAIN] > 0) + (images[DG_SPLIT_VALIDATION] > 0) + (images[DG_SPLIT_TEST] > 0);
+    if (images[DG_SPLIT_NONE] || roles < 2 || !images[DG_SPLIT_TRAIN] || !images[role])
+        return DG_OK;
+    for (size_t i = 0; i < tree->count; i++) {
+        dg_file *file = &tree->files[i];
+        const char *name = dg_path_name(file->path);
+        if (file->left_out || !dg_layout_is_image(file) || dg_split_read(name, strcspn(name, ".")).role == role)
+            continue;
+        file->left_out = DG_LEFT_SPLIT;
+        left++;
+    }
+    place->split_taken = true;
+    return dg_layout_note(
+        ctx, place->layout,
+        "only the %lld images called %s are used; %lld called like other splits are left alone (--split "
+        "names another, none takes all)",
+        (long long)images[role], dg_split_role_name(role), (long long)left);
+}

@@ -171,6 +171,34 @@ START_TEST(bad_files_are_skipped_and_named) {
 }
 END_TEST
 
+/* A class is lost whole also where its images never came so far as to be decoded. */
+START_TEST(lost_classes_are_loud) {
+    dg_ctx *ctx = dg_test_context();
+    for (int i = 0; i < 30; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s/%d.png", i % 2 ? "cat" : "dog", i);
+        put_image(name, i);
+    }
+    dg_dataset *dataset = open_with(ctx, dg_dataset_options_default());
+    ck_assert(!dg_dataset_get_report(dataset)->loud);
+    dg_dataset_free(dataset);
+    put_text("fox/1.heic", "not read");
+    dataset = open_with(ctx, dg_dataset_options_default());
+    ck_assert(dg_dataset_get_report(dataset)->loud);
+    ck_assert_str_eq(
+        dg_dataset_get_report(dataset)->fall_note,
+        "1 of 31 images are left out, of these classes all (fox): 1 a HEIC image, which is not read; convert it "
+        "to PNG or JPEG (heif-convert IN.heic OUT.png)");
+    dg_dataset_free(dataset);
+    put_image("b\xffr/1.png", 1);
+    dataset = open_with(ctx, dg_dataset_options_default());
+    ck_assert_ptr_nonnull(strstr(dg_dataset_get_report(dataset)->fall_note, "fox"));
+    ck_assert_ptr_nonnull(strstr(dg_dataset_get_report(dataset)->fall_note, "b\xffr"));
+    dg_dataset_free(dataset);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(nothing_to_read) {
     dg_ctx *ctx = dg_test_context();
     dg_dataset_options options = dg_dataset_options_default();
@@ -421,6 +449,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, no_classes);
     tcase_add_test(tcase, splits_and_links);
     tcase_add_test(tcase, bad_files_are_skipped_and_named);
+    tcase_add_test(tcase, lost_classes_are_loud);
     tcase_add_test(tcase, nothing_to_read);
     tcase_add_test(tcase, sixteen_bits_and_windows);
     tcase_add_test(tcase, automatic_channels);
