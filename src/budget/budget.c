@@ -17,9 +17,18 @@ static bool within(double epsilon, double limit) {
 
 /* ---- one mechanism of one run ---- */
 
-/* Each entry's own epsilon; NaN where nothing ran. Equal mechanisms, as nightly jobs leave them, are computed once. */
+static bool is_only_one(const dg_ledger_list *list) {
+    size_t ran = 0;
+    for (size_t i = 0; i < list->count; i++)
+        ran += list->entries[i].mechanism.steps > 0;
+    return ran == 1;
+}
+
+/* Each entry's own epsilon; NaN where nothing ran. Equal mechanisms, as nightly jobs leave them, are computed once.
+ * in    together: that of all of them, which is that of the only one */
 static dg_status entry_epsilons(dg_ctx *ctx, const dg_ledger_list *list, dg_budget_compose_fn compose, double delta,
-                                double *epsilons) {
+                                double together, double *epsilons) {
+    const bool only_one = is_only_one(list);
     for (size_t i = 0; i < list->count; i++) {
         const dg_ledger_mechanism *m = &list->entries[i].mechanism, *other = NULL;
         size_t k = 0;
@@ -29,8 +38,8 @@ static dg_status entry_epsilons(dg_ctx *ctx, const dg_ledger_list *list, dg_budg
                 other->noise_multiplier == m->noise_multiplier && other->steps == m->steps)
                 break;
         }
-        epsilons[i] = k < i ? epsilons[k] : NAN;
-        const dg_status status = k < i || m->steps == 0 ? DG_OK : compose(ctx, m, 1, delta, &epsilons[i]);
+        epsilons[i] = k < i ? epsilons[k] : only_one && m->steps ? together : NAN;
+        const dg_status status = k < i || only_one || m->steps == 0 ? DG_OK : compose(ctx, m, 1, delta, &epsilons[i]);
         if (status != DG_OK)
             return status;
     }
@@ -110,7 +119,7 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     DG_TRY(dg_ledger_spent(ctx, ledger, images.hashes, images.count, &list));
     DG_TRY(dg_budget_epsilon(ctx, compose, &list, NULL, 0, delta, &spent, &reserved));
     DG_TRY(dg_alloc(ctx, &epsilons, list.count + 1, sizeof *epsilons, "the list of runs"));
-    DG_TRY(entry_epsilons(ctx, &list, compose, delta, epsilons));
+    DG_TRY(entry_epsilons(ctx, &list, compose, delta, spent, epsilons));
     for (size_t i = 0; i < list.count; i++)
         DG_TRY(describe_entry(ctx, &list.entries[i], epsilons[i], runs));
     DG_TRY(attacks(ctx, &list, spent, &rows));

@@ -54,14 +54,22 @@ static double solve_epsilon(const dg_pld *pld, double delta, double high) {
     return high;
 }
 
+/* How well epsilon is to be known, and whether for both pairs. */
+typedef struct grid_effort {
+    dg_pld_points points; /* DG_PLD_FINE: or finer, where epsilon is small */
+    dg_pld_pair last_pair;
+} grid_effort;
+static const grid_effort coarsely = {DG_PLD_COARSE, DG_PLD_REMOVE}, fairly = {DG_PLD_MEDIUM, DG_PLD_REMOVE},
+                         finely = {DG_PLD_FINE, DG_PLD_REMOVE}, fully = {DG_PLD_FINE, DG_PLD_ADD};
+
 static dg_status grid_epsilon(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double delta, double bound,
-                              double *epsilon) {
+                              grid_effort effort, double *epsilon) {
     dg_status status = DG_OK;
     dg_pld pld = {0};
     *epsilon = 0;
-    for (int pair = DG_PLD_REMOVE; pair <= DG_PLD_ADD; pair++) {
+    for (int pair = DG_PLD_REMOVE; pair <= (int)effort.last_pair; pair++) {
         const double theta = dg_pld_theta_of_delta(m, count, (dg_pld_pair)pair, delta);
-        DG_TRY(dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, &pld));
+        DG_TRY(dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, effort.points, &pld));
         *epsilon = fmax(*epsilon, solve_epsilon(&pld, delta, fmax(bound, 1e-6)));
         dg_pld_free(&pld);
     }
@@ -79,10 +87,20 @@ static dg_status or_no_bound(dg_ctx *ctx, dg_status status, double none, double 
     return DG_OK;
 }
 
-/* rdp: Renyi's bound, of which and of its own this is the lesser. */
+static const double SMALL = 0.5;
+
+/* rdp: Renyi's bound, of which and of its own this is the lesser. A small epsilon is worth the finest grid; whether it
+ * is one depends on the mechanisms alone, and falls with the noise, so that more noise never looks worse. */
 static dg_status pld_epsilon(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double delta, double rdp,
-                             double *epsilon) {
-    const dg_status status = grid_epsilon(ctx, m, count, delta, fmin(rdp, DG_EPSILON_LIMIT), epsilon);
+                             grid_effort effort, double *epsilon) {
+    const double high = fmin(rdp, DG_EPSILON_LIMIT);
+    dg_status status = DG_OK;
+    if (effort.points == DG_PLD_FINE && high < 2) {
+        status = grid_epsilon(ctx, m, count, delta, high, coarsely, epsilon);
+        effort.points = status == DG_OK && *epsilon < SMALL ? DG_PLD_FINEST : DG_PLD_FINE;
+    }
+    if (status == DG_OK)
+        status = grid_epsilon(ctx, m, count, delta, high, effort, epsilon);
     *epsilon = fmin(*epsilon, rdp);
     return or_no_bound(ctx, status, rdp, epsilon);
 }
@@ -93,7 +111,7 @@ static dg_status grid_delta(dg_ctx *ctx, const dg_mechanism *m, int64_t count, d
     *delta = 0;
     for (int pair = DG_PLD_REMOVE; pair <= DG_PLD_ADD; pair++) {
         const double theta = dg_pld_theta_of_epsilon(m, count, (dg_pld_pair)pair, epsilon);
-        DG_TRY(dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, &pld));
+        DG_TRY(dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, DG_PLD_FINE, &pld));
         *delta = fmax(*delta, dg_pld_delta(&pld, epsilon));
         dg_pld_free(&pld);
     }
@@ -129,7 +147,7 @@ dg_status dg_privacy_epsilon(dg_ctx *ctx, dg_accountant accountant, const dg_mec
     if (!(rdp <= DG_EPSILON_LIMIT))
         return too_little_noise(ctx, DG_EPSILON_LIMIT);
     *epsilon = rdp;
-    return accountant == DG_ACCOUNTANT_RDP ? DG_OK : pld_epsilon(ctx, m, count, delta, rdp, epsilon);
+    return accountant == DG_ACCOUNTANT_RDP ? DG_OK : pld_epsilon(ctx, m, count, delta, rdp, fully, epsilon);
 }
 
 dg_status dg_privacy_delta(dg_ctx *ctx, dg_accountant accountant, const dg_mechanism *m, int64_t count, double epsilon,
@@ -170,7 +188,7 @@ static dg_status holds(const question *q, bool *yes) {
     *yes = epsilon <= q->epsilon;
     if (*yes || q->accountant == DG_ACCOUNTANT_RDP || !(epsilon <= 3 * q->epsilon + 10))
         return DG_OK;
-    status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, epsilon, &epsilon);
+    status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, epsilon, fully, &epsilon);
     *yes = epsilon <= q->epsilon;
     return status;
 }
@@ -219,46 +237,112 @@ static dg_status rdp_noise(const question *q, double *sigma) {
 }
 
 /* log(epsilon / budget) with this much noise. */
-static dg_status excess(const question *q, double sigma, double *out) {
+static dg_status excess(const question *q, grid_effort effort, double log_sigma, double *out) {
     double epsilon;
-    q->mechanisms[q->count - 1].noise_multiplier = sigma;
+    q->mechanisms[q->count - 1].noise_multiplier = exp(log_sigma);
     const double rdp = fmin(dg_rdp_epsilon(q->mechanisms, q->count, q->delta, NULL), DG_EPSILON_LIMIT);
-    const dg_status status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, rdp, &epsilon);
+    const dg_status status = pld_epsilon(q->ctx, q->mechanisms, q->count, q->delta, rdp, effort, &epsilon);
     *out = log(fmax(epsilon, 1e-12) / q->epsilon);
     return status;
 }
 
-/* *sigma: enough noise if `bounded`, else a first guess. The excess over log(sigma) is nearly a straight line: false
- * position, with the kept end halved when it stays (Illinois), until the budget is met to 1e-4 or the noise known to
- * 1e-4. */
+static const double TOLERANCE = 1e-4, ROUGHLY = 3e-3, LEAST_NOISE = 0.01, MOST_NOISE = 1e8;
+
+/* Where the search stands: log(sigma) and excess of too little noise, [0], and of enough, [1]. */
+typedef struct bracket {
+    double x[2], y[2];
+} bracket;
+
+static bool is_known(const bracket *b, double tolerance) {
+    return b->x[1] - b->x[0] <= tolerance || b->y[1] >= -tolerance;
+}
+
+/* False position, with the kept end halved when it stays (Illinois), until the budget is met or the noise known to the
+ * tolerance: the excess over log(sigma) is nearly a straight line. */
+static dg_status narrow(const question *q, grid_effort effort, double tolerance, bracket *b) {
+    dg_status status = DG_OK;
+    while (!is_known(b, tolerance)) {
+        const double share = fmin(0.99, fmax(0.01, b->y[0] / (b->y[0] - b->y[1])));
+        const double next = b->x[0] + (b->x[1] - b->x[0]) * share;
+        double value;
+        DG_TRY(excess(q, effort, next, &value));
+        const int end = value <= 0;
+        b->x[end] = next;
+        b->y[end] = value;
+        b->y[1 - end] *= 0.5;
+    }
+done:
+    return status;
+}
+
+/* *sigma: enough noise if `bounded`, else a first guess. out *slope of the excess, for what comes after */
+static dg_status search_coarsely(const question *q, grid_effort effort, bool bounded, double *sigma, double *slope) {
+    dg_status status = DG_OK;
+    bracket b = {.x = {log(0.5 * *sigma), log(*sigma)}};
+    DG_TRY(excess(q, effort, b.x[1], &b.y[1]));
+    while (b.y[1] > 0) {
+        if (bounded || b.x[1] > log(MOST_NOISE))
+            DG_TRY(no_noise(q));
+        b.x[0] = b.x[1];
+        b.x[1] += log(2);
+        DG_TRY(excess(q, effort, b.x[1], &b.y[1]));
+    }
+    DG_TRY(excess(q, effort, b.x[0], &b.y[0]));
+    while (b.y[0] <= 0 && b.x[0] > log(LEAST_NOISE)) {
+        b.x[1] = b.x[0];
+        b.y[1] = b.y[0];
+        b.x[0] -= log(2);
+        DG_TRY(excess(q, effort, b.x[0], &b.y[0]));
+    }
+    *slope = (b.y[0] - b.y[1]) / (b.x[1] - b.x[0]);
+    DG_TRY(narrow(q, effort, ROUGHLY, &b));
+    *sigma = exp(b.x[1]);
+done:
+    return status;
+}
+
+/* From noise that is nearly right: along the slope to where the budget is just met, and on from there. */
+static dg_status search_finely(const question *q, grid_effort effort, double slope, double *sigma) {
+    dg_status status = DG_OK;
+    bracket b = {.x = {0, log(*sigma)}};
+    double stride = 1e-3, goal = 0.5 * TOLERANCE;
+    DG_TRY(excess(q, effort, b.x[1], &b.y[1]));
+    for (b.x[0] = -INFINITY; b.y[1] > 0; stride *= 2) { /* another pair, or another rounding */
+        if (b.x[1] > log(MOST_NOISE))
+            DG_TRY(no_noise(q));
+        b.x[0] = b.x[1];
+        b.y[0] = b.y[1];
+        b.x[1] += stride;
+        DG_TRY(excess(q, effort, b.x[1], &b.y[1]));
+    }
+    while (b.x[0] == -INFINITY && b.y[1] < -TOLERANCE && b.x[1] > log(LEAST_NOISE)) {
+        const double next = b.x[1] + fmin((b.y[1] + goal) / slope, -TOLERANCE);
+        double value;
+        DG_TRY(excess(q, effort, next, &value));
+        if (value > 0)
+            b.x[0] = next;
+        else
+            b.x[1] = next;
+        b.y[value <= 0] = value;
+        goal = -TOLERANCE; /* the slope is less steep than it seemed: rather too far now, and then back */
+    }
+    if (b.x[0] > -INFINITY)
+        DG_TRY(narrow(q, effort, TOLERANCE, &b));
+    *sigma = exp(b.x[1]);
+done:
+    return status;
+}
+
+/* Most of the search is on a coarse grid, and for one pair: a unit removed is nearly always the worse one. What comes
+ * out holds for both, on the grid that epsilon is told by. *sigma as in search_coarsely */
 static dg_status pld_noise(const question *q, double *sigma, bool bounded) {
     dg_status status = DG_OK;
-    double x[2] = {log(0.5 * *sigma), log(*sigma)}, y[2]; /* too little noise, and enough */
-    DG_TRY(excess(q, exp(x[1]), &y[1]));
-    while (y[1] > 0) {
-        if (bounded || x[1] > log(1e8))
-            DG_TRY(no_noise(q));
-        x[0] = x[1];
-        x[1] += log(2);
-        DG_TRY(excess(q, exp(x[1]), &y[1]));
-    }
-    DG_TRY(excess(q, exp(x[0]), &y[0]));
-    while (y[0] <= 0 && x[0] > log(0.01)) {
-        x[1] = x[0];
-        y[1] = y[0];
-        x[0] -= log(2);
-        DG_TRY(excess(q, exp(x[0]), &y[0]));
-    }
-    while (x[1] - x[0] > 1e-4 && y[1] < -1e-4) {
-        const double next = x[0] + (x[1] - x[0]) * fmin(0.99, fmax(0.01, y[0] / (y[0] - y[1])));
-        double value;
-        DG_TRY(excess(q, exp(next), &value));
-        const int end = value <= 0;
-        x[end] = next;
-        y[end] = value;
-        y[1 - end] *= 0.5;
-    }
-    *sigma = exp(x[1]);
+    double slope, value;
+    DG_TRY(search_coarsely(q, q->epsilon < SMALL ? fairly : coarsely, bounded, sigma, &slope));
+    DG_TRY(search_finely(q, finely, slope, sigma));
+    DG_TRY(excess(q, fully, log(*sigma), &value));
+    if (value > 0)
+        DG_TRY(search_finely(q, fully, slope, sigma));
 done:
     return status;
 }
@@ -316,41 +400,48 @@ done:
 
 /* Every point of the curve delta(eps) bounds an attack: P(S) <= e^eps Q(S) + delta(eps), and with the roles changed
  * 1 - Q(S) <= e^eps (1 - P(S)) + delta'(eps). The least of all these bounds is the trade-off curve itself. */
-dg_status dg_privacy_max_tpr(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double fpr, double *tpr) {
-    dg_status status = DG_OK;
-    dg_pld pld[2] = {{0}, {0}};
-    double top;
-    *tpr = fpr;
-    DG_TRY(check(ctx, m, count, fpr));
-    if (is_empty(m, count))
-        return DG_OK;
-    *tpr = 1;
-    if (!(dg_rdp_epsilon(m, count, fpr, NULL) <= DG_EPSILON_LIMIT))
-        return DG_OK;
-    for (int pair = DG_PLD_REMOVE; pair <= DG_PLD_ADD; pair++) {
-        const double theta = dg_pld_theta_of_delta(m, count, (dg_pld_pair)pair, fpr);
-        DG_TRY(dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, &pld[pair]));
-    }
-    top = fmax(1.0, dg_rdp_epsilon(m, count, 1e-3 * fpr, NULL));
+static double lowest_bound(const dg_pld pld[2], double top, double fpr) {
+    double tpr = 1;
     for (int i = 0; i <= 1000; i++) {
         const double epsilon = top * i / 1000;
         const double remove = dg_pld_delta(&pld[DG_PLD_REMOVE], epsilon), add = dg_pld_delta(&pld[DG_PLD_ADD], epsilon);
-        *tpr = fmin(*tpr, exp(epsilon) * fpr + remove);
-        *tpr = fmin(*tpr, 1 - exp(-epsilon) * (1 - fpr - add));
+        tpr = fmin(tpr, exp(epsilon) * fpr + remove);
+        tpr = fmin(tpr, 1 - exp(-epsilon) * (1 - fpr - add));
     }
+    return tpr;
+}
+
+/* One composition does for all shares: they are far from where the tilt matters. in fpr ascending */
+static dg_status bound_attacks(dg_ctx *ctx, const dg_mechanism *m, int64_t count, const double *fpr, int shares,
+                               double *tpr) {
+    dg_status status = DG_OK;
+    dg_pld pld[2] = {{0}, {0}};
+    DG_TRY(check(ctx, m, count, fpr[0]));
+    const bool empty = is_empty(m, count);
+    for (int i = 0; i < shares; i++)
+        tpr[i] = empty ? fpr[i] : 1;
+    if (empty || !(dg_rdp_epsilon(m, count, fpr[0], NULL) <= DG_EPSILON_LIMIT))
+        return DG_OK;
+    for (int pair = DG_PLD_REMOVE; pair <= DG_PLD_ADD && status == DG_OK; pair++) {
+        const double theta = dg_pld_theta_of_delta(m, count, (dg_pld_pair)pair, fpr[0]);
+        status = dg_pld_compose(ctx, m, count, (dg_pld_pair)pair, theta, DG_PLD_FINE, &pld[pair]);
+    }
+    for (int i = 0; i < shares && status == DG_OK; i++)
+        tpr[i] = lowest_bound(pld, fmax(1.0, dg_rdp_epsilon(m, count, 1e-3 * fpr[i], NULL)), fpr[i]);
+    status = or_no_bound(ctx, status, tpr[0], &tpr[0]);
 done:
     dg_pld_free(&pld[0]);
     dg_pld_free(&pld[1]);
-    return or_no_bound(ctx, status, *tpr, tpr);
+    return status;
+}
+
+dg_status dg_privacy_max_tpr(dg_ctx *ctx, const dg_mechanism *m, int64_t count, double fpr, double *tpr) {
+    return bound_attacks(ctx, m, count, &fpr, 1, tpr);
 }
 
 const double dg_attack_fprs[DG_ATTACK_FPRS] = {0.001, 0.01, 0.1};
 
 dg_status dg_privacy_ceilings(dg_ctx *ctx, const dg_mechanism *mechanisms, int64_t count,
                               double max_tpr[DG_ATTACK_FPRS]) {
-    dg_status status = DG_OK;
-    for (int i = 0; i < DG_ATTACK_FPRS; i++)
-        DG_TRY(dg_privacy_max_tpr(ctx, mechanisms, count, dg_attack_fprs[i], &max_tpr[i]));
-done:
-    return status;
+    return bound_attacks(ctx, mechanisms, count, dg_attack_fprs, DG_ATTACK_FPRS, max_tpr);
 }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_POINTS = 1 << 24, FINEST_POINTS = 1 << 22, SEARCH = 40 };
-static const double GRID = 0.015; /* of the standard deviation of one step's loss */
+enum { MOST_POINTS = 1 << 24, SEARCH = 16 }; /* SEARCH: the tilt to a hundredth, for rounding alone depends on it */
+static const double GRID = 0.015;            /* of the standard deviation of one step's loss */
 static const double MOST_DEVIATIONS = 50;
 static const double WINDOW = 60; /* nats: the tilted mass outside of the window is below e^-WINDOW */
 static const double ROUNDING =
@@ -178,7 +178,7 @@ static void add_up(dg_pld *p) {
 }
 
 dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_pld_pair pair, double theta,
-                         dg_pld *out) {
+                         dg_pld_points points, dg_pld *out) {
     dg_status status = DG_OK;
     composition c = {.mechanisms = m, .count = count};
     const dg_pld_moments total = total_moments(m, count, pair, theta);
@@ -186,7 +186,7 @@ dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_p
     double mean = 0;
     /* At any step of the grid delta is an upper bound. Where rare losses are many times the common ones (small q) the
      * step that the common ones want would make the grid too large; a coarser one costs up to some per cent. */
-    *out = (dg_pld){.h = fmax(grid_step(m, count, pair, theta), (below + above) / FINEST_POINTS), .theta = theta};
+    *out = (dg_pld){.h = fmax(grid_step(m, count, pair, theta), (below + above) / points), .theta = theta};
     DG_TRY(dg_alloc(ctx, &c.steps, (size_t)count, sizeof *c.steps, "privacy loss distributions"));
     for (int64_t i = 0; i < count; i++) {
         if (m[i].steps == 0)
@@ -197,14 +197,14 @@ dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *m, int64_t count, dg_p
         out->infinite += (double)m[i].steps * c.steps[i].infinite;
     }
     const double low = floor((mean - below) / out->h) - 1;
-    const double points = ceil((mean + above) / out->h) - low + 2;
-    if (!(points < MOST_POINTS))
+    const double cells = ceil((mean + above) / out->h) - low + 2;
+    if (!(cells < MOST_POINTS))
         DG_TRY(dg_fail(ctx, DG_ERUNTIME, "the noise is too small to be accounted for over so many steps"));
     out->first = (int64_t)low;
-    out->count = fast_size((int64_t)points);
+    out->count = fast_size((int64_t)cells);
     DG_TRY(dg_alloc(ctx, &out->above, (size_t)out->count + 1, sizeof *out->above, "a privacy loss distribution"));
-    DG_TRY(dg_alloc(ctx, &out->scaled, (size_t)out->count + 1, sizeof *out->scaled, "a privacy loss distribution"));
     DG_TRY(convolve(ctx, &c, out->first, out->count, out->above));
+    DG_TRY(dg_alloc(ctx, &out->scaled, (size_t)out->count + 1, sizeof *out->scaled, "a privacy loss distribution"));
     add_up(out);
 done:
     free_steps(&c);

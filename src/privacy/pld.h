@@ -48,8 +48,18 @@ typedef struct dg_pld {
     double infinite;
 } dg_pld;
 
+/* How many grid points may be spent on a finer step. At any number delta is an upper bound; where q is small and steps
+ * are many, more of them make it a better one. What more points would still take off an epsilon of 1 and above: 1e-4 of
+ * it on the fine grid, up to some per cent on the coarse one, which takes a twelfth of the time. Of smaller ones it is
+ * more: 2 % on the fine grid at 0.05. */
+typedef enum dg_pld_points {
+    DG_PLD_COARSE = 1 << 16,
+    DG_PLD_MEDIUM = 1 << 18,
+    DG_PLD_FINE = 1 << 20,
+    DG_PLD_FINEST = 1 << 22
+} dg_pld_points;
 DG_MUST_CHECK dg_status dg_pld_compose(dg_ctx *ctx, const dg_mechanism *mechanisms, int64_t count, dg_pld_pair pair,
-                                       double theta, dg_pld *out);
+                                       double theta, dg_pld_points points, dg_pld *out);
 void dg_pld_free(dg_pld *pld);
 double dg_pld_delta(const dg_pld *pld, double epsilon);
 

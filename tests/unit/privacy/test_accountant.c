@@ -1,10 +1,12 @@
 /* The accountant against published reference values, against direct integration, and against its own promises. */
 #include "support/test_main.h"
 
+#include "core/system.h"
 #include "privacy/accountant.h"
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- reference values ---- */
 
@@ -135,6 +137,36 @@ START_TEST(test_rare) {
     DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, &plain, 1, 1e-30, &value));
     DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_RDP, &plain, 1, 1e-30, &rdp));
     ck_assert_double_eq(value, rdp);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* A large set, trained on for long: what `train --dp` asks before its first step takes seconds and little memory. */
+START_TEST(test_large_sets_are_cheap) {
+    static const struct {
+        double q, epsilon;
+        int64_t steps;
+        double sigma; /* by a grid of four times as many points, and so a little less */
+    } cases[] = {{64 / 200000.0, 1, 20000, 0.6759924}, {64 / 200000.0, 8, 20000, 0.4244932}};
+    dg_ctx *ctx = dg_test_context();
+    const dg_mechanism m = {cases[_i].q, cases[_i].sigma, cases[_i].steps};
+    double sigma, epsilon, tpr[DG_ATTACK_FPRS];
+    const clock_t start = clock();
+    DG_CK(ctx, dg_privacy_calibrate_noise(ctx, DG_ACCOUNTANT_PLD, NULL, 0, m.sample_rate, m.steps, cases[_i].epsilon,
+                                          4.1e-7, &sigma));
+    ck_assert_double_eq_tol(sigma, cases[_i].sigma, 2e-4 * sigma);
+    const dg_mechanism found = {m.sample_rate, sigma, m.steps};
+    DG_CK(ctx, dg_privacy_epsilon(ctx, DG_ACCOUNTANT_PLD, &found, 1, 4.1e-7, &epsilon));
+    ck_assert_double_le(epsilon, cases[_i].epsilon);
+    ck_assert_double_ge(epsilon, (1 - 1e-3) * cases[_i].epsilon);
+    DG_CK(ctx, dg_privacy_ceilings(ctx, &found, 1, tpr));
+    ck_assert_double_eq_tol(tpr[2], _i ? 0.251137 : 0.124972, 1e-3);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    ck_assert_double_lt((double)(clock() - start) / CLOCKS_PER_SEC, 9);
+    ck_assert_int_lt(dg_system_peak_bytes(), 120 << 20);
+#else
+    (void)start;
+#endif
     dg_ctx_free(ctx);
 }
 END_TEST
@@ -295,6 +327,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tests, test_gaussian);
     tcase_add_test(tests, test_calibration);
     tcase_add_test(tests, test_rare);
+    tcase_add_loop_test(tests, test_large_sets_are_cheap, 0, 2);
     tcase_add_test(tests, test_attack_ceiling);
     tcase_add_loop_test(tests, test_one_step, 0, 12);
     tcase_add_test(tests, test_two_steps);
