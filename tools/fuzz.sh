@@ -3,8 +3,9 @@
 #
 #   tools/fuzz.sh [MINUTES [TARGET]...]      10 minutes and every target unless given
 #
-# Seeds come from tests/fuzz/corpus/<target>/; what a run finds interesting stays in build/fuzz/corpus/<target>/ for the
-# next one. An input that breaks something is left as build/fuzz/findings/<target>-<kind>-<hash>, and the script fails.
+# Seeds come from tests/fuzz/corpus/<target>/, for images from tests/fixtures/data/ too; what a run finds interesting
+# stays in build/fuzz/corpus/<target>/ for the next one. An input that breaks something is left as
+# build/fuzz/findings/<target>-<kind>-<hash>, and the script fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes=${1:-10}
@@ -42,6 +43,7 @@ fuzz_one() {
     mkdir -p "$corpus"
     folders=("$corpus")
     [ -d "$seeds" ] && folders+=("$seeds")
+    [ "$target" = fuzz_image ] && folders+=(tests/fixtures/data) # one small file of each format
     if "$program" -max_total_time=$((minutes * 60)) -rss_limit_mb=2048 -timeout=20 -max_len=262144 \
         -artifact_prefix="build/fuzz/findings/$target-" "${folders[@]}" >"build/fuzz/logs/$target.log" 2>&1; then
         echo "$target: clean, $(grep -E '^Done ' "build/fuzz/logs/$target.log" | tail -n 1)"

@@ -226,10 +226,8 @@ dg_status dg_tiff_probe(const uint8_t *bytes, size_t size, const dg_decode_optio
     source s = {.bytes = bytes, .size = size, .reason = reason};
     page p;
     TIFF *tiff = open_source(&s, ((size_t)1 << 20) + 4 * size);
-    if (!tiff) {
-        status = s.damaged ? DG_EDATA : DG_ENOMEM;
-        goto done;
-    }
+    if (!tiff)
+        return s.damaged ? DG_EDATA : dg_image_refuse(reason, "damaged TIFF: no directory in it");
     DG_TRY(read_page(tiff, &p, reason));
     info->width = (int)p.width;
     info->height = (int)p.height;
@@ -249,8 +247,7 @@ dg_status dg_tiff_probe(const uint8_t *bytes, size_t size, const dg_decode_optio
     if ((int64_t)info->width * info->height > DG_SNIFF_BELIEVED_PIXELS)
         DG_TRY(dg_sniff_limits(info, size, options, reason));
 done:
-    if (tiff)
-        TIFFClose(tiff);
+    TIFFClose(tiff);
     return status;
 }
 
@@ -431,7 +428,7 @@ dg_status dg_tiff_decode(const uint8_t *bytes, size_t size, const dg_decode_opti
     size_t count = (size_t)info->width * (size_t)info->height;
     TIFF *tiff = open_source(&s, ((size_t)1 << 22) + 4 * size + count * 4 * MAX_SAMPLES * 2);
     if (!tiff)
-        return s.damaged ? DG_EDATA : DG_ENOMEM;
+        return s.damaged ? DG_EDATA : dg_image_refuse(reason, "damaged TIFF: no directory in it");
     DG_TRY(read_page(tiff, &p, reason));
     if (p.width != (uint32_t)info->width || p.height != (uint32_t)info->height) {
         status = dg_image_refuse(reason, "damaged TIFF: its first page cannot be found again");

