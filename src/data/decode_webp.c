@@ -9,40 +9,34 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
-/* The container's chunks up to the size that it gives itself; the orientation from its EXIF chunk. */
-static dg_status read_container(const uint8_t *bytes, size_t size, dg_image_info *info, char *reason) {
+/* The container's chunks up to the size that it gives itself; the orientation from its EXIF chunk.
+ * out   *frames how many frames of an animation it holds */
+static dg_status read_container(const uint8_t *bytes, size_t size, dg_image_info *info, size_t *frames, char *reason) {
     size_t end = 8 + (size_t)dg_le32(bytes + 4);
+    *frames = 0;
     if (end > size)
         return dg_image_refuse(reason, "truncated WebP: the file ends before its last chunk does");
+    if (end < 12)
+        return dg_image_refuse(reason, "damaged WebP: its header says that it is empty");
     for (size_t at = 12; end - at >= 8;) {
         size_t length = dg_le32(bytes + at + 4);
         if (length > end - at - 8)
             return dg_image_refuse(reason, "truncated WebP: a chunk ends behind the file");
         if (memcmp(bytes + at, "EXIF", 4) == 0 && info->orientation == 0)
             info->orientation = dg_exif_orientation(bytes + at + 8, length);
+        *frames += memcmp(bytes + at, "ANMF", 4) == 0;
         at += 8 + length;
         at += at < end && length % 2;
     }
     return DG_OK;
 }
 
-/* Is there a second frame? Chunks are whole, as read_container has seen. */
-static bool has_frames(const uint8_t *bytes) {
-    size_t end = 8 + (size_t)dg_le32(bytes + 4), frames = 0;
-    for (size_t at = 12; end - at >= 8;) {
-        size_t length = dg_le32(bytes + at + 4);
-        frames += memcmp(bytes + at, "ANMF", 4) == 0;
-        at += 8 + length;
-        at += at < end && length % 2;
-    }
-    return frames > 1;
-}
-
 dg_status dg_webp_probe(const uint8_t *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
                         char *reason) {
     dg_status status = DG_OK;
     WebPBitstreamFeatures features;
-    DG_TRY(read_container(bytes, size, info, reason));
+    size_t frames;
+    DG_TRY(read_container(bytes, size, info, &frames, reason));
     if (WebPGetFeatures(bytes, size, &features) != VP8_STATUS_OK)
         return dg_image_refuse(reason, "damaged WebP: no frame header");
     info->width = features.width;
@@ -50,7 +44,7 @@ dg_status dg_webp_probe(const uint8_t *bytes, size_t size, const dg_decode_optio
     info->channels = 3;
     info->bits = 8;
     info->alpha = features.has_alpha != 0;
-    info->more_frames = features.has_animation && has_frames(bytes);
+    info->more_frames = features.has_animation && frames > 1;
     DG_TRY(dg_sniff_size(info, options, reason));
     if ((int64_t)info->width * info->height > DG_SNIFF_BELIEVED_PIXELS)
         DG_TRY(dg_sniff_limits(info, size, options, reason));

@@ -277,6 +277,18 @@ START_TEST(a_cut_tiff_is_noticed) {
 }
 END_TEST
 
+/* The size in a WebP's header is not believed; found by tests/fuzz/fuzz_image.c. */
+START_TEST(a_webp_of_no_size_is_refused) {
+    size_t size;
+    uint8_t *bytes = load_fixture("color.webp", &size);
+    for (int length = 0; length < 4 && !is_left_out("color.webp"); length++) {
+        memcpy(bytes + 4, (uint8_t[]){(uint8_t)length, 0, 0, 0}, 4);
+        assert_refused(bytes, size, "WebP");
+    }
+    free(bytes);
+}
+END_TEST
+
 START_TEST(further_frames_and_pages_are_noticed) {
     static const struct {
         const char *file;
@@ -486,6 +498,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, a_missing_progressive_scan_is_noticed);
     tcase_add_test(tcase, a_lost_restart_interval_is_noticed);
     tcase_add_test(tcase, a_cut_tiff_is_noticed);
+    tcase_add_test(tcase, a_webp_of_no_size_is_refused);
     tcase_add_test(tcase, further_frames_and_pages_are_noticed);
     tcase_add_test(tcase, the_limit_of_pixels_can_be_set);
     tcase_add_test(tcase, a_flipped_bit_in_a_png_is_noticed);
