@@ -121,6 +121,14 @@ dg_status dg_checkpoint_read_state(dg_ctx *ctx, const char *path, json_t **state
     return status;
 }
 
+static dg_status read_array(dg_ctx *ctx, const char *path, const dg_safetensors *st, const dg_checkpoint_array *array) {
+    const dg_st_tensor *t = dg_safetensors_find(st, array->name);
+    if (!t || t->count != array->count)
+        return dg_fail(ctx, DG_EDATA, "%s: array \"%s\" of %lld values is expected; the checkpoint holds %lld", path,
+                       array->name, (long long)array->count, t ? (long long)t->count : 0LL);
+    return dg_safetensors_read_f32(ctx, st, array->name, 1, t->dims, array->data);
+}
+
 dg_status dg_checkpoint_read_arrays(dg_ctx *ctx, const char *path, const dg_checkpoint_array *arrays, int64_t count) {
     dg_status status = DG_OK;
     json_t *json = NULL;
@@ -129,13 +137,23 @@ dg_status dg_checkpoint_read_arrays(dg_ctx *ctx, const char *path, const dg_chec
     if (dg_safetensors_count(st) != count)
         DG_TRY(dg_fail(ctx, DG_EDATA, "%s: the checkpoint holds %lld arrays; %lld are expected", path,
                        (long long)dg_safetensors_count(st), (long long)count));
-    for (int64_t i = 0; i < count; i++) {
-        const dg_st_tensor *t = dg_safetensors_find(st, arrays[i].name);
-        if (!t || t->count != arrays[i].count)
-            DG_TRY(dg_fail(ctx, DG_EDATA, "%s: array \"%s\" of %lld values is expected; the checkpoint holds %lld",
-                           path, arrays[i].name, (long long)arrays[i].count, t ? (long long)t->count : 0LL));
-        DG_TRY(dg_safetensors_read_f32(ctx, st, arrays[i].name, 1, t->dims, arrays[i].data));
-    }
+    for (int64_t i = 0; i < count; i++)
+        DG_TRY(read_array(ctx, path, st, &arrays[i]));
+done:
+    json_decref(json);
+    dg_safetensors_close(st);
+    return status;
+}
+
+dg_status dg_checkpoint_read_first(dg_ctx *ctx, const char *path, const char *const *names, int64_t count,
+                                   float *data) {
+    dg_status status = DG_OK;
+    json_t *json = NULL;
+    dg_safetensors *st = NULL;
+    DG_TRY(open_both(ctx, path, &json, &st));
+    while (names[1] && !dg_safetensors_find(st, names[0]))
+        names++;
+    DG_TRY(read_array(ctx, path, st, &(dg_checkpoint_array){names[0], data, count}));
 done:
     json_decref(json);
     dg_safetensors_close(st);

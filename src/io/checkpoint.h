@@ -24,5 +24,9 @@ DG_MUST_CHECK dg_status dg_checkpoint_read_state(dg_ctx *ctx, const char *path, 
  * err   DG_EDATA a missing or extra array, another count, a NaN or an infinity; DG_ENOINPUT; DG_EIO */
 DG_MUST_CHECK dg_status dg_checkpoint_read_arrays(dg_ctx *ctx, const char *path, const dg_checkpoint_array *arrays,
                                                   int64_t count);
+/* One array: the first of names (NULL ends them) that the checkpoint has.
+ * err   DG_EDATA it has none of them, another count, a NaN or an infinity; DG_ENOINPUT; DG_EIO */
+DG_MUST_CHECK dg_status dg_checkpoint_read_first(dg_ctx *ctx, const char *path, const char *const *names, int64_t count,
+                                                 float *data);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "core/fs.h"
 #include "core/text.h"
+#include "io/model_internal.h"
 #include "io/model_weights.h"
 
 #include <stdio.h>
@@ -191,31 +192,32 @@ static dg_status number_classes(dg_ctx *ctx, dg_model_folder *m) {
     return DG_OK;
 }
 
-/* diffgen.json, which only folders written by diffgen have. */
-static dg_status read_info(dg_ctx *ctx, dg_model_folder *m) {
+dg_status dg_model_use_info(dg_ctx *ctx, const char *where, dg_model_folder *m) {
     dg_status status = DG_OK;
-    char *path = NULL;
     int64_t bits = 8;
     m->image_bits = 8;
     if (m->config.class_embed == DG_CLASS_TABLE)
         m->num_classes = m->config.num_class_embeds - (m->config.null_class >= 0);
     DG_TRY(dg_alloc(ctx, &m->class_names, (size_t)m->num_classes + 1, sizeof *m->class_names, "class names"));
-    DG_TRY(join(ctx, m->path, "diffgen.json", &path));
-    if (!dg_fs_is_file(path)) {
-        DG_TRY(number_classes(ctx, m));
-        goto done;
-    }
-    DG_TRY(dg_json_load(ctx, path, DG_JSON_STRICT, &m->info));
     const json_t *image = json_object_get(m->info, "image"), *classes = json_object_get(m->info, "classes");
-    if (!json_is_object(m->info))
-        DG_TRY(dg_fail(ctx, DG_EDATA, "%s: not a JSON object", path));
+    if (m->info && !json_is_object(m->info))
+        DG_TRY(dg_fail(ctx, DG_EDATA, "%s: not a JSON object", where));
     if (image)
-        DG_TRY(dg_json_get_int(ctx, path, image, "bits", 8, 16, &bits));
+        DG_TRY(dg_json_get_int(ctx, where, image, "bits", 8, 16, &bits));
     m->image_bits = bits > 8 ? 16 : 8;
-    if (classes)
-        DG_TRY(copy_class_names(ctx, path, classes, m));
-    else
-        DG_TRY(number_classes(ctx, m));
+    DG_TRY(classes ? copy_class_names(ctx, where, classes, m) : number_classes(ctx, m));
+done:
+    return status;
+}
+
+/* diffgen.json, which only folders written by diffgen have. */
+static dg_status read_info(dg_ctx *ctx, dg_model_folder *m) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(join(ctx, m->path, "diffgen.json", &path));
+    if (dg_fs_is_file(path))
+        DG_TRY(dg_json_load(ctx, path, DG_JSON_STRICT, &m->info));
+    DG_TRY(dg_model_use_info(ctx, path, m));
 done:
     free(path);
     return status == DG_ECONFIG ? DG_EDATA : status;
@@ -230,6 +232,8 @@ dg_status dg_model_folder_open(dg_ctx *ctx, const char *path, dg_model_folder *o
     const char *scheduler_class = NULL;
     memset(out, 0, sizeof *out);
     DG_TRY(join(ctx, path, "", &out->path));
+    if (dg_model_is_checkpoint(path))
+        return dg_model_checkpoint_open(ctx, out);
     DG_TRY(resolve(ctx, out, &scheduler_folder, &index, &scheduler_class));
     DG_TRY(read_config(ctx, out));
     DG_TRY(read_scheduler(ctx, out, scheduler_folder, scheduler_class));
@@ -244,6 +248,8 @@ done:
 }
 
 dg_status dg_model_folder_load(dg_ctx *ctx, const dg_model_folder *folder, float *weights) {
+    if (folder->is_checkpoint)
+        return dg_model_checkpoint_load(ctx, folder, weights);
     return dg_model_weights_load(ctx, folder->weights, &folder->params, weights);
 }
 
@@ -278,6 +284,8 @@ dg_status dg_model_sha256(dg_ctx *ctx, const dg_model_folder *m, char out[DG_SHA
     dg_status status = DG_OK;
     dg_str text = {0};
     char hex[DG_SHA256_HEX];
+    if (m->is_checkpoint)
+        return dg_model_checkpoint_sha256(ctx, m, out);
     DG_TRY(append_digest(ctx, m->unet_path, "config.json", &text));
     /* Shards sort before their index: '-' before '.'. */
     for (int64_t i = 0; i < m->weights->num_files; i++)

@@ -15,22 +15,23 @@ typedef struct dg_model_folder {
     char *path;      /* as given */
     char *unet_path; /* folder that holds the U-Net's config.json */
     dg_unet_config config;
-    dg_params params;     /* names and shapes, already compared with the weights files */
-    json_t *scheduler;    /* scheduler_config.json with "_class_name" set; NULL = the folder has none */
-    char *scheduler_path; /* of that file, for messages; NULL = none */
-    json_t *info;         /* diffgen.json; NULL = not made by diffgen */
-    char **class_names;   /* [num_classes]; "0", "1", ... where the folder names none */
-    int64_t num_classes;  /* without the null class; 0 = unconditional */
-    int image_bits;       /* 8 or 16: depth of the training images; 8 where unknown */
-    dg_model_weights *weights;
+    dg_params params;          /* names and shapes, already compared with the weights files */
+    json_t *scheduler;         /* scheduler_config.json with "_class_name" set; NULL = the folder has none */
+    char *scheduler_path;      /* of that file, for messages; NULL = none */
+    json_t *info;              /* diffgen.json; NULL = not made by diffgen */
+    char **class_names;        /* [num_classes]; "0", "1", ... where the folder names none */
+    int64_t num_classes;       /* without the null class; 0 = unconditional */
+    int image_bits;            /* 8 or 16: depth of the training images; 8 where unknown */
+    dg_model_weights *weights; /* NULL of a checkpoint */
+    bool is_checkpoint;        /* path is a training state: what is loaded is its average of the weights */
 } dg_model_folder;
 
 /* Reads every JSON file of the folder and the headers of its weights, and compares names and shapes with the
  * architecture, so that nothing is allocated for weights that are not there. `path` may be a pipeline folder (also the
- * flat layout), a bare model folder, or a training checkpoint with unet_ema/ or unet/ in it.
- * out   *out, also on failure to be freed with dg_model_folder_free
- * err   DG_ENOINPUT no such folder; DG_EDATA not a model folder, missing or misshapen tensors (all named), a .bin file
- * only; DG_EDATA also an unsupported architecture (named); DG_EIO; DG_ENOMEM */
+ * flat layout), a bare model folder, a training checkpoint of diffusers with unet_ema/ or unet/ in it, or a checkpoint
+ * in a run folder of ours. out   *out, also on failure to be freed with dg_model_folder_free err   DG_ENOINPUT no such
+ * folder; DG_EDATA not a model folder, missing or misshapen tensors (all named), a .bin file only; DG_EDATA also an
+ * unsupported architecture (named); DG_EIO; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_model_folder_open(dg_ctx *ctx, const char *path, dg_model_folder *out);
 /* Reads the weights. Tensors the architecture has no place for are named in a warning.
  * out   weights [folder->params.total], padding zeroed

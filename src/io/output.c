@@ -35,8 +35,50 @@ done:
     return status;
 }
 
+void dg_output_strip_plan(json_t *options) {
+    static const char *const keys[] = {"classes", "first_image", "ranges"};
+    for (size_t i = 0; options && i < sizeof keys / sizeof *keys; i++)
+        json_object_del(options, keys[i]);
+}
+
+/* Another plan of the same job? Then its images are ours as far as we want them. */
+static dg_status without_plan(dg_ctx *ctx, const dg_manifest *manifest, dg_manifest *out) {
+    *out = *manifest;
+    out->options = json_copy(manifest->options);
+    if (!out->options)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory");
+    dg_output_strip_plan(out->options);
+    return DG_OK;
+}
+
+dg_status dg_output_same_but_for_plan(dg_ctx *ctx, const char *where, const dg_manifest *there,
+                                      const dg_manifest *wanted, dg_status differ, const char *advice) {
+    dg_status status = DG_OK;
+    dg_manifest a = {0}, b = {0};
+    DG_TRY(without_plan(ctx, there, &a));
+    DG_TRY(without_plan(ctx, wanted, &b));
+    DG_TRY(dg_manifest_same_job(ctx, where, &a, &b, differ, advice));
+done:
+    json_decref(a.options);
+    json_decref(b.options);
+    return status;
+}
+
+/* Before anything changes. */
+static dg_status withdraw_done(dg_ctx *ctx, dg_output *o) {
+    dg_status status = DG_OK;
+    char *mark = NULL;
+    DG_TRY(dg_output_join(ctx, o->path, "DONE", &mark));
+    if (unlink(mark) != 0 && errno != ENOENT)
+        DG_TRY(dg_output_errno(ctx, mark, errno));
+    o->dirty = true;
+done:
+    free(mark);
+    return status;
+}
+
 /* job.json says from the first moment on what the folder is for. */
-static dg_status check_job(dg_ctx *ctx, dg_output *o) {
+static dg_status check_job(dg_ctx *ctx, dg_output *o, const json_t *replaces) {
     dg_status status = DG_OK;
     dg_manifest there = {0};
     dg_str text = {0};
@@ -44,12 +86,16 @@ static dg_status check_job(dg_ctx *ctx, dg_output *o) {
     DG_TRY(dg_output_join(ctx, o->path, "job.json", &path));
     if (dg_fs_is_file(path)) {
         DG_TRY(dg_manifest_load(ctx, path, &there));
-        DG_TRY(dg_manifest_same_job(ctx, o->path, &there, &o->confirmed, DG_ECREATE, ADVICE));
-    } else {
-        DG_TRY(dg_fs_mkdirs(ctx, o->work_path));
-        DG_TRY(dg_manifest_text(ctx, &o->confirmed, false, &text));
-        DG_TRY(dg_output_place(ctx, o, "job.json", text.data, text.length, true));
+        if (!replaces || json_equal(there.options, o->confirmed.options) || !json_equal(there.options, replaces)) {
+            DG_TRY(dg_manifest_same_job(ctx, o->path, &there, &o->confirmed, DG_ECREATE, ADVICE));
+            goto done;
+        }
+        DG_TRY(dg_output_same_but_for_plan(ctx, o->path, &there, &o->confirmed, DG_ECREATE, ADVICE));
+        DG_TRY(withdraw_done(ctx, o));
     }
+    DG_TRY(dg_fs_mkdirs(ctx, o->work_path));
+    DG_TRY(dg_manifest_text(ctx, &o->confirmed, false, &text));
+    DG_TRY(dg_output_place(ctx, o, "job.json", text.data, text.length, true));
 done:
     dg_manifest_free(&there);
     dg_str_free(&text);
@@ -67,7 +113,7 @@ static dg_status learn(dg_ctx *ctx, dg_output *o, const char *name) {
         goto done;
     status = dg_manifest_load(ctx, path, &there);
     if (status == DG_OK)
-        status = dg_manifest_same_job(ctx, path, &there, &o->confirmed, DG_EDATA, "It is ignored.");
+        status = dg_output_same_but_for_plan(ctx, path, &there, &o->confirmed, DG_EDATA, "It is ignored.");
     if (status == DG_EDATA) {
         dg_log(ctx, DG_LOG_WARN, "%s; the images it lists are made again", dg_last_error(ctx));
         dg_ctx_clear_error(ctx);
@@ -157,7 +203,7 @@ dg_status dg_output_open(dg_ctx *ctx, const char *path, const dg_output_job *job
     DG_TRY(dg_fs_mkdirs(ctx, path));
     DG_TRY(check_is_ours(ctx, path));
     DG_TRY(dg_fs_lock(ctx, lock_path, &o->lock));
-    DG_TRY(check_job(ctx, o));
+    DG_TRY(check_job(ctx, o, job->replaces));
     DG_TRY(learn(ctx, o, "manifest.json"));
     if (o->part_name)
         DG_TRY(learn(ctx, o, o->part_name));
@@ -235,7 +281,7 @@ done:
 /* Before the first change: makes the class's folder and withdraws DONE. */
 static dg_status prepare(dg_ctx *ctx, dg_output *o, const char *name, int64_t class_index) {
     dg_status status = DG_OK;
-    char *path = NULL, *mark = NULL;
+    char *path = NULL;
     const size_t slot = (size_t)(class_index < 0 ? 0 : class_index);
     pthread_mutex_lock(&o->mutex);
     if (!o->folder_made[slot]) {
@@ -244,16 +290,11 @@ static dg_status prepare(dg_ctx *ctx, dg_output *o, const char *name, int64_t cl
         DG_TRY(dg_fs_mkdirs(ctx, path));
         o->folder_made[slot] = true;
     }
-    if (!o->dirty) {
-        DG_TRY(dg_output_join(ctx, o->path, "DONE", &mark));
-        if (unlink(mark) != 0 && errno != ENOENT)
-            DG_TRY(dg_output_errno(ctx, mark, errno));
-        o->dirty = true;
-    }
+    if (!o->dirty)
+        DG_TRY(withdraw_done(ctx, o));
 done:
     pthread_mutex_unlock(&o->mutex);
     free(path);
-    free(mark);
     return status;
 }
 

@@ -16,13 +16,20 @@ typedef struct dg_output dg_output;
 typedef struct dg_output_job {
     const char *model_sha256;
     const json_t *options; /* an object with everything the bytes depend on, beside the model; the shard is not in it */
+    const json_t
+        *replaces; /* options of an earlier job for some of these images, which the folder may have; NULL: none */
     const char *const *class_names;
     int64_t num_classes;    /* 0 = unconditional */
     int64_t shard, shards;  /* 0 <= shard < shards; 0 of 1 = everything */
     int64_t planned_images; /* of this shard */
 } dg_output_job;
 
+/* Which images a job is for, without which two jobs may make the same image: takes "classes", "first_image" and
+ * "ranges" out of its options. NULL is legal. */
+void dg_output_strip_plan(json_t *options);
+
 /* Creates the folder or opens one that an earlier call with the same model, options, classes and program began.
+ * One that was begun for fewer of the images (job->replaces) becomes this job's; it loses DONE until it is finished.
  * err   DG_ECREATE cannot be created; holds other files; was made by another job (the text says what differs);
  *       DG_EINTERRUPTED another process fills this shard (the text names it); DG_EDATA its files are malformed; DG_EIO
  */

@@ -43,4 +43,8 @@ DG_MUST_CHECK dg_status dg_output_journal_add(dg_ctx *ctx, dg_output *output, co
 /* Closes the journal and removes the work folder. err DG_EIO */
 DG_MUST_CHECK dg_status dg_output_drop_journal(dg_ctx *ctx, dg_output *output);
 
+/* The same model, classes, program and options, but for which images? err as dg_manifest_same_job */
+DG_MUST_CHECK dg_status dg_output_same_but_for_plan(dg_ctx *ctx, const char *where, const dg_manifest *there,
+                                                    const dg_manifest *wanted, dg_status differ, const char *advice);
+
 #endif

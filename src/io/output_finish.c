@@ -39,7 +39,10 @@ static dg_status merge_part(dg_ctx *ctx, const dg_output *o, int64_t i, dg_manif
     if (!*there)
         goto done;
     DG_TRY(dg_manifest_load(ctx, path, &part));
-    DG_TRY(dg_manifest_same_job(ctx, path, &part, all, DG_EDATA, "Remove this file and run that shard again."));
+    DG_TRY(dg_output_same_but_for_plan(ctx, path, &part, all, DG_EDATA, "Remove this file and run that shard again."));
+    *there = json_equal(part.options, all->options); /* else it is of a smaller set, and that shard is still to come */
+    if (!*there)
+        goto done;
     for (int64_t k = 0; k < part.num_images; k++)
         DG_TRY(dg_manifest_add(ctx, all, &part.images[k]));
 done:

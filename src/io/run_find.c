@@ -89,6 +89,69 @@ done:
     return status;
 }
 
+/* A run without a model: its newest checkpoint, if it has one. */
+static dg_status try_stopped(dg_ctx *ctx, const char *run, char **model, char **name) {
+    dg_status status = DG_OK;
+    char *checkpoint = NULL, *folder = NULL;
+    int64_t step;
+    DG_TRY(dg_run_join(ctx, run, "checkpoints", &folder));
+    if (!has_file(run, "config.json") || !dg_fs_is_dir(folder))
+        goto done;
+    DG_TRY(dg_run_find_checkpoint(ctx, run, &checkpoint, &step));
+    if (!checkpoint)
+        goto done;
+    DG_TRY(take(ctx, checkpoint, run, model, name));
+    dg_log(ctx, DG_LOG_INFO, "%s has not finished: this is the model of its newest checkpoint, after step %lld", run,
+           (long long)step);
+done:
+    free(checkpoint);
+    free(folder);
+    return status;
+}
+
+/* The run of a path that leads to "<run>/checkpoints/step-N"; NULL: it does not. */
+static char *run_of_checkpoint(const char *path) {
+    char *real = has_file(path, "state.json") ? realpath(path, NULL) : NULL;
+    char *slash = real ? strrchr(real, '/') : NULL;
+    if (slash) {
+        *slash = '\0';
+        slash = strrchr(real, '/');
+    }
+    if (slash && strcmp(slash, "/checkpoints") == 0) {
+        *slash = '\0';
+        return real;
+    }
+    free(real);
+    return NULL;
+}
+
+/* Says so, and names a run that was stopped, if there is one. */
+static dg_status nothing_found(dg_ctx *ctx, const char *start) {
+    char **names = NULL, *run = NULL;
+    size_t count = 0;
+    if (dg_fs_list(ctx, start, &names, &count) != DG_OK)
+        return DG_EIO;
+    for (size_t i = 0; i < count && !run; i++) {
+        char *path = dg_fs_join(start, names[i]), *states = path ? dg_fs_join(path, "checkpoints") : NULL;
+        if (states && has_file(path, "config.json") && dg_fs_is_dir(states)) {
+            run = path;
+            path = NULL;
+        }
+        free(path);
+        free(states);
+    }
+    const dg_status status =
+        run ? dg_fail(ctx, DG_ENOINPUT,
+                      "%s: no run in it has finished; a stopped one can be drawn from by its name, such as --model %s",
+                      start, run)
+            : dg_fail(ctx, DG_ENOINPUT,
+                      "%s: there is no trained model in it: no model_index.json, no model folder, no finished run",
+                      start);
+    free(run);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
 dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, char **name) {
     dg_status status = DG_OK;
     const char *start = path ? path : "runs";
@@ -107,7 +170,14 @@ dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, ch
         DG_TRY(take(ctx, start, run ? run : start, model_path, name));
         goto done;
     }
+    run = run_of_checkpoint(start);
+    if (run) {
+        DG_TRY(take(ctx, start, run, model_path, name));
+        goto done;
+    }
     DG_TRY(try_run(ctx, start, model_path, name));
+    if (!*model_path)
+        DG_TRY(try_stopped(ctx, start, model_path, name));
     if (*model_path)
         goto done;
     DG_TRY(dg_run_join(ctx, start, "latest", &latest));
@@ -115,9 +185,7 @@ dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, ch
     if (!*model_path)
         DG_TRY(newest_finished(ctx, start, model_path, name));
     if (!*model_path)
-        DG_TRY(dg_fail(ctx, DG_ENOINPUT,
-                       "%s: there is no trained model in it: no model_index.json, no model folder, no finished run",
-                       start));
+        DG_TRY(nothing_found(ctx, start));
 done:
     free(latest);
     free(run);

@@ -17,6 +17,12 @@ static dg_status load_raw_weights(dg_ctx *ctx, dg_sample_model *model) {
     const json_t *training = json_object_get(model->folder.info, "training");
     if (training && json_is_false(json_object_get(training, "ema")))
         goto done; /* trained without averaging: the model's own weights are the raw ones */
+    if (model->folder.is_checkpoint) {
+        DG_TRY(
+            dg_checkpoint_read_first(ctx, model->path, (const char *const[]){"weights", NULL}, total, model->weights));
+        dg_sha256_hex(model->weights, (size_t)total * sizeof(float), model->sha256);
+        goto done;
+    }
     if (slash)
         *slash = '\0';
     if (!slash || dg_run_find_checkpoint(ctx, run, &checkpoint, &step) != DG_OK || !checkpoint) {

@@ -135,12 +135,14 @@ done:
 static dg_status open_output(dg_sampling *s) {
     dg_status status = DG_OK;
     const dg_sample_options *o = s->options;
-    json_t *options = job_options(s);
+    json_t *options = job_options(s), *earlier = NULL;
     s->out = o->out ? strdup(o->out) : dg_fs_join("synthetic", s->model.name);
     if (!options || !s->out)
         DG_TRY(dg_fail(s->ctx, DG_ENOMEM, "no memory for the output folder"));
+    DG_TRY(dg_sampling_extend(s, &options, &earlier));
     const dg_output_job job = {.model_sha256 = s->model.sha256,
                                .options = options,
+                               .replaces = earlier,
                                .class_names = (const char *const *)s->model.folder.class_names,
                                .num_classes = s->model.folder.num_classes,
                                .shard = s->shard,
@@ -149,6 +151,7 @@ static dg_status open_output(dg_sampling *s) {
     DG_TRY(dg_output_open(s->ctx, s->out, &job, &s->output));
 done:
     json_decref(options);
+    json_decref(earlier);
     return status;
 }
 

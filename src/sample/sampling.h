@@ -7,6 +7,7 @@
 #include "io/run_folder.h"
 #include "sample/model.h"
 #include "sample/sample.h"
+#include "sample/sample_spans.h"
 
 /* One image of the run. */
 typedef struct dg_planned_image {
@@ -48,6 +49,13 @@ typedef struct dg_sampling {
 
 /* Of an image, in all channels. */
 size_t dg_sampling_elements(const dg_sampling *sampling);
+
+/* sample_extend.c: where the folder holds images of the same job already, this call's are added to them.
+ * in    *options of this call's job, a reference that is replaced by those of the job for all images together
+ * out   *earlier what the folder has now, a new reference; NULL: nothing that could be added to. s->images are all
+ *       images the folder is to hold
+ * err   DG_ECREATE images of several classes that the other plan numbers otherwise; DG_EDATA, DG_EIO, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_sampling_extend(dg_sampling *sampling, json_t **options, json_t **earlier);
 
 /* sample_grid.c: the sheet of the first images of each class. */
 

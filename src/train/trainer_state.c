@@ -41,14 +41,26 @@ static dg_status compare_images(dg_trainer *t, const json_t *config) {
         t->plan.run_path, t->options->images);
 }
 
+/* What the model's diffgen.json will say of it, so that a checkpoint can be drawn from. */
+static json_t *model_info(const dg_trainer *t) {
+    json_t *classes = json_array();
+    for (int64_t i = 0; i < t->plan.num_classes; i++)
+        dg_json_append(&classes, json_string(t->plan.class_names[i]));
+    json_t *info = json_pack("{s:o, s:{s:i}}", "classes", classes, "image", "bits", dg_dataset_bits(t->plan.dataset));
+    if (info && t->plan.num_classes == 0)
+        json_object_del(info, "classes");
+    return info;
+}
+
 dg_status dg_trainer_make_config(dg_trainer *t) {
     json_t *unet = dg_unet_config_to_json(&t->plan.preset.unet);
     json_t *scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
     json_t *options = dg_options_to_json(&dg_train_option_table, t->options);
     char *images = dg_fs_is_dir(t->options->images) ? realpath(t->options->images, NULL) : NULL;
-    t->config = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o*}", "version", DIFFGEN_VERSION, "options", options,
+    t->config = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o*}", "version", DIFFGEN_VERSION, "options", options,
                           "preset", t->plan.preset.name, "images_fingerprint", dg_dataset_fingerprint(t->plan.dataset),
-                          "unet", unet, "scheduler", scheduler, "images_folder", images ? dg_json_text(images) : NULL);
+                          "unet", unet, "scheduler", scheduler, "model", model_info(t), "images_folder",
+                          images ? dg_json_text(images) : NULL);
     free(images);
     return t->config ? DG_OK : dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json");
 }
