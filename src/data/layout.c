@@ -195,8 +195,8 @@ dg_status dg_layout_detect(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options 
                                   tree->files[i].problem));
     if (options->split && !layout->split_taken && strcasecmp(options->split, "none") != 0 &&
         strcasecmp(options->split, "all") != 0)
-        status =
-            dg_fail(ctx, DG_EUSAGE, "--split %s: %s has no such split; it has none", options->split, options->path);
+        status = dg_fail(ctx, DG_EUSAGE, "--split %s: %s has no such split; it has %s", options->split, options->path,
+                         layout->splits_seen ? layout->splits_seen : "none");
 done:
     if (status != DG_OK)
         dg_layout_free(layout);
@@ -215,6 +215,7 @@ void dg_layout_free(dg_layout *layout) {
     for (size_t i = 0; i < layout->fall_count; i++)
         free(layout->falls[i].reason);
     free(layout->falls);
+    free(layout->splits_seen);
     free(layout->samples);
     free(layout->skips);
     free(layout->notes);

@@ -26,6 +26,7 @@ typedef struct dg_layout {
     dg_fall *falls; /* images of the set that fall away, by reason */
     size_t fall_count, fall_capacity;
     const char *split; /* --split, borrowed; NULL: train where there are splits */
+    char *splits_seen; /* "train/ (12 images), ...": what there is where --split names something else */
     bool split_taken;  /* what --split names was found */
 } dg_layout;
 

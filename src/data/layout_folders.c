@@ -25,7 +25,7 @@ static bool is_storage(const char *name, size_t length) {
     const dg_split_name read = dg_split_read(name, length);
     if (strspn(name, "0123456789") >= length)
         return length >= 5;
-    return read.role == DG_SPLIT_NONE && !read.rest[0];
+    return !read.rest[0];
 }
 
 /* Two different first folders, or one with a name that says something and no image beside it? */

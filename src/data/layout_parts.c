@@ -200,6 +200,15 @@ static void require_image(piece *pieces, size_t count) {
     }
 }
 
+/* A single street_labels.png among thousands of drawings says nothing about a pair of files. */
+static bool are_stray(const piece *pieces, size_t count) {
+    enum { RARE = 20 };
+    size_t parts = 0;
+    for (size_t i = 0; i < count; i++)
+        parts += pieces[i].part_length > 0;
+    return parts * RARE < count;
+}
+
 /* The parts that are there, as "seg (8 files), left (8 files)". */
 static void list_parts(const piece *pieces, size_t count, const piece *chosen, dg_str *out) {
     enum { SHOWN = 6 };
@@ -294,6 +303,8 @@ dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     qsort(pieces, count, sizeof *pieces, by_key);
     if (!dotted)
         require_image(pieces, count);
+    if (!dotted && !place->part && are_stray(pieces, count))
+        goto done;
     for (size_t i = 0; i < count; i++) {
         several |= i > 0 && (dotted ? same_key(&pieces[i - 1], &pieces[i]) : pieces[i].part_length > 0);
         if (place->part && !is_wanted_piece(place->part, &pieces[i]))

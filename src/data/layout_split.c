@@ -219,8 +219,9 @@ static dg_status ask(dg_ctx *ctx, const char *path, const dg_level *level) {
     return status;
 }
 
-static dg_status say(dg_ctx *ctx, dg_layout *layout, const dg_level *level, bool rest, bool beside) {
+static dg_status say(dg_ctx *ctx, const dg_place *place, const dg_level *level, bool rest, bool beside) {
     dg_status status = DG_OK;
+    dg_layout *layout = place->layout;
     dg_str used = {0}, left = {0};
     dg_level_list(level, rest ? DG_FATE_KEEP : DG_FATE_DESCEND, &used);
     dg_level_list(level, DG_FATE_LEAVE, &left);
@@ -230,7 +231,7 @@ static dg_status say(dg_ctx *ctx, dg_layout *layout, const dg_level *level, bool
         DG_TRY(dg_layout_note(ctx, layout, "only %s%s is used; left alone: %s (--split names another)",
                               level->prefix ? level->prefix : "", used.length ? used.data : "what lies beside splits",
                               left.data));
-    else if (level->count == 1 && level->children[0].split.role != DG_SPLIT_TRAIN)
+    else if (level->count == 1 && level->children[0].split.role != DG_SPLIT_TRAIN && !place->split_taken)
         DG_TRY(dg_layout_note(ctx, layout, "%s is the only split there is, and is used", used.data));
     if (beside && level->beside > 0)
         DG_TRY(dg_layout_fall(ctx, layout, level->beside, "beside the folders of the splits"));
@@ -240,13 +241,16 @@ done:
     return status;
 }
 
-static dg_status no_such_split(dg_ctx *ctx, const char *path, const char *wanted, const dg_level *level) {
+/* What there is instead of the split that was asked for, for dg_layout_detect to say if nothing has it. */
+static dg_status remember(dg_ctx *ctx, dg_layout *layout, const dg_level *level) {
     dg_str found = {0};
+    if (layout->splits_seen)
+        return DG_OK;
     dg_level_list(level, DG_FATE_KEEP, &found);
-    dg_status status = dg_fail(ctx, DG_EUSAGE, "--split %s: %s has no such split; it has %s", wanted, path,
-                               found.data ? found.data : "none");
-    dg_str_free(&found);
-    return status;
+    if (!dg_str_ok(&found))
+        return dg_fail(ctx, DG_ENOMEM, "out of memory for a message");
+    layout->splits_seen = found.data;
+    return DG_OK;
 }
 
 /* Names of splits that were not taken for splits are no secret. */
@@ -278,13 +282,13 @@ static dg_status obey(dg_ctx *ctx, dg_place *place, dg_level *level, bool *taken
         return DG_OK;
     }
     *taken = choose_named(level, wanted);
-    if (*taken || dg_split_wanted(wanted) == DG_SPLIT_NONE || s.pure == 0)
+    if (*taken || s.splits == 0)
         return DG_OK;
-    if (dg_split_wanted(wanted) == DG_SPLIT_TRAIN && (s.others > 0 || level->beside > 0)) {
+    if (dg_split_wanted(wanted) == DG_SPLIT_TRAIN && s.pure > 0 && (s.others > 0 || level->beside > 0)) {
         *taken = *rest = choose_rest(level);
         return DG_OK;
     }
-    return no_such_split(ctx, place->path, wanted, level);
+    return remember(ctx, place->layout, level);
 }
 
 /* No --split, or one that a level above has had already. */
@@ -325,7 +329,7 @@ dg_status dg_place_split(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *
     if (!*taken)
         return DG_OK;
     const bool beside = !rest && !(place->split && strcasecmp(place->split, "all") == 0);
-    DG_TRY(say(ctx, place->layout, level, rest, beside));
+    DG_TRY(say(ctx, place, level, rest, beside));
     dg_level_apply(tree, above ? 1 : 0, level, beside);
     place->split_taken = true;
 done:

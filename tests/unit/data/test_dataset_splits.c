@@ -142,7 +142,13 @@ static const example examples[] = {
      2,
      "train/",
      0},
-    {"unknown", {"train/a/1.png", "test/a/2.png"}, "val", NULL, 0, "has no such split", DG_EUSAGE},
+    {"unknown",
+     {"train/a/1.png", "test/a/2.png"},
+     "val",
+     NULL,
+     0,
+     "has no such split; it has test/ (1 image), train/ (1 image)",
+     DG_EUSAGE},
     {"unknown word", {"train/a/1.png", "test/a/2.png"}, "holdout", NULL, 0, "no such split", DG_EUSAGE},
     {"no splits", {"a/1.png", "b/2.png"}, "test", NULL, 0, "no such split", DG_EUSAGE},
     /* With files that say the labels. */
@@ -435,6 +441,29 @@ START_TEST(an_empty_split_is_no_silence) {
 }
 END_TEST
 
+START_TEST(a_stray_name_is_no_part) {
+    dg_ctx *ctx = dg_test_context();
+    dg_dataset *dataset = NULL;
+    dg_dataset_options options = dg_dataset_options_default();
+    for (int i = 0; i < 40; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "d/street%d.png", i);
+        put_image(name, i);
+    }
+    put_image("d/street7_labels.png", 50);
+    options.path = in_dir("d");
+    DG_CK(ctx, dg_dataset_open(ctx, &options, &dataset));
+    ck_assert_int_eq(dg_dataset_count(dataset), 41);
+    dg_dataset_free(dataset);
+    options.part = "labels";
+    options.allow_skips = true; /* the others have no such part */
+    DG_CK(ctx, dg_dataset_open(ctx, &options, &dataset));
+    ck_assert_int_eq(dg_dataset_count(dataset), 1);
+    dg_dataset_free(dataset);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(words_of_splits) {
     static const struct {
         const char *name;
@@ -478,6 +507,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, one_tree_in_four_forms);
     tcase_add_test(tcase, splits_in_archives);
     tcase_add_test(tcase, an_empty_split_is_no_silence);
+    tcase_add_test(tcase, a_stray_name_is_no_part);
     tcase_add_test(tcase, words_of_splits);
     suite_add_tcase(suite, tcase);
     return suite;
