@@ -52,6 +52,31 @@ done:
     return status;
 }
 
+/* The budget is too small for a single step: how much noise one would take. */
+static dg_status no_step(problem *p) {
+    const dg_mechanism *m = &p->mechanisms[p->count - 1];
+    double needed = 0;
+    const dg_status status = dg_privacy_calibrate_noise(p->ctx, p->accountant, p->mechanisms, p->count - 1,
+                                                        m->sample_rate, 1, p->epsilon, p->delta, &needed);
+    if (status != DG_OK)
+        return status;
+    return dg_fail(p->ctx, DG_EUSAGE,
+                   "noise multiplier %g is too little for epsilon %g at delta %.4g: not even one step fits; a single "
+                   "step takes a noise multiplier of %.4g",
+                   m->noise_multiplier, p->epsilon, p->delta, needed);
+}
+
+static dg_status find_steps(problem *p) {
+    dg_status status = DG_OK;
+    dg_mechanism *m = &p->mechanisms[p->count - 1];
+    DG_TRY(dg_privacy_calibrate_steps(p->ctx, p->accountant, p->mechanisms, p->count - 1, m->sample_rate,
+                                      m->noise_multiplier, p->epsilon, p->delta, &m->steps));
+    if (m->steps == 0)
+        DG_TRY(no_step(p));
+done:
+    return status;
+}
+
 /* Fills in what is not given. */
 static dg_status solve(problem *p) {
     const dg_accounting_options *o = p->o;
@@ -63,17 +88,26 @@ static dg_status solve(problem *p) {
         return dg_privacy_calibrate_noise(p->ctx, p->accountant, p->mechanisms, p->count - 1, m->sample_rate, m->steps,
                                           o->epsilon, p->delta, &m->noise_multiplier);
     if (m->steps == 0)
-        return dg_privacy_calibrate_steps(p->ctx, p->accountant, p->mechanisms, p->count - 1, m->sample_rate,
-                                          m->noise_multiplier, o->epsilon, p->delta, &m->steps);
+        return find_steps(p);
     if (o->epsilon > 0 && o->delta == 0)
         return dg_privacy_delta(p->ctx, p->accountant, p->mechanisms, p->count, o->epsilon, &p->delta);
     return DG_OK;
 }
 
-static dg_status attacks(problem *p, json_t **rows) {
+/* A figure alone reads like a promise. */
+static void say_if_worthless(problem *p, double epsilon, const double max_tpr[DG_ATTACK_FPRS]) {
+    if (max_tpr[0] >= 0.99)
+        dg_log(p->ctx, DG_LOG_WARN,
+               "this is too little noise to protect anybody: with epsilon %.4g an attack may tell every member and be "
+               "wrong about no more than %g %% of the others; use more noise, fewer steps or a lower sampling rate",
+               epsilon, 100 * dg_attack_fprs[0]);
+}
+
+static dg_status attacks(problem *p, double epsilon, json_t **rows) {
     dg_status status = DG_OK;
     double max_tpr[DG_ATTACK_FPRS];
     DG_TRY(dg_privacy_ceilings(p->ctx, p->mechanisms, p->count, max_tpr));
+    say_if_worthless(p, epsilon, max_tpr);
     for (int i = 0; i < DG_ATTACK_FPRS; i++)
         dg_json_append(rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", max_tpr[i]));
 done:
@@ -90,7 +124,7 @@ static dg_status describe(problem *p, json_t **result) {
         DG_TRY(dg_privacy_epsilon(p->ctx, DG_ACCOUNTANT_PLD, p->mechanisms, p->count, p->delta, &pld));
         DG_TRY(dg_privacy_epsilon(p->ctx, DG_ACCOUNTANT_RDP, p->mechanisms, p->count, p->delta, &rdp));
     }
-    DG_TRY(attacks(p, &rows));
+    DG_TRY(attacks(p, p->accountant == DG_ACCOUNTANT_RDP ? rdp : pld, &rows));
     *result = json_pack("{s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:O}", "accountant",
                         p->accountant == DG_ACCOUNTANT_RDP ? "rdp" : "pld", "adjacency", "add or remove one image",
                         "sample_rate", m->sample_rate, "noise_multiplier", m->noise_multiplier, "steps",

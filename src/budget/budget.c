@@ -1,5 +1,6 @@
 #include "budget/budget.h"
 
+#include "core/text.h"
 #include "data/dataset.h"
 
 #include <math.h>
@@ -64,6 +65,42 @@ static dg_status describe_entry(dg_ctx *ctx, const dg_ledger_entry *entry, doubl
     return DG_OK;
 }
 
+/* ---- reservations ---- */
+
+static bool add_note(json_t *notes, dg_str *text) {
+    const bool added = dg_str_ok(text) && json_array_append_new(notes, dg_json_text(text->data)) == 0;
+    dg_str_clear(text);
+    return added;
+}
+
+static bool note_run(const dg_ledger_entry *entry, json_t *notes, dg_str *text) {
+    dg_str_printf(text, "Run %s, started %s, has reserved %lld further steps with noise multiplier %.4g.", entry->run,
+                  entry->started, (long long)entry->reserved, entry->mechanism.noise_multiplier);
+    return add_note(notes, text);
+}
+
+/* What "reserved" means, where something is: which runs hold it, and how it is given back. */
+static dg_status explain_reservations(dg_ctx *ctx, const dg_ledger_list *list, json_t *notes) {
+    dg_str text = {0};
+    bool any = false, added = true;
+    for (size_t i = 0; i < list->count && added; i++) {
+        if (list->entries[i].reserved == 0)
+            continue;
+        added = note_run(&list->entries[i], notes, &text);
+        any = true;
+    }
+    if (any && added) {
+        dg_str_append(&text,
+                      "Epsilon reserved is what would be spent if these steps were all made: it includes epsilon "
+                      "spent, and no other run can have that part. A run that ends gives back what it has not "
+                      "used. One that broke off on another host, or in another container, holds it until it is "
+                      "resumed or `diffgen budget --release RUN` drops it.");
+        added = add_note(notes, &text);
+    }
+    dg_str_free(&text);
+    return added ? DG_OK : dg_fail(ctx, DG_ENOMEM, "out of memory for what is reserved");
+}
+
 /* ---- the images asked about ---- */
 
 typedef struct asked {
@@ -112,7 +149,7 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     asked images = {0};
     char fingerprint[DG_SHA256_HEX];
     double spent = NAN, reserved = NAN, *epsilons = NULL;
-    json_t *runs = json_array(), *rows = NULL;
+    json_t *runs = json_array(), *notes = json_array(), *rows = NULL;
     DG_TRY(read_images(ctx, options, &images));
     const double delta = options->delta > 0 ? options->delta : dg_budget_delta(images.count);
     DG_TRY(dg_ledger_fingerprint(ctx, images.hashes, images.count, fingerprint));
@@ -122,20 +159,22 @@ static dg_status describe_images(dg_ctx *ctx, dg_ledger *ledger, const dg_budget
     DG_TRY(entry_epsilons(ctx, &list, compose, delta, spent, epsilons));
     for (size_t i = 0; i < list.count; i++)
         DG_TRY(describe_entry(ctx, &list.entries[i], epsilons[i], runs));
+    DG_TRY(explain_reservations(ctx, &list, notes));
     DG_TRY(attacks(ctx, &list, spent, &rows));
     const double total = options->epsilon_total;
     const bool exceeded = total > 0 && !within(spent, total);
-    *result =
-        json_pack("{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O*, s:O}", "images_path",
-                  dg_json_text(options->images), "images", (json_int_t)images.count, "fingerprint", fingerprint,
-                  "ledger", dg_json_text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent),
-                  "epsilon_reserved", number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(),
-                  "epsilon_left", total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(),
-                  "exceeded", exceeded, "composable", dg_budget_composable(&list), "attacks", rows, "runs", runs);
+    *result = json_pack(
+        "{s:o, s:I, s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:b, s:b, s:O*, s:O, s:O}", "images_path",
+        dg_json_text(options->images), "images", (json_int_t)images.count, "fingerprint", fingerprint, "ledger",
+        dg_json_text(dg_ledger_path(ledger)), "delta", delta, "epsilon_spent", number(spent), "epsilon_reserved",
+        number(reserved), "epsilon_total", total > 0 ? number(total) : json_null(), "epsilon_left",
+        total > 0 && isfinite(reserved) ? number(fmax(total - reserved, 0)) : json_null(), "exceeded", exceeded,
+        "composable", dg_budget_composable(&list), "attacks", rows, "runs", runs, "notes", notes);
     if (!*result)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for what the ledger says");
 done:
     json_decref(runs);
+    json_decref(notes);
     json_decref(rows);
     free(epsilons);
     dg_ledger_list_free(&list);

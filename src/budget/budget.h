@@ -56,7 +56,8 @@ DG_MUST_CHECK dg_status dg_budget_ceilings(dg_ctx *ctx, const dg_ledger_list *li
  *               "epsilon_total", "epsilon_left", "exceeded", "composable",
  *               "attacks": [{"fpr", "max_tpr"}] (left out where there is no bound), "runs": [{"run", "started",
  * "ended", "state": "running"|"ended"|"broken off", "data_set", "data_set_fingerprint", "images_shared", "unit",
- * "adjacency", "mechanism", "sample_rate", "noise_multiplier", "steps", "steps_reserved", "epsilon", "command"}]};
+ * "adjacency", "mechanism", "sample_rate", "noise_multiplier", "steps", "steps_reserved", "epsilon", "command"}],
+ *               "notes": whole sentences on what is reserved, if anything is};
  * epsilon_reserved includes what is spent; epsilon_left is at least what may still be spent of all     {"ledger",
  * "data_sets": [{"name", "fingerprint", "images", "first_seen", "runs", "steps", "delta", "epsilon_spent",
  * "exceeded"}], "exceeded"} err   as dg_dataset_open, dg_ledger_open, compose */

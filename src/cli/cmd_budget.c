@@ -25,11 +25,17 @@ static json_t *short_rows(const json_t *rows, const char *const *columns, size_t
 }
 
 static json_t *for_people(const json_t *result) {
-    static const char *const run_columns[] = {"started",     "started",       "state",     "state",
-                                              "images",      "images_shared", "mechanism", "mechanism",
-                                              "sample_rate", "sample_rate",   "sigma",     "noise_multiplier",
-                                              "steps",       "steps",         "epsilon",   "epsilon",
-                                              "unit",        "unit",          "run",       "run"};
+    static const char *const run_columns[] = {"started",     "started",
+                                              "state",       "state",
+                                              "images",      "images_shared",
+                                              "mechanism",   "mechanism",
+                                              "sample_rate", "sample_rate",
+                                              "sigma",       "noise_multiplier",
+                                              "steps",       "steps",
+                                              "reserved",    "steps_reserved",
+                                              "epsilon",     "epsilon",
+                                              "unit",        "unit",
+                                              "run",         "run"};
     static const char *const set_columns[] = {
         "name",    "name",          "images", "images", "runs",       "runs",       "steps",       "steps",
         "epsilon", "epsilon_spent", "delta",  "delta",  "first_seen", "first_seen", "fingerprint", "fingerprint"};
@@ -41,10 +47,16 @@ static json_t *for_people(const json_t *result) {
             dg_json_set(&view, key, short_rows(value, run_columns, sizeof run_columns / sizeof *run_columns / 2));
         else if (strcmp(key, "data_sets") == 0)
             dg_json_set(&view, key, short_rows(value, set_columns, sizeof set_columns / sizeof *set_columns / 2));
-        else if (strcmp(key, "composable") != 0 || json_is_false(value))
+        else if (strcmp(key, "notes") != 0 && (strcmp(key, "composable") != 0 || json_is_false(value)))
             dg_json_set(&view, key, json_incref(value));
     }
     return view;
+}
+
+static void say_notes(dg_cli *cli, const json_t *result) {
+    const json_t *note = NULL;
+    size_t i = 0;
+    json_array_foreach(json_object_get(result, "notes"), i, note) dg_cli_say(cli, "%s", json_string_value(note));
 }
 
 int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv) {
@@ -61,6 +73,7 @@ int dg_cmd_budget(dg_cli *cli, int argc, char *const *argv) {
         json_t *view = for_people(result);
         dg_cli_show(cli, view);
         json_decref(view);
+        say_notes(cli, result);
         status = dg_budget_verdict(cli->ctx, &options, result);
         dg_cli_emit_result(cli, result);
     }

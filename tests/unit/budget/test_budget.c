@@ -106,6 +106,7 @@ START_TEST(images_are_found_by_content) {
     ck_assert_str_eq(json_string_value(json_object_get(json_array_get(runs, 0), "command")), "diffgen train ?");
     ck_assert_int_eq((int)number(json_array_get(runs, 1), "images_shared"), 1);
     ck_assert_int_eq(dg_budget_verdict(ctx, &options, result), DG_OK);
+    ck_assert_uint_eq(json_array_size(json_object_get(result, "notes")), 0);
     json_decref(result);
 
     options.epsilon_total = 7.9;
@@ -145,6 +146,13 @@ START_TEST(reservations_are_shown_apart) {
     const json_t *run = json_array_get(json_object_get(result, "runs"), 0);
     ck_assert_str_eq(json_string_value(json_object_get(run, "state")), "running");
     options.release = (char *)json_string_value(json_object_get(run, "run"));
+    const json_t *notes = json_object_get(result, "notes"); /* which run holds it, and how it is given back */
+    ck_assert_uint_eq(json_array_size(notes), 2);
+    const char *which = json_string_value(json_array_get(notes, 0)), *how = json_string_value(json_array_get(notes, 1));
+    ck_assert_ptr_nonnull(strstr(which, options.release));
+    ck_assert_ptr_nonnull(strstr(which, "has reserved 84 further steps"));
+    ck_assert_ptr_nonnull(strstr(how, "it includes epsilon spent"));
+    ck_assert_ptr_nonnull(strstr(how, "--release RUN"));
     json_t *never;
     ck_assert_int_eq(dg_budget(ctx, &options, add_up, &never), DG_EINTERRUPTED);
     json_decref(result);

@@ -39,8 +39,16 @@ static void expect_refusal(dg_ctx *ctx, int rank, const char *what) {
     ck_assert(!strstr(dg_last_error(ctx), good));
 }
 
+/* A path in the test's folder, reachable until the end. */
+static char *path_of(const char *name) {
+    static char *paths[32];
+    static size_t count;
+    ck_assert_uint_lt(count, sizeof paths / sizeof *paths);
+    return paths[count++] = dg_fs_join(dg_test_dir(), name);
+}
+
 static char *write_key(const char *name, const char *content, mode_t mode) {
-    char *path = dg_fs_join(dg_test_dir(), name);
+    char *path = path_of(name);
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
     fputs(content, f);
@@ -94,13 +102,13 @@ START_TEST(files_that_others_know) {
     text = NULL;
     file = write_key("open", good, 0640);
     expect_refusal(ctx, 0, "others may read the file with the job's key (mode 0640)");
-    char *real = write_key("real", good, 0600), *link = dg_fs_join(dg_test_dir(), "link");
+    char *real = write_key("real", good, 0600), *link = path_of("link");
     ck_assert_int_eq(symlink(real, link), 0);
     file = link;
     expect_refusal(ctx, 1, "symbolic link");
     file = dg_test_dir();
     expect_refusal(ctx, 0, "plain file");
-    char *pipe_name = dg_fs_join(dg_test_dir(), "pipe");
+    char *pipe_name = path_of("pipe");
     ck_assert_int_eq(mkfifo(pipe_name, 0600), 0);
     file = pipe_name;
     expect_refusal(ctx, 0, "plain file");
@@ -121,7 +129,7 @@ START_TEST(rank_0_makes_the_file) {
     struct stat s;
     int how;
     text = NULL;
-    file = dg_fs_join(dg_test_dir(), "run/job.key");
+    file = path_of("run/job.key");
     expect_refusal(ctx, 1, "rank 1 has no key for this job");
     ck_assert(!dg_fs_exists(file));
     const pid_t child = fork();
@@ -139,9 +147,10 @@ START_TEST(rank_0_makes_the_file) {
     ck_assert_mem_eq(key->bytes, again->bytes, 32);
     char **names;
     size_t count;
-    char *folder = dg_fs_join(dg_test_dir(), "run");
+    char *folder = path_of("run");
     DG_CK(ctx, dg_fs_list(ctx, folder, &names, &count));
     ck_assert_uint_eq(count, 1); /* nothing temporary is left */
+    dg_fs_free_list(names, count);
     sodium_free(key);
     sodium_free(again);
     dg_ctx_free(ctx);
@@ -155,7 +164,7 @@ START_TEST(the_users_own_file) {
     dg_job_key *key = expect_key(ctx, 0), *same = expect_key(ctx, 1);
     ck_assert_mem_eq(key->bytes, same->bytes, 32);
     ck_assert(!key->chosen && !same->chosen);
-    char *path = dg_fs_join(dg_test_dir(), "diffgen/ranks.key");
+    char *path = path_of("diffgen/ranks.key");
     ck_assert(dg_fs_is_file(path));
     sodium_free(key);
     sodium_free(same);
