@@ -142,7 +142,7 @@ static bool is_bare_dicom(const uint8_t *head, size_t size) {
         return false;
     bool explicit_vr = head[4] >= 'A' && head[4] <= 'Z' && head[5] >= 'A' && head[5] <= 'Z';
     uint32_t length = explicit_vr ? dg_le16(head + 6) : dg_le32(head + 4);
-    return length < 128 && length % 2 == 0 && dg_le16(head + 8 + length) == 8;
+    return length < 128 && length % 2 == 0 && size >= 10 + length && dg_le16(head + 8 + length) == 8;
 }
 
 bool dg_recognise_dicom(const uint8_t *head, size_t size) {

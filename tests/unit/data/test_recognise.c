@@ -65,6 +65,8 @@ static const struct {
     {BYTES("BM is a unit of nothing at all, says this text"), DG_FILE_OTHER, NULL},
     {BYTES(ZEROS128 "DICM\2\0\0\0"), DG_FILE_IMAGE, NULL},
     {BYTES("\x08\0\x05\0CS\x0a\0ISO_IR 100\x08\0\x16\0UI\x1a\0" ZEROS128), DG_FILE_IMAGE, NULL},
+    {BYTES("\x08\0\0\0\x7c\0\0\0" ZEROS16 ZEROS16 ZEROS16 ZEROS16 ZEROS16 ZEROS16 ZEROS16 ZEROS4 ZEROS4 ZEROS4 "\x08"),
+     DG_FILE_OTHER, NULL}, /* ends where the next element would begin */
     {BYTES("\0\0\0\x1c"
            "ftypavif\0\0\0\0avifmif1"),
      DG_FILE_FOREIGN_IMAGE, "AVIF"},
