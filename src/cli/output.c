@@ -150,22 +150,22 @@ void dg_cli_say(dg_cli *cli, const char *format, ...) {
 }
 
 void dg_cli_emit(dg_cli *cli, json_t *object) {
-    char *line = NULL;
+    dg_str line = {0};
     if (cli->json) {
-        line = object ? json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15)) : NULL;
-        if (!line)
+        dg_str_append_json(&line, object, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
+        if (!dg_str_ok(&line))
             cli->lost = dg_fail(cli->ctx, DG_ENOMEM, "out of memory for a line of JSON");
-        for (const char *c = line; c && *c; c++) {
+        for (const char *c = line.data; dg_str_ok(&line) && *c; c++) {
             if (*c == 0x7f) /* DEL, the one control character that jansson leaves as it is */
                 fputs("\\u007f", stdout);
             else
                 fputc(*c, stdout);
         }
-        if (line)
+        if (dg_str_ok(&line))
             fputc('\n', stdout);
         fflush(stdout);
     }
-    free(line);
+    dg_str_free(&line);
     json_decref(object);
 }
 

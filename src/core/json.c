@@ -108,12 +108,83 @@ static dg_status fail_at(dg_ctx *ctx, const char *where, int64_t line, const cha
                    offset - start + 1, what);
 }
 
+/* ---- parsing ---- */
+
+/* At least the length of the longest token, as jansson gathers it: quotation marks and escapes included. */
+static size_t longest_token(const char *text, size_t size) {
+    size_t most = 0, start = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        if (in_string && text[i] == '\\') {
+            i++;
+            continue;
+        }
+        if (text[i] == '"')
+            in_string = !in_string;
+        else if (in_string || !memchr(" \t\r\n[]{}:,", text[i], 10))
+            continue;
+        most = i - start > most ? i - start : most;
+        start = i;
+    }
+    return (size - start > most ? size - start : most) + 2;
+}
+
+/* jansson 2.14 says what it stumbled over except where memory ran out: then its text is empty, or it calls a string
+ * invalid that it has read to the end. */
+static bool is_out_of_memory(const json_error_t *error, const char *text, size_t size) {
+    const size_t at = error->position > 0 ? (size_t)error->position : 0;
+    return json_error_code(error) == json_error_out_of_memory || !*error->text ||
+           (strncmp(error->text, "invalid token", 13) == 0 && at > 0 && at <= size && text[at - 1] == '"');
+}
+
+/* Where jansson 2.14 cannot enlarge its buffer for a token, it leaves out a character and goes on. So that the buffer
+ * never grows inside the text, a string as long as the longest token is read before it and looked at afterwards:
+ * ["xxx",text]. */
+static json_t *load_framed(const char *text, size_t size) {
+    const size_t longest = longest_token(text, size), front = longest + 4;
+    json_t *value = NULL;
+    char *framed = malloc(front + size + 1);
+    if (!framed)
+        return NULL;
+    memset(framed, 'x', front);
+    memcpy(framed, "[\"", 2);
+    memcpy(framed + front - 2, "\",", 2);
+    memcpy(framed + front, text, size);
+    framed[front + size] = ']';
+    json_t *pair = json_loadb(framed, front + size + 1, JSON_REJECT_DUPLICATES, NULL);
+    if (json_array_size(pair) == 2 && json_string_length(json_array_get(pair, 0)) == longest)
+        value = json_incref(json_array_get(pair, 1));
+    json_decref(pair);
+    free(framed);
+    return value;
+}
+
+/* NULL: *no_memory, or `error` says what is wrong with the text. */
+static json_t *load(const char *text, size_t size, json_error_t *error, bool *no_memory) {
+    json_t *value = load_framed(text, size);
+    *no_memory = false;
+    if (value)
+        return value;
+    json_t *again = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
+    *no_memory = again || is_out_of_memory(error, text, size);
+    json_decref(again);
+    return NULL;
+}
+
+json_t *dg_json_line(const char *text, size_t size, bool *no_memory) {
+    json_error_t error;
+    bool too_deep = false;
+    *no_memory = false;
+    scan(text, size, NULL, SIZE_MAX, &too_deep);
+    return too_deep || size > DG_JSON_MAX_BYTES ? NULL : load(text, size, &error, no_memory);
+}
+
 dg_status dg_json_parse_line(dg_ctx *ctx, const char *where, int64_t line, const char *text, size_t size,
                              dg_json_dialect dialect, json_t **out) {
     dg_status status = DG_OK;
     dg_str converted = {0}, again = {0};
     json_error_t error;
-    bool too_deep = false;
+    bool too_deep = false, no_memory = false;
     *out = NULL;
     if (size > DG_JSON_MAX_BYTES)
         return dg_fail(ctx, DG_EDATA, "%s: %zu bytes of JSON, at most %d are read", where, size, DG_JSON_MAX_BYTES);
@@ -127,15 +198,15 @@ dg_status dg_json_parse_line(dg_ctx *ctx, const char *where, int64_t line, const
         status = dg_fail(ctx, DG_ENOMEM, "%s: out of memory for %zu bytes of JSON", where, size);
         goto done;
     }
-    *out = json_loadb(sink ? (converted.data ? converted.data : "") : text, sink ? converted.length : size,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    *out =
+        load(sink ? (converted.data ? converted.data : "") : text, sink ? converted.length : size, &error, &no_memory);
     if (*out)
         goto done;
-    offset = error.position > 0 ? (size_t)error.position : 0;
-    if (json_error_code(&error) == json_error_out_of_memory) {
+    if (no_memory) {
         status = dg_fail(ctx, DG_ENOMEM, "%s: out of memory for %zu bytes of JSON", where, size);
         goto done;
     }
+    offset = error.position > 0 ? (size_t)error.position : 0;
     /* sentinels are longer than tokens: find the place in the user's text */
     if (sink)
         offset = scan(text, size, &again, offset, &too_deep);
@@ -180,15 +251,15 @@ static dg_status find(dg_ctx *ctx, const char *where, const json_t *object, cons
 }
 
 static dg_status wrong(dg_ctx *ctx, const char *where, const char *key, const json_t *value, const char *expected) {
-    char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
+    dg_str shown = {0};
     double number = 0;
-    if (dg_json_number(value, &number) && !isfinite(number)) {
-        free(shown);
-        shown = strdup(isnan(number) ? "NaN" : number < 0 ? "-Infinity" : "Infinity");
-    }
+    if (dg_json_number(value, &number) && !isfinite(number))
+        dg_str_append(&shown, isnan(number) ? "NaN" : number < 0 ? "-Infinity" : "Infinity");
+    else
+        dg_str_append_json(&shown, value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
     const dg_status status = dg_fail(ctx, DG_ECONFIG, "%s: \"%s\" is %.80s, expected %s", where, key,
-                                     shown ? shown : "of another type", expected);
-    free(shown);
+                                     dg_str_ok(&shown) ? shown.data : "of another type", expected);
+    dg_str_free(&shown);
     return status;
 }
 

@@ -18,3 +18,26 @@ void dg_json_append(json_t **array, json_t *value) {
     else if (json_array_append_new(*array, value) != 0)
         fail(array);
 }
+
+json_t *dg_json_copy(const json_t *object) {
+    json_t *copy = json_object(), *value;
+    const char *key;
+    json_object_foreach((json_t *)object, key, value) {
+        dg_json_set(&copy, key, json_incref(value));
+    }
+    if (!object)
+        fail(&copy);
+    return copy;
+}
+
+/* jansson 2.14 does not look at every call's result; the string remembers the first that failed. */
+static int append(const char *bytes, size_t size, void *user) {
+    dg_str *s = user;
+    dg_str_append_bytes(s, bytes, size);
+    return s->failed ? -1 : 0;
+}
+
+void dg_str_append_json(dg_str *s, const json_t *value, size_t flags) {
+    if (!value || json_dump_callback(value, append, s, flags) != 0)
+        s->failed = true;
+}

@@ -83,7 +83,7 @@ dg_status dg_dataset_weigh_falls(dg_ctx *ctx, dg_dataset *dataset, dg_layout *la
     if (lost_classes)
         dg_str_printf(&text, ", of these classes all (%s)", lost_classes);
     dg_str_printf(&text, ": %s", dg_str_ok(&reasons) ? reasons.data : "");
-    if (!dg_str_ok(&text)) {
+    if (!dg_str_ok(&reasons) || !dg_str_ok(&text)) {
         status = dg_fail(ctx, DG_ENOMEM, "out of memory for a message");
         goto done;
     }

@@ -122,11 +122,12 @@ static dg_status for_all(opening *o, dg_parallel_fn fn) {
 }
 
 /* The commonest shorter side (of several the smallest), limited and rounded to what U-Nets halve well. */
-static int choose_resolution(const opening *o) {
-    int64_t *sides = calloc(DG_IMAGE_MAX_SIDE + 1, sizeof *sides);
+static dg_status choose_resolution(const opening *o, int *out) {
+    int64_t *sides = NULL;
     int best = 32;
-    if (!sides)
-        return best;
+    const dg_status status = dg_alloc(o->ctx, &sides, DG_IMAGE_MAX_SIDE + 1, sizeof *sides, "the images' sizes");
+    if (status != DG_OK)
+        return status;
     for (size_t i = 0; i < o->count; i++) {
         const dg_image_info *info = &o->candidates[i].info;
         if (!o->candidates[i].bad)
@@ -142,7 +143,8 @@ static int choose_resolution(const opening *o) {
     int limit = o->options->auto_limit > 0 ? o->options->auto_limit : 128;
     best = best < limit ? best : limit;
     best -= best % (best < 64 ? 4 : 16);
-    return best < 8 ? 8 : best;
+    *out = best < 8 ? 8 : best;
+    return DG_OK;
 }
 
 static dg_status set_window(opening *o, int lo, int hi) {
@@ -176,7 +178,12 @@ static dg_status settle_spec(opening *o) {
             spec->bits = 16;
     }
     spec->channels = o->options->channels ? o->options->channels : all_grey ? 1 : 3;
-    spec->resolution = o->options->resolution ? o->options->resolution : choose_resolution(o);
+    spec->resolution = o->options->resolution;
+    if (spec->resolution == 0) {
+        const dg_status status = choose_resolution(o, &spec->resolution);
+        if (status != DG_OK)
+            return status;
+    }
     spec->fit = o->options->fit;
     spec->background = (dg_colour){255, 255, 255};
     if (o->options->background)

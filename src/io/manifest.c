@@ -119,13 +119,9 @@ dg_status dg_manifest_sort(dg_ctx *ctx, dg_manifest *m) {
 /* ---- texts ---------------------------------------------------------------------------------------------------- */
 
 static dg_status append_json(dg_ctx *ctx, json_t *value, dg_str *out) {
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS) : NULL;
+    dg_str_append_json(out, value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
     json_decref(value);
-    if (!text)
-        return no_memory(ctx);
-    dg_str_append(out, text);
-    free(text);
-    return DG_OK;
+    return dg_str_ok(out) ? DG_OK : no_memory(ctx);
 }
 
 static dg_status finish_text(dg_ctx *ctx, const dg_str *out) {

@@ -123,12 +123,13 @@ done:
 /* ---- comparison ----------------------------------------------------------------------------------------------- */
 
 static void describe(dg_str *out, const char *what, const json_t *there, const json_t *wanted) {
-    char *a = there ? json_dumps(there, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    char *b = wanted ? json_dumps(wanted, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    dg_str_printf(out, "%s%s %.80s there, %.80s now", out->length > 0 ? "; " : "", what, a ? a : "not set",
-                  b ? b : "not set");
-    free(a);
-    free(b);
+    dg_str a = {0}, b = {0};
+    dg_str_append_json(&a, there, JSON_COMPACT | JSON_ENCODE_ANY);
+    dg_str_append_json(&b, wanted, JSON_COMPACT | JSON_ENCODE_ANY);
+    dg_str_printf(out, "%s%s %.80s there, %.80s now", out->length > 0 ? "; " : "", what,
+                  dg_str_ok(&a) ? a.data : "not set", dg_str_ok(&b) ? b.data : "not set");
+    dg_str_free(&a);
+    dg_str_free(&b);
 }
 
 static void compare_options(const json_t *there, const json_t *wanted, dg_str *out) {
@@ -162,7 +163,7 @@ dg_status dg_manifest_same_job(dg_ctx *ctx, const char *where, const dg_manifest
     if (!same_classes(there, wanted))
         dg_str_printf(&text, "%sother classes", text.length > 0 ? "; " : "");
     compare_options(there->options, wanted->options, &text);
-    if (text.length > 0)
+    if (text.length > 0 && !text.failed)
         status = dg_fail(ctx, differ, "%s: made by another job: %s. %s", where, text.data, advice);
     else if (text.failed)
         status = dg_fail(ctx, DG_ENOMEM, "out of memory");

@@ -36,7 +36,7 @@ static bool has_pipeline(const char *scheduler_class) {
 }
 
 static json_t *scheduler_config(const json_t *scheduler) {
-    json_t *copy = json_copy((json_t *)scheduler);
+    json_t *copy = dg_json_copy(scheduler);
     if (copy && !json_object_get(copy, "_diffusers_version"))
         dg_json_set(&copy, "_diffusers_version", json_string(DIFFUSERS_VERSION));
     return copy;

@@ -110,21 +110,23 @@ done:
 
 /* One whole line; anything malformed, such as the torn end of a killed run, is passed over: that image is drawn again.
  */
-static void read_journal_line(dg_ctx *ctx, dg_output *o, const char *line, size_t size) {
+static dg_status read_journal_line(dg_ctx *ctx, dg_output *o, const char *line, size_t size) {
     dg_manifest_image image;
-    json_error_t error;
-    json_t *json = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
-    dg_status status = DG_OK;
+    bool no_memory = false;
+    json_t *json = dg_json_line(line, size, &no_memory);
+    dg_status status = no_memory ? dg_fail(ctx, DG_ENOMEM, "%s: out of memory for its journal", o->path) : DG_OK;
     if (json) {
         status = dg_manifest_parse_image(ctx, "journal", &o->known, json, &image);
         if (status == DG_OK)
             status = dg_manifest_add(ctx, &o->known, &image);
     }
-    if (!json || status != DG_OK) {
+    if (status != DG_ENOMEM && (!json || status != DG_OK)) {
         dg_ctx_clear_error(ctx);
         dg_log(ctx, DG_LOG_DEBUG, "%s: a line of the journal is malformed and passed over", o->path);
+        status = DG_OK;
     }
     json_decref(json);
+    return status;
 }
 
 static dg_status read_journal(dg_ctx *ctx, dg_output *o, const char *path) {
@@ -135,7 +137,7 @@ static dg_status read_journal(dg_ctx *ctx, dg_output *o, const char *path) {
         goto done;
     DG_TRY(dg_fs_read_file(ctx, path, DG_JSON_MAX_BYTES, &text, &size));
     for (const char *line = text, *end; (end = memchr(line, '\n', size - (size_t)(line - text))); line = end + 1)
-        read_journal_line(ctx, o, line, (size_t)(end - line));
+        DG_TRY(read_journal_line(ctx, o, line, (size_t)(end - line)));
 done:
     free(text);
     return status;

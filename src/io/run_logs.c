@@ -39,15 +39,15 @@ done:
 dg_status dg_run_append_metrics(dg_ctx *ctx, dg_run *run, const json_t *line) {
     dg_status status = DG_OK;
     dg_str text = {0};
-    char *json = json_is_integer(json_object_get(line, "step")) ? json_dumps(line, JSON_COMPACT) : NULL;
-    if (!json)
+    if (line && !json_is_integer(json_object_get(line, "step")))
         DG_TRY(dg_fail(ctx, DG_EINVAL, "a line of metrics must be an object with an integer \"step\""));
-    dg_str_append(&text, json);
+    dg_str_append_json(&text, line, JSON_COMPACT);
     dg_str_append(&text, "\n");
+    if (!dg_str_ok(&text))
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory for a line of metrics"));
     DG_TRY(append(ctx, run->path, METRICS, &text));
 done:
     dg_str_free(&text);
-    free(json);
     return status;
 }
 
@@ -65,9 +65,10 @@ static dg_status for_each_line(dg_ctx *ctx, const char *folder, line_fn use, voi
     DG_TRY(dg_fs_read_file(ctx, path, (size_t)1 << 31, &text, &size));
     *total = size;
     for (const char *line = text, *end; (end = memchr(line, '\n', size - (size_t)(line - text))); line = end + 1) {
-        json_t *object = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
-        const bool ok =
-            !json_is_integer(json_object_get(object, "step")) || use(user, object, line, (size_t)(end - line) + 1);
+        bool no_memory = false;
+        json_t *object = dg_json_line(line, (size_t)(end - line), &no_memory);
+        const bool ok = !no_memory && (!json_is_integer(json_object_get(object, "step")) ||
+                                       use(user, object, line, (size_t)(end - line) + 1));
         json_decref(object);
         if (!ok)
             DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory"));

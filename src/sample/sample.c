@@ -184,7 +184,7 @@ static const char *class_name(const dg_sampling *s, const dg_planned_image *imag
 }
 
 /* The texts that travel inside the PNG: what made it, and nothing about where or by whom. */
-static dg_status describe(const dg_sampling *s, const dg_planned_image *image, char **provenance, dg_str *parameters) {
+static dg_status describe(const dg_sampling *s, const dg_planned_image *image, dg_str *provenance, dg_str *parameters) {
     const dg_sample_options *o = s->options;
     const char *name = class_name(s, image);
     json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:f, s:f}", "version", DIFFGEN_VERSION, "model_sha256",
@@ -196,7 +196,7 @@ static dg_status describe(const dg_sampling *s, const dg_planned_image *image, c
     add_sigmas(o, &json);
     if (libraries_name(s))
         dg_json_set(&json, "libraries", json_string(libraries_name(s)));
-    *provenance = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    dg_str_append_json(provenance, json, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(json);
     dg_str_printf(parameters,
                   "%s\nSteps: %lld, Sampler: %s, CFG scale: %g, Seed: %lld, Image: %lld, Size: %lldx%lld, "
@@ -204,13 +204,14 @@ static dg_status describe(const dg_sampling *s, const dg_planned_image *image, c
                   name ? name : "", (long long)s->sampler.num_inference_steps, s->sampler_name, o->guidance,
                   (long long)o->seed, (long long)image->number, (long long)s->model.w, (long long)s->model.h,
                   s->model.sha256);
-    return *provenance && dg_str_ok(parameters) ? DG_OK : dg_fail(s->ctx, DG_ENOMEM, "no memory for an image's texts");
+    return dg_str_ok(provenance) && dg_str_ok(parameters)
+               ? DG_OK
+               : dg_fail(s->ctx, DG_ENOMEM, "no memory for an image's texts");
 }
 
 static dg_status write_png(const dg_sampling *s, const dg_planned_image *image, const void *pixels) {
     dg_status status = DG_OK;
-    char *provenance = NULL;
-    dg_str parameters = {0}, png = {0};
+    dg_str provenance = {0}, parameters = {0}, png = {0};
     const dg_png_image spec = {.height = s->model.h,
                                .width = s->model.w,
                                .channels = (int)s->model.folder.config.out_channels,
@@ -218,10 +219,10 @@ static dg_status write_png(const dg_sampling *s, const dg_planned_image *image, 
                                .pixels = pixels};
     if (s->options->metadata)
         DG_TRY(describe(s, image, &provenance, &parameters));
-    DG_TRY(dg_png_encode(s->ctx, &spec, provenance, parameters.data, &png));
+    DG_TRY(dg_png_encode(s->ctx, &spec, provenance.data, parameters.data, &png));
     DG_TRY(dg_output_write(s->ctx, s->output, image->class_index, image->number, image->number, png.data, png.length));
 done:
-    free(provenance);
+    dg_str_free(&provenance);
     dg_str_free(&parameters);
     dg_str_free(&png);
     return status;

@@ -16,15 +16,16 @@ typedef struct job_of_rank {
 static dg_status describe(dg_trainer *t, job_of_rank *job) {
     dg_status status = DG_OK;
     memset(job, 0, sizeof *job);
-    char *text = json_dumps(t->config, JSON_COMPACT | JSON_SORT_KEYS);
-    if (!text)
+    dg_str text = {0};
+    dg_str_append_json(&text, t->config, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!dg_str_ok(&text))
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to compare the ranks"));
-    dg_sha256_hex(text, strlen(text), job->config);
+    dg_sha256_hex(text.data, text.length, job->config);
     snprintf(job->images, sizeof job->images, "%s", dg_dataset_fingerprint(t->plan.dataset));
     snprintf(job->device, sizeof job->device, "%s (%s)", t->plan.compute.backend->name,
              t->plan.compute.backend->instruction_set);
 done:
-    free(text);
+    dg_str_free(&text);
     return status;
 }
 
