@@ -67,14 +67,16 @@ dg_status dg_model_checkpoint_load(dg_ctx *ctx, const dg_model_folder *m, float 
 dg_status dg_model_checkpoint_sha256(dg_ctx *ctx, const dg_model_folder *m, char out[DG_SHA256_HEX]) {
     dg_status status = DG_OK;
     char *path = dg_fs_join(m->path, "state.safetensors"), hex[DG_SHA256_HEX];
-    char *scheduler = json_dumps(m->scheduler, JSON_COMPACT | JSON_SORT_KEYS), *unet = NULL;
     json_t *config = dg_unet_config_to_json(&m->config);
     dg_str text = {0};
-    unet = config ? json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-    if (!path || !scheduler || !unet)
+    if (!path)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory"));
     DG_TRY(dg_sha256_file(ctx, path, hex));
-    dg_str_printf(&text, "%s  state.safetensors\n%s\n%s\n", hex, unet, scheduler);
+    dg_str_printf(&text, "%s  state.safetensors\n", hex);
+    dg_str_append_json(&text, config, JSON_COMPACT | JSON_SORT_KEYS);
+    dg_str_append(&text, "\n");
+    dg_str_append_json(&text, m->scheduler, JSON_COMPACT | JSON_SORT_KEYS);
+    dg_str_append(&text, "\n");
     if (!dg_str_ok(&text))
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory"));
     dg_sha256_hex(text.data, text.length, out);
@@ -82,7 +84,5 @@ done:
     dg_str_free(&text);
     json_decref(config);
     free(path);
-    free(scheduler);
-    free(unet);
     return status;
 }

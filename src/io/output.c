@@ -44,7 +44,7 @@ void dg_output_strip_plan(json_t *options) {
 /* Another plan of the same job? Then its images are ours as far as we want them. */
 static dg_status without_plan(dg_ctx *ctx, const dg_manifest *manifest, dg_manifest *out) {
     *out = *manifest;
-    out->options = json_copy(manifest->options);
+    out->options = dg_json_copy(manifest->options);
     if (!out->options)
         return dg_fail(ctx, DG_ENOMEM, "out of memory");
     dg_output_strip_plan(out->options);

@@ -6,14 +6,15 @@
 #include <string.h>
 
 /* The plan alone may differ; everything else decides the bytes of each image. */
-static bool is_same_but_for_plan(const json_t *a, const json_t *b) {
-    json_t *x = json_copy((json_t *)a), *y = json_copy((json_t *)b);
+static dg_status compare_but_for_plan(dg_ctx *ctx, const json_t *a, const json_t *b, bool *same) {
+    json_t *x = dg_json_copy(a), *y = dg_json_copy(b);
+    const dg_status status = x && y ? DG_OK : dg_fail(ctx, DG_ENOMEM, "no memory for the output folder");
     dg_output_strip_plan(x);
     dg_output_strip_plan(y);
-    const bool same = x && y && json_equal(x, y);
+    *same = json_equal(x, y);
     json_decref(x);
     json_decref(y);
-    return same;
+    return status;
 }
 
 /* out *earlier the options of the job that the folder was made by; NULL: there is none that could be added to */
@@ -21,13 +22,15 @@ static dg_status read_earlier(dg_sampling *s, const json_t *wanted, json_t **ear
     dg_status status = DG_OK;
     dg_manifest there = {0};
     char *path = dg_fs_join(s->out, "job.json");
+    bool same = false;
     *earlier = NULL;
     if (!path)
         DG_TRY(dg_fail(s->ctx, DG_ENOMEM, "no memory for the output folder"));
     if (!dg_fs_is_file(path))
         goto done;
     DG_TRY(dg_manifest_load(s->ctx, path, &there));
-    if (strcmp(there.model_sha256, s->model.sha256) == 0 && is_same_but_for_plan(there.options, wanted))
+    DG_TRY(compare_but_for_plan(s->ctx, there.options, wanted, &same));
+    if (same && strcmp(there.model_sha256, s->model.sha256) == 0)
         *earlier = json_incref(there.options);
 done:
     dg_manifest_free(&there);
@@ -81,7 +84,7 @@ done:
 
 /* The options of a job for all images together. */
 static dg_status unite_options(dg_sampling *s, const dg_spans *all, json_t **options) {
-    json_t *copy = json_copy(*options);
+    json_t *copy = dg_json_copy(*options);
     dg_output_strip_plan(copy);
     const dg_status status =
         copy ? dg_spans_to_json(s->ctx, all, copy) : dg_fail(s->ctx, DG_ENOMEM, "no memory for the output folder");

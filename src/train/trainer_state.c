@@ -57,10 +57,11 @@ dg_status dg_trainer_make_config(dg_trainer *t) {
     json_t *scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
     json_t *options = dg_options_to_json(&dg_train_option_table, t->options);
     char *images = dg_fs_is_dir(t->options->images) ? realpath(t->options->images, NULL) : NULL;
-    t->config = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o*}", "version", DIFFGEN_VERSION, "options", options,
+    t->config = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o}", "version", DIFFGEN_VERSION, "options", options,
                           "preset", t->plan.preset.name, "images_fingerprint", dg_dataset_fingerprint(t->plan.dataset),
-                          "unet", unet, "scheduler", scheduler, "model", model_info(t), "images_folder",
-                          images ? dg_json_text(images) : NULL);
+                          "unet", unet, "scheduler", scheduler, "model", model_info(t));
+    if (images)
+        dg_json_set(&t->config, "images_folder", dg_json_text(images));
     free(images);
     return t->config ? DG_OK : dg_fail(t->ctx, DG_ENOMEM, "no memory for config.json");
 }
