@@ -206,6 +206,37 @@ START_TEST(idx_pairs) {
 }
 END_TEST
 
+/* The same words of splits as for folders; "t10k" is what the MNIST family calls its test images. */
+START_TEST(idx_splits) {
+    static const struct {
+        const char *split, *file;
+    } cases[] = {{NULL, "train-images-idx3-ubyte/00"},
+                 {"train", "train-images-idx3-ubyte/00"},
+                 {"test", "t10k-images-idx3-ubyte/0"},
+                 {"t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte/0"}};
+    dg_ctx *ctx = dg_test_context();
+    uint8_t bytes[512];
+    size_t size = idx_bytes(bytes, true, 12);
+    put("m/train-images-idx3-ubyte", bytes, size);
+    size = idx_bytes(bytes, true, 5);
+    put("m/t10k-images-idx3-ubyte", bytes, size);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dg_dataset *dataset = NULL;
+        dg_dataset_options options = dg_dataset_options_default();
+        options.path = in_dir("m");
+        options.split = cases[i].split;
+        DG_CK(ctx, dg_dataset_open(ctx, &options, &dataset));
+        ck_assert_str_eq(dg_dataset_item(dataset, 0)->path, cases[i].file);
+        ck_assert_int_eq(dg_dataset_count(dataset), i < 2 ? 12 : 5);
+        dg_dataset_free(dataset);
+    }
+    put("v/x-val-images-idx3-ubyte", bytes, size);
+    put("v/x-test-images-idx3-ubyte", bytes, size);
+    assert_refused(in_dir("v"), NULL, DG_EDATA, "0 of them of the split train");
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(bad_idx) {
     uint8_t bytes[512];
     size_t size = idx_bytes(bytes, true, 12);
@@ -444,6 +475,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, hostile_or_broken_metadata);
     tcase_add_test(tcase, edm_dataset_json);
     tcase_add_test(tcase, idx_pairs);
+    tcase_add_test(tcase, idx_splits);
     tcase_add_test(tcase, bad_idx);
     tcase_add_test(tcase, fashion_mnist_of_the_distribution);
     suite_add_tcase(suite, tcase);
