@@ -141,6 +141,7 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
     if (side == DG_SYNTHETIC)
         dg_reading_synthetic(&options);
     options.label_column = e->options->group_column;
+    options.allow_skips = true; /* of images without a group another message tells */
     options.probe_only = true;
     status = dg_dataset_open(e->ctx, &options, &grouped);
     if (status == DG_EUSAGE && side != DG_REAL) { /* this set does not have the column */
@@ -153,10 +154,14 @@ static dg_status read_groups(dg_evaluation *e, dg_side side) {
     DG_TRY(dg_alloc(e->ctx, &s->group, (size_t)s->images.n, sizeof *s->group, "groups"));
     for (int64_t i = 0; i < s->images.n; i++) {
         const int64_t at = item_of_path(grouped, dg_dataset_item(s->dataset, i)->path);
+        const char *name = at >= 0 ? dg_dataset_class_name(grouped, dg_dataset_item(grouped, at)->label) : "";
         s->group[i] = -1;
-        if (at >= 0)
-            DG_TRY(add_group(e, dg_dataset_class_name(grouped, dg_dataset_item(grouped, at)->label), &s->group[i]));
+        if (*name)
+            DG_TRY(add_group(e, name, &s->group[i]));
     }
+    if (side == DG_REAL && e->groups == 0)
+        DG_TRY(dg_fail(e->ctx, DG_EDATA, "--group-column %s: no image of %s has a group", e->options->group_column,
+                       s->path));
 done:
     dg_dataset_free(grouped);
     return status;

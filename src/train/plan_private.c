@@ -18,6 +18,7 @@ static dg_status open_groups(dg_ctx *ctx, const dg_train_plan *plan, dg_dataset 
     d.path = plan->options->images;
     DG_TRY(dg_reading_apply(ctx, &plan->options->reading, &d));
     d.label_column = plan->options->group_by;
+    d.allow_skips = true; /* of images without a group another message tells */
     d.threads = plan->compute.threads;
     d.probe_only = true;
     status = dg_dataset_open(ctx, &d, groups);
@@ -33,7 +34,9 @@ static dg_status find_keys(dg_ctx *ctx, const dg_train_plan *plan, const dg_data
         const char *path = dg_dataset_item(plan->dataset, plan->train_indices[i])->path;
         while (at < count && strcmp(dg_dataset_item(groups, at)->path, path) < 0)
             at++;
-        if (at == count || strcmp(dg_dataset_item(groups, at)->path, path) != 0)
+        const bool there = at < count && strcmp(dg_dataset_item(groups, at)->path, path) == 0;
+        /* A column without any value makes a data set without labels. */
+        if (!there || !*dg_dataset_class_name(groups, dg_dataset_item(groups, at)->label))
             return dg_fail(ctx, DG_EDATA,
                            "--group-by %s: %s has no value there; every image must belong to someone to be protected",
                            plan->options->group_by, path);

@@ -68,7 +68,7 @@ grep -q "are among the training images" audit/audit.html && fail "the page sees 
 
 # A picture among the pictures would be read as one of them.
 expect 2 audit --model run --members members --non-members others --out others/audit
-says err "--out others/audit lies in --non-members others"
+says err "--out others/audit lies in the images of --non-members others"
 expect 2 audit --model run --members members --non-members others --out members
 [ -e others/audit ] && fail "a refused audit left a folder"
 

@@ -148,7 +148,7 @@ echo '{"gates": [{"metric": "balance.gaps.recall", "max": 0.1}, {"metric": "bala
 expect 20 evaluate --real one-group --synthetic strange --resolution 12 --no-utility --group-column site \
     --out one-group-report --gate gap.json
 says err "1 of 2 gates failed: balance.gaps.recall: the report has no number there"
-says err "--synthetic strange: 1 unreadable image left out, the first: $class/torn.png: "
+says err "warning: --synthetic: skipped $class/torn.png: "
 says one-group-report/report.html "are in no group"
 [ "$(grep -c '"synthetic": ".*/?.*png"' one-group-report/report.json)" = 32 ] || fail "pairs are missing"
 expect 65 evaluate --real empty-column --synthetic synthetic --group-column site --resolution 12 --no-utility --out no-groups
@@ -173,7 +173,7 @@ expect 66 evaluate --real nowhere --synthetic synthetic --out leftover
 # The report would become part of the data.
 for out in real synthetic/report "$PWD/holdout/new/report"; do
     expect 2 evaluate "${sets[@]}" --synthetic synthetic --out "$out"
-    says err "--out $out is in the images of --"
+    says err "--out $out lies in the images of --"
 done
 [ -e synthetic/report ] && fail "a refused folder is made"
 expect 65 evaluate --real real --holdout real --synthetic synthetic --resolution 12 --out same

@@ -60,4 +60,12 @@ expect 0 train --images asked --split train --dry-run --resolution 8 --allow-ski
 says err "warning: 8 of 14 images are left out"
 [ "$(grep -c 'warning: skipped' err)" = 5 ] || fail "more than five skipped files are named"
 
+# A column that is there and empty protects nobody.
+mkdir owned
+cp faces/bag/*.png owned
+(cd owned && echo file_name,patient && for image in *.png; do echo "$image,"; done) >owned.csv
+mv owned.csv owned/metadata.csv
+expect 65 train --images owned --dp --epsilon 8 --delta 1e-3 --steps 5 --batch 2 --resolution 8 --group-by patient --dry-run
+says err "has no value there"
+
 exit $((failures > 0))
