@@ -78,5 +78,7 @@ int64_t dg_fs_free_bytes(const char *path);
 typedef struct dg_lock dg_lock;
 DG_MUST_CHECK dg_status dg_fs_lock(dg_ctx *ctx, const char *path, dg_lock **out);
 void dg_fs_unlock(dg_lock *lock); /* NULL is legal */
+/* Could it be locked now? Changes nothing; a missing file is free. err as dg_fs_lock */
+DG_MUST_CHECK dg_status dg_fs_lock_is_free(dg_ctx *ctx, const char *path);
 
 #endif

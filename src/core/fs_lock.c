@@ -75,21 +75,28 @@ static bool still_named(const char *path, int fd) {
            named.st_ino == opened.st_ino;
 }
 
+static dg_status is_a_link(dg_ctx *ctx, const char *path) {
+    return dg_fail(ctx, DG_ECREATE, "%s is a link; a lock file is expected there, remove the link", path);
+}
+
+static dg_status is_no_lock_file(dg_ctx *ctx, const char *path) {
+    return dg_fail(ctx, DG_ECREATE, "%s is not a lock file of diffgen; move it out of the way", path);
+}
+
 static dg_status open_locked(dg_ctx *ctx, const char *path, int *out) {
     for (;;) {
         int result;
         *out = dg_fs_open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW, 0666);
         if (*out < 0)
-            return errno == ELOOP
-                       ? dg_fail(ctx, DG_ECREATE, "%s is a link; a lock file is expected there, remove the link", path)
-                       : dg_fs_fail_errno(ctx, DG_ECREATE, path, "create the lock file");
+            return errno == ELOOP ? is_a_link(ctx, path)
+                                  : dg_fs_fail_errno(ctx, DG_ECREATE, path, "create the lock file");
         do
             result = flock(*out, LOCK_EX | LOCK_NB);
         while (result != 0 && errno == EINTR);
         if (result != 0)
             return errno == EWOULDBLOCK ? held(ctx, path, *out) : dg_fs_fail_errno(ctx, DG_ECREATE, path, "lock");
         if (!is_lock_file(*out))
-            return dg_fail(ctx, DG_ECREATE, "%s is not a lock file of diffgen; move it out of the way", path);
+            return is_no_lock_file(ctx, path);
         if (still_named(path, *out))
             return DG_OK;
         close(*out);
@@ -133,4 +140,19 @@ void dg_fs_unlock(dg_lock *lock) {
         flock(lock->fd, LOCK_UN);
     close(lock->fd);
     free(lock);
+}
+
+dg_status dg_fs_lock_is_free(dg_ctx *ctx, const char *path) {
+    dg_status status = DG_OK;
+    const int fd = dg_fs_open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return errno == ENOENT  ? DG_OK
+               : errno == ELOOP ? is_a_link(ctx, path)
+                                : dg_fs_fail_errno(ctx, DG_ECREATE, path, "open the lock file");
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        status = held(ctx, path, fd);
+    else if (!is_lock_file(fd))
+        status = is_no_lock_file(ctx, path);
+    close(fd);
+    return status;
 }

@@ -152,6 +152,8 @@ static int newest_first(const void *a, const void *b) {
 static dg_status list_checkpoints(dg_ctx *ctx, const dg_run *run, char **folder, char ***names, size_t *count) {
     dg_status status = DG_OK;
     DG_TRY(dg_run_join(ctx, run->path, "checkpoints", folder));
+    if (!dg_fs_is_dir(*folder))
+        goto done;
     DG_TRY(dg_fs_list(ctx, *folder, names, count));
     if (*count > 0)
         qsort(*names, *count, sizeof **names, newest_first);

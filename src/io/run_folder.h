@@ -12,6 +12,9 @@ typedef struct dg_run dg_run;
 /* Creates the folder and its subfolders if need be, and locks it.
  * err   DG_ECREATE; DG_EINTERRUPTED another process trains into it: the text names it */
 DG_MUST_CHECK dg_status dg_run_open(dg_ctx *ctx, const char *path, dg_run **out);
+/* The same without creating, locking or changing anything: whether dg_run_open would succeed, and a run to read from.
+ * out   *out NULL: there is no such folder yet; err as dg_run_open */
+DG_MUST_CHECK dg_status dg_run_rehearse(dg_ctx *ctx, const char *path, dg_run **out);
 void dg_run_close(dg_run *run); /* unlocks; NULL is legal */
 
 /* "<run>/<name>", malloc'ed; NULL: no memory. Names used: "config.json", "model", "grids/step-000100.png", ... */

@@ -16,7 +16,8 @@ static const dg_option options[] = {
      DG_OPT_STRING(S, model),
      .metavar = "PATH",
      .group = what,
-     .help = "Run folder or diffusers model folder; the newest finished run, runs/latest, unless given."},
+     .help = "Run folder or diffusers model folder; the newest finished run, runs/latest, unless given. A stopped "
+             "run gives the model of its newest checkpoint."},
     {.name = "class",
      DG_OPT_LIST(S, classes),
      .metavar = "NAME[:COUNT]",
@@ -176,8 +177,8 @@ static const dg_option options[] = {
      .flags = DG_OPTION_LOCAL,
      .metavar = "DIR",
      .group = output,
-     .help =
-         "Where <class>/<index>.png and the manifest go; synthetic/<run>/ unless given. A second run fills gaps only."},
+     .help = "Where <class>/<index>.png and the manifest go; synthetic/<run>/ unless given. A second run fills gaps, "
+             "or adds what it asks for besides."},
     {.name = "grid",
      DG_OPT_BOOL(S, grid),
      .group = output,

@@ -132,19 +132,9 @@ done:
 }
 
 static dg_status choose_run_path(dg_ctx *ctx, dg_train_plan *plan) {
-    dg_status status = dg_reading_check_out(ctx, plan->options->out, NULL, "--images", plan->options->images);
-    if (status != DG_OK)
-        return status;
-    if (plan->options->out) {
-        plan->run_path = strdup(plan->options->out);
-    } else {
-        char *name = dg_fs_basename(plan->options->images);
-        char *dot = name && dg_fs_is_file(plan->options->images) ? strchr(name + 1, '.') : NULL;
-        if (dot)
-            *dot = '\0';
-        plan->run_path = name ? dg_fs_join("runs", name) : NULL;
-        free(name);
-    }
+    if (!plan->options->out)
+        return dg_train_run_name(ctx, plan->options->images, dg_dataset_fingerprint(plan->dataset), &plan->run_path);
+    plan->run_path = strdup(plan->options->out);
     return plan->run_path ? DG_OK : dg_fail(ctx, DG_ENOMEM, "no memory for the run folder's name");
 }
 
@@ -171,8 +161,9 @@ dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const dg_train_option
         DG_TRY(dg_comm_carry_secrets(comm));
     DG_TRY(dg_compute_open_rank(ctx, comm, options->device, options->precision, (int)options->threads, &plan->compute));
     DG_TRY(dg_compute_use_libraries(ctx, options->libraries, &plan->compute));
-    DG_TRY(choose_run_path(ctx, plan));
+    DG_TRY(dg_reading_check_out(ctx, options->out, NULL, "--images", options->images));
     DG_TRY(open_images(ctx, plan));
+    DG_TRY(choose_run_path(ctx, plan));
     DG_TRY(count_classes(ctx, plan));
     DG_TRY(choose_model(ctx, plan));
     if (options->dp)

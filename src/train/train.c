@@ -276,10 +276,9 @@ static dg_status open_loader(dg_trainer *t) {
 static dg_status open_run(dg_trainer *t, char **checkpoint, bool *done) {
     dg_status status = DG_OK;
     *done = false;
-    if (t->options->dry_run)
-        return DG_OK;
     if (dg_comm_leads(t->comm)) {
-        status = dg_run_open(t->ctx, t->plan.run_path, &t->run);
+        status = t->options->dry_run ? dg_run_rehearse(t->ctx, t->plan.run_path, &t->run)
+                                     : dg_run_open(t->ctx, t->plan.run_path, &t->run);
         if (status == DG_OK)
             status = dg_trainer_find_checkpoint(t, checkpoint);
     }
@@ -376,6 +375,8 @@ static dg_status set_up(dg_trainer *t, bool *go) {
     t->plan.private.user = &t->private;
     DG_TRY(dg_train_plan_stepper(t->ctx, &t->plan, t->recorded_micro_batch, &t->stepper, &t->generator));
     DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_check_init(t) : DG_OK));
+    if (t->options->dry_run && t->options->dp)
+        DG_TRY(dg_comm_agree(t->comm, dg_comm_leads(t->comm) ? dg_trainer_ledger_rehearse(t) : DG_OK));
     tell_plan(t);
     if (t->options->dry_run)
         goto done;

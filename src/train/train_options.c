@@ -208,9 +208,10 @@ static const dg_option options[] = {
      .max = 1e8,
      .metavar = "TIME",
      .group = optimisation,
-     .help = "Finish within this time, such as 2h, counted from the start of the command: reading, previews and "
-             "checkpoints are in it, and all resumed parts count; writing the model at the end takes a moment more. With "
-             "--steps or --epochs whichever comes first."},
+     .help =
+         "Finish within this time, such as 2h, counted from the start of the command: reading, previews and "
+         "checkpoints are in it, and all resumed parts count; writing the model at the end takes a moment more. With "
+         "--steps or --epochs whichever comes first."},
     {.name = "lr",
      .aliases = "learning-rate",
      DG_OPT_NUMBER(S, lr),
@@ -442,7 +443,8 @@ static const dg_option options[] = {
      .flags = DG_OPTION_LOCAL,
      .metavar = "DIR",
      .group = run,
-     .help = "The run folder; runs/<name of the image folder> unless given."},
+     .help = "The run folder; runs/<name of the image folder> unless given, with its parent's name before it where "
+             "its own says nothing (train, images) or another data set has that run folder."},
     {.name = "resume",
      DG_OPT_CHOICE(S, resume),
      .flags = DG_OPTION_LOCAL,
@@ -530,7 +532,7 @@ static const dg_option options[] = {
      DG_OPT_BOOL(S, dry_run),
      .flags = DG_OPTION_LOCAL,
      .group = call,
-     .help = "Read the images, plan the memory, say what would be done, and stop."},
+     .help = "Read the images, plan the memory, say what would be done, or refuse what the real call would, and stop."},
     {.name = "json",
      DG_OPT_BOOL(S, json),
      .flags = DG_OPTION_LOCAL,

@@ -107,6 +107,8 @@ DG_MUST_CHECK dg_status dg_trainer_take_turn(dg_trainer *trainer, dg_status mine
 /* trainer_private.c: what is secret in a private run. Order: open (a collective, after the stepper is planned) -> per
  * step: dg_trainer_private_advance -> close. */
 DG_MUST_CHECK dg_status dg_trainer_private_open(dg_trainer *trainer);
+/* Would the ledger let this run begin? Nothing is put on record. err as dg_ledger_begin */
+DG_MUST_CHECK dg_status dg_trainer_ledger_rehearse(dg_trainer *trainer);
 void dg_trainer_private_close(dg_trainer *trainer);
 /* The loader's pick; user: the trainer. err DG_ERUNTIME a batch that is too large to be chance */
 DG_MUST_CHECK dg_status dg_trainer_private_pick(void *user, int64_t number, dg_loader_pick *pick);

@@ -76,12 +76,12 @@ done:
     return status;
 }
 
-/* What the run means to make from here on; the ledger wants unlike mechanisms, so two that are alike count as one. */
-static size_t list_planned(dg_trainer *t, dg_ledger_mechanism planned[2]) {
+/* What the run means to make from here on; the ledger wants unlike mechanisms, so two that are alike count as one. Of
+ * two the warm-up's is the second. */
+static size_t list_planned(const dg_trainer *t, dg_ledger_mechanism planned[2]) {
     const dg_private_plan *plan = &t->plan.private;
     const dg_central_plan *central = &plan->central;
     const dg_ledger_kind kind = t->options->secure_noise ? DG_LEDGER_DISCRETE_GAUSSIAN : DG_LEDGER_GAUSSIAN;
-    dg_private *p = t->private;
     planned[0] = (dg_ledger_mechanism){.kind = kind,
                                        .sample_rate = plan->sample_rate,
                                        .noise_multiplier = plan->noise_multiplier,
@@ -96,8 +96,30 @@ static size_t list_planned(dg_trainer *t, dg_ledger_mechanism planned[2]) {
                                        .sample_rate = central->sample_rate,
                                        .noise_multiplier = central->noise_multiplier,
                                        .steps = central->queries};
-    p->central_mechanism = 1;
     return 2;
+}
+
+dg_status dg_trainer_ledger_rehearse(dg_trainer *t) {
+    dg_status status = DG_OK;
+    dg_ledger *ledger = NULL;
+    dg_ledger_list spent = {0};
+    dg_ledger_mechanism planned[2];
+    uint8_t(*hashes)[DG_LEDGER_HASH_BYTES] = NULL;
+    const size_t count = list_planned(t, planned);
+    DG_TRY(dg_ledger_open(t->ctx, NULL, DG_LEDGER_READ, &ledger));
+    if (t->options->epsilon_total <= 0)
+        goto done;
+    DG_TRY(dg_alloc(t->ctx, &hashes, 2 * (size_t)t->plan.train_count, sizeof *hashes, "the images' hashes"));
+    DG_TRY(dg_ledger_spent(t->ctx, ledger, hashes[0], collect_hashes(t, hashes), &spent));
+    for (size_t i = 0; i < spent.count; i++)
+        if (strcmp(spent.entries[i].run, t->ledger_run) == 0)
+            spent.entries[i].reserved = 0; /* a resumed run reserves anew */
+    DG_TRY(check_total(t->ctx, t, &spent, planned, count));
+done:
+    free(hashes);
+    dg_ledger_list_free(&spent);
+    dg_ledger_close(ledger);
+    return status;
 }
 
 dg_status dg_trainer_ledger_open(dg_trainer *t) {
@@ -113,6 +135,7 @@ dg_status dg_trainer_ledger_open(dg_trainer *t) {
                                .check = t->options->epsilon_total > 0 ? check_total : NULL,
                                .check_user = t};
     char *command = NULL, *unit = NULL;
+    p->central_mechanism = info.planned_count - 1;
     DG_TRY(unit_of(t, &unit));
     if (asprintf(&command, "diffgen train --out %s", t->plan.run_path) < 0) {
         command = NULL;

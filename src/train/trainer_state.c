@@ -93,8 +93,10 @@ dg_status dg_trainer_find_checkpoint(dg_trainer *t, char **path) {
     dg_status status = DG_OK;
     json_t *config = NULL;
     int64_t step;
-    DG_TRY(dg_run_newest_checkpoint(t->ctx, t->run, path, &step));
-    DG_TRY(dg_run_read_config(t->ctx, t->run, &config));
+    if (t->run) { /* a rehearsal has none where there is no folder yet */
+        DG_TRY(dg_run_newest_checkpoint(t->ctx, t->run, path, &step));
+        DG_TRY(dg_run_read_config(t->ctx, t->run, &config));
+    }
     if (t->options->resume == DG_TRAIN_RESUME_NEVER && (*path || config))
         DG_TRY(dg_fail(t->ctx, DG_ECREATE, "--resume never: %s already holds a run; give another --out",
                        t->plan.run_path));
