@@ -4,6 +4,7 @@
 #define DIFFGEN_CONTEXT_H
 
 #include <diffgen/status.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,6 +22,12 @@ void dg_ctx_free(dg_ctx *ctx);                       /* NULL is legal */
 
 /* Where the log goes; NULL (the default) drops every message. */
 void dg_ctx_set_log(dg_ctx *ctx, dg_log_fn fn, void *user);
+
+/* How far a long part has come that belongs to no job of its own, such as reading images. `done` grows up to `total`;
+ * one call at a time, from any thread. */
+typedef void (*dg_progress_fn)(void *user, const char *part, int64_t done, int64_t total);
+/* Who is told; NULL (the default): nobody. Not while a call is under way. */
+void dg_ctx_set_progress(dg_ctx *ctx, dg_progress_fn fn, void *user);
 
 /* Text of the last failure, "" if none. Valid until the next call that fails or clears. */
 const char *dg_last_error(const dg_ctx *ctx);

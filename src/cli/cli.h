@@ -11,18 +11,35 @@
 
 #include <stdio.h>
 
+typedef struct dg_cli dg_cli;
+
+/* progress.c: one line that is redrawn on a terminal; elsewhere one after some seconds, then one a minute. */
+typedef struct dg_progress {
+    dg_cli *cli;
+    double started, shown; /* clock of creation and of the newest line; 0 = none yet */
+} dg_progress;
+
+/* Of a job that tells the parts it is made of: a status line for each, with that part's time left. dg_part_progress_on
+ * is an events' callback, `user` the dg_part_progress. */
+typedef struct dg_part_progress {
+    dg_progress progress;
+    const char *part;
+    double part_started;
+} dg_part_progress;
+
 /* How one call of the program prints. */
-typedef struct dg_cli {
+struct dg_cli {
     dg_ctx *ctx;
-    dg_comm *comm;   /* NULL: started alone, or a command that does not work in ranks */
-    bool silent;     /* another rank prints */
-    bool json;       /* results and events as JSON lines on stdout */
-    bool quiet;      /* nothing but warnings and errors on stderr */
-    bool terminal;   /* stderr is one: a status line that is redrawn */
-    bool line_shown; /* a status line is on the screen and must be cleared before other text */
-    bool result_out; /* --json: the last line, which tells how the call ended, has been printed */
-    dg_status lost;  /* not DG_OK: a line of output could not be made, so that the call has failed in the end */
-} dg_cli;
+    dg_comm *comm;           /* NULL: started alone, or a command that does not work in ranks */
+    bool silent;             /* another rank prints */
+    bool json;               /* results and events as JSON lines on stdout */
+    bool quiet;              /* nothing but warnings and errors on stderr */
+    bool terminal;           /* stderr is one: a status line that is redrawn */
+    bool line_shown;         /* a status line is on the screen and must be cleared before other text */
+    dg_part_progress common; /* of what every command may do: reading images */
+    bool result_out;         /* --json: the last line, which tells how the call ended, has been printed */
+    dg_status lost;          /* not DG_OK: a line of output could not be made, so that the call has failed in the end */
+};
 
 typedef struct dg_command {
     const char *name;
@@ -84,12 +101,7 @@ bool dg_cli_flush(dg_cli *cli);
 /* A finite number as JSON, else null. */
 json_t *dg_cli_number(double value);
 
-/* progress.c: one line that is redrawn on a terminal; elsewhere at most one line a minute. */
-
-typedef struct dg_progress {
-    dg_cli *cli;
-    double started, shown; /* clock of creation and of the newest line; 0 = none yet */
-} dg_progress;
+/* progress.c */
 
 void dg_progress_start(dg_progress *progress, dg_cli *cli);
 /* done of total (0 = unknown), seconds left (negative = unknown), `text` what else there is to say. last: always shown.
@@ -99,13 +111,6 @@ void dg_progress_show(dg_progress *progress, int64_t done, int64_t total, double
 /* Takes the line off the screen, so that other text can be printed. */
 void dg_progress_clear(dg_cli *cli);
 
-/* Of a job that tells the parts it is made of: a status line for each, with that part's time left. dg_part_progress_on
- * is an events' callback, `user` the dg_part_progress. */
-typedef struct dg_part_progress {
-    dg_progress progress;
-    const char *part;
-    double part_started;
-} dg_part_progress;
 void dg_part_progress_on(void *user, const char *part, int64_t done, int64_t total);
 
 /* signals.c */

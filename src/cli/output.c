@@ -58,6 +58,8 @@ void dg_cli_attach(dg_cli *cli) {
     const char *term = getenv("TERM");
     cli->terminal = isatty(STDERR_FILENO) && (!term || strcmp(term, "dumb") != 0);
     dg_ctx_set_log(cli->ctx, print_log, cli);
+    dg_progress_start(&cli->common.progress, cli);
+    dg_ctx_set_progress(cli->ctx, dg_part_progress_on, &cli->common);
 }
 
 bool dg_cli_join(dg_cli *cli, int *exit_code) {

@@ -1,5 +1,5 @@
 /* The status line. On a terminal it is redrawn in place, at most ten times a second, and cut to the window's width; in
- * a log file there is one line a minute, so that a night's run stays readable. */
+ * a log file there is one line after some seconds, and then one a minute, so that a night's run stays readable. */
 #include "cli/cli.h"
 
 #include "core/printable.h"
@@ -11,7 +11,7 @@
 
 enum { BAR_CELLS = 20, LINE_BYTES = 512, DEFAULT_COLUMNS = 80 };
 
-static const double redraw_seconds = 0.1, plain_seconds = 60;
+static const double redraw_seconds = 0.1, plain_seconds = 60, first_plain_seconds = 5;
 
 static int columns(void) {
     struct winsize size;
@@ -75,7 +75,8 @@ void dg_progress_show(dg_progress *progress, int64_t done, int64_t total, double
     char line[LINE_BYTES];
     const double now = dg_clock_seconds();
     const double since = now - (progress->shown > 0 ? progress->shown : progress->started);
-    if (cli->quiet || cli->json || (!last && since < (cli->terminal ? redraw_seconds : plain_seconds)))
+    const double plain = progress->shown > 0 ? plain_seconds : first_plain_seconds;
+    if (cli->quiet || cli->json || (!last && since < (cli->terminal ? redraw_seconds : plain)))
         return;
     progress->shown = now;
     compose(line, done, total, seconds_left, text);
@@ -98,4 +99,6 @@ void dg_part_progress_on(void *user, const char *part, int64_t done, int64_t tot
     }
     const double left = done > 0 && total > 0 ? (now - p->part_started) * (double)(total - done) / (double)done : -1;
     dg_progress_show(&p->progress, done, total, left, part, false);
+    if (total > 0 && done >= total)
+        dg_progress_clear(p->progress.cli);
 }

@@ -22,6 +22,8 @@ struct dg_ctx {
     pthread_mutex_t log_mutex; /* held during the sink's call: one message at a time */
     dg_log_fn log;
     void *log_user;
+    dg_progress_fn progress;
+    void *progress_user;
     atomic_int stop;
     _Atomic double deadline; /* dg_clock_seconds; infinity: none */
     bool failed;
@@ -80,6 +82,16 @@ static char *format_text(char *small, size_t small_size, const char *format, va_
     }
     va_end(again);
     return text;
+}
+
+void dg_ctx_set_progress(dg_ctx *ctx, dg_progress_fn fn, void *user) {
+    ctx->progress = fn;
+    ctx->progress_user = user;
+}
+
+void dg_ctx_progress(dg_ctx *ctx, const char *part, int64_t done, int64_t total) {
+    if (ctx->progress)
+        ctx->progress(ctx->progress_user, part, done, total);
 }
 
 void dg_log(dg_ctx *ctx, dg_log_level level, const char *format, ...) {

@@ -1,4 +1,4 @@
-/* The context as the rooms use it: the public calls (diffgen/context.h: create, free, log sink, last error, stop) and
+/* The context as the rooms use it: the public calls (diffgen/context.h: create, free, log sink, progress, last error, stop) and
  * those that record failures and messages.
  * Order: dg_ctx_create -> any calls, from any thread -> dg_ctx_free. Two contexts never share state. */
 #ifndef DG_CORE_CONTEXT_H
@@ -11,6 +11,9 @@
 #include <stddef.h>
 
 void dg_log(dg_ctx *ctx, dg_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Tells dg_ctx_set_progress's function, if there is one. */
+void dg_ctx_progress(dg_ctx *ctx, const char *part, int64_t done, int64_t total);
 
 /* Records the text of a failure and returns `status`, so that a failing function ends with `return dg_fail(...)`.
  * The text says what was wrong, where (path, flag, key) and what would be right. The first failure since

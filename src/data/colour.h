@@ -19,6 +19,10 @@ static inline uint32_t dg_colour_luma(dg_colour colour) {
     return dg_luma(colour.red, colour.green, colour.blue);
 }
 
+static inline bool dg_colour_is_grey(dg_colour colour) {
+    return colour.red == colour.green && colour.green == colour.blue;
+}
+
 /* false: none of DG_COLOUR_NAMES ("gray", three digits and a missing # are forgiven); *out is untouched. */
 bool dg_colour_parse(const char *text, dg_colour *out);
 

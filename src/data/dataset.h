@@ -49,7 +49,7 @@ typedef struct dg_dataset_options {
     int processes;            /* that open it on this machine, each with its share of that quarter; 0: 1 */
     bool probe_only;          /* find, label, hash and check headers, decode nothing: counts, not pixels */
     int64_t look_at;          /* under probe_only: decode so many, spread over the set, to know their values */
-    dg_dataset_progress_fn progress;
+    dg_dataset_progress_fn progress; /* NULL: the context's */
     void *progress_user;
 } dg_dataset_options;
 
@@ -88,7 +88,8 @@ typedef struct dg_dataset_report {
     int min_width, max_width, min_height, max_height;
     bool mixed_sizes;
     int64_t upscaled;                                /* shorter side below the resolution */
-    int64_t non_square;                              /* cropped */
+    int64_t non_square;
+    int64_t cropped;                                 /* lose more than a tenth of their longer side */
     int64_t grey, colour, with_alpha, bits8, bits16; /* image counts, by header */
     int64_t looked_at;                               /* images whose pixels were looked at */
     int64_t oriented;                                /* turned or mirrored, as their EXIF data or TIFF tags say */

@@ -20,10 +20,10 @@ typedef struct opening {
     dg_own_scale own;
     dg_candidate *candidates;
     size_t count;
-    uint8_t *cache;            /* while decoding: one slot per candidate */
-    dg_values *values;         /* of the pixels of all of them */
-    _Atomic int64_t first_bad; /* under strict: nothing after it matters */
-    int64_t progress_base, progress_total;
+    uint8_t *cache;                              /* while decoding: one slot per candidate */
+    dg_values *values;                           /* of the pixels of all of them */
+    _Atomic int64_t first_bad;                   /* under strict: nothing after it matters */
+    int64_t progress_base, progress_total, told; /* the last: in images, as the callback gets it */
 } opening;
 
 static dg_status mark_bad(opening *o, int64_t index, const char *reason) {
@@ -104,8 +104,14 @@ static dg_status decode_one(void *user, int64_t index) {
 
 static void report_progress(void *user, int64_t done) {
     opening *o = user;
+    const int64_t images = (int64_t)((double)(o->progress_base + done) * (double)o->count / (double)o->progress_total);
+    if (images <= o->told)
+        return;
+    o->told = images;
     if (o->options->progress)
-        o->options->progress(o->options->progress_user, o->progress_base + done, o->progress_total);
+        o->options->progress(o->options->progress_user, images, (int64_t)o->count);
+    else
+        dg_ctx_progress(o->ctx, "reading the images", images, (int64_t)o->count);
 }
 
 /* parallel.h hands its user pointer to both callbacks, and the first failure's text is in the context already. */
@@ -185,9 +191,6 @@ static dg_status settle_spec(opening *o) {
             return status;
     }
     spec->fit = o->options->fit;
-    spec->background = (dg_colour){255, 255, 255};
-    if (o->options->background)
-        (void)dg_colour_parse(o->options->background, &spec->background); /* check_options has seen to it */
     if (o->options->window)
         return set_window(o, o->options->window_lo, o->options->window_hi);
     return DG_OK;
@@ -411,6 +414,9 @@ dg_status dg_dataset_open(dg_ctx *ctx, const dg_dataset_options *options, dg_dat
                                             .window = options->window && options->window_lo != options->window_hi,
                                             .window_lo = options->window_lo,
                                             .window_hi = options->window_hi};
+    o.dataset->spec.background = (dg_colour){255, 255, 255};
+    if (options->background)
+        (void)dg_colour_parse(options->background, &o.dataset->spec.background); /* check_options has seen to it */
     DG_TRY(begin(&o));
     DG_TRY(for_all(&o, probe_one));
     DG_TRY(settle_spec(&o));

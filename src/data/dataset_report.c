@@ -156,6 +156,7 @@ static void count_kinds(dg_dataset *dataset, const dg_candidate *candidates, siz
         int side = info->width < info->height ? info->width : info->height;
         report->upscaled += side < dataset->spec.resolution;
         report->non_square += info->width != info->height;
+        report->cropped += dataset->spec.fit == DG_FIT_CROP && 10 * side < 9 * (info->width + info->height - side);
         report->grey += candidates[i].grey;
         report->colour += !candidates[i].grey;
         report->with_alpha += info->alpha;
@@ -226,8 +227,25 @@ done:
     return status;
 }
 
+/* What of the images the model does not get to see, and what it sees in its place. */
+static dg_status note_shapes(dg_ctx *ctx, const dg_dataset *dataset, dg_layout *layout, const char *background) {
+    dg_status status = DG_OK;
+    const dg_dataset_report *report = &dataset->report;
+    if (report->cropped > 0)
+        DG_TRY(dg_layout_note(ctx, layout,
+                              "%lld of %lld images are far from square and lose both ends of their longer side; --fit "
+                              "pad keeps all of them",
+                              (long long)report->cropped, (long long)dataset->count));
+    if (report->with_alpha > 0)
+        DG_TRY(dg_layout_note(ctx, layout, "%lld of %lld images have transparency and show the background there (%s)",
+                              (long long)report->with_alpha, (long long)dataset->count,
+                              background ? background : "white, see --background"));
+done:
+    return status;
+}
+
 /* What a person should know about the labels and the pixels. */
-static dg_status note_kinds(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout) {
+static dg_status note_kinds(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout, const char *background) {
     dg_status status = DG_OK;
     if (dataset->class_count == 1 && dataset->class_names[0][0])
         DG_TRY(dg_layout_note(ctx, layout,
@@ -238,6 +256,7 @@ static dg_status note_kinds(dg_ctx *ctx, dg_dataset *dataset, dg_layout *layout)
         DG_TRY(dg_layout_note(ctx, layout, "images differ in size: %d x %d to %d x %d; all become %d x %d",
                               report->min_width, report->min_height, report->max_width, report->max_height,
                               dataset->spec.resolution, dataset->spec.resolution));
+    DG_TRY(note_shapes(ctx, dataset, layout, background));
     if (report->grey > 0 && report->colour > 0)
         DG_TRY(dg_layout_note(ctx, layout, "%lld grey and %lld colour images; all become %s", (long long)report->grey,
                               (long long)report->colour, dataset->spec.channels == 1 ? "grey" : "colour"));
@@ -272,7 +291,7 @@ dg_status dg_dataset_fill_report(dg_ctx *ctx, dg_dataset *dataset, dg_layout *la
     count_kinds(dataset, candidates, count);
     DG_TRY(count_duplicates(ctx, dataset));
     DG_TRY(list_lost_classes(ctx, dataset, layout, candidates, count, &lost));
-    DG_TRY(note_kinds(ctx, dataset, layout));
+    DG_TRY(note_kinds(ctx, dataset, layout, options->background));
     DG_TRY(dg_dataset_weigh_falls(ctx, dataset, layout, options, lost.data));
     if (layout->skip_count > 0)
         qsort(layout->skips, layout->skip_count, sizeof *layout->skips, by_skip_path);

@@ -9,6 +9,11 @@
 
 #include <stdlib.h>
 
+/* Grey and transparent over a colour is coloured. */
+static int channels_over(const dg_decode_options *options, int channels, bool alpha) {
+    return alpha && options && options->background && !dg_colour_is_grey(*options->background) ? 3 : channels;
+}
+
 dg_status dg_image_probe(const void *bytes, size_t size, const dg_decode_options *options, dg_image_info *info,
                          char reason[DG_REASON_BYTES]) {
     dg_image_kind kind;
@@ -17,6 +22,7 @@ dg_status dg_image_probe(const void *bytes, size_t size, const dg_decode_options
     if (status != DG_OK)
         return status;
     *info = stored;
+    info->channels = channels_over(options, stored.channels, stored.alpha);
     if (dg_orientation_swaps(stored.orientation)) {
         info->width = stored.height;
         info->height = stored.width;
@@ -29,27 +35,29 @@ static inline uint32_t over(uint32_t value, uint32_t alpha, uint32_t below, uint
     return (uint32_t)(((uint64_t)value * alpha + (uint64_t)below * (max - alpha) + max / 2) / max);
 }
 
+static inline uint32_t value_at(const void *pixels, int bits, size_t at) {
+    return bits == 16 ? ((const uint16_t *)pixels)[at] : ((const uint8_t *)pixels)[at];
+}
+
 /* Copies `components` interleaved values (1 grey, 2 grey+alpha, 3 RGB, 4 RGBA) into 1 or 3 channels. */
-static void drop_alpha(const void *source, int bits, int components, const dg_colour *background, size_t pixels,
-                       void *target) {
+static void drop_alpha(const void *source, int components, const dg_colour *background, dg_image *target) {
     const dg_colour colour = background ? *background : (dg_colour){255, 255, 255};
-    const size_t channels = components <= 2 ? 1 : 3;
+    const size_t channels = (size_t)target->channels, own = components <= 2 ? 1 : 3;
+    const size_t pixels = (size_t)target->width * (size_t)target->height;
     const bool alpha = components == 2 || components == 4;
+    const int bits = target->bits;
     const uint32_t max = bits == 16 ? UINT16_MAX : UINT8_MAX, step = max / UINT8_MAX;
-    const uint32_t below[3] = {step * (channels == 1 ? dg_colour_luma(colour) : colour.red), step * colour.green,
-                               step * colour.blue};
+    const uint32_t below[3] = {step * colour.red, step * colour.green, step * colour.blue};
     for (size_t i = 0; i < pixels; i++) {
         for (size_t c = 0; c < channels; c++) {
-            size_t from = i * (size_t)components + c, to = i * channels + c;
-            if (bits == 16) {
-                const uint16_t *s = source;
-                uint32_t v = s[from];
-                ((uint16_t *)target)[to] = (uint16_t)(alpha ? over(v, s[from - c + channels], below[c], max) : v);
-            } else {
-                const uint8_t *s = source;
-                uint32_t v = s[from];
-                ((uint8_t *)target)[to] = (uint8_t)(alpha ? over(v, s[from - c + channels], below[c], max) : v);
-            }
+            const size_t from = i * (size_t)components, to = i * channels + c;
+            uint32_t v = value_at(source, bits, from + (own == 3 ? c : 0));
+            if (alpha)
+                v = over(v, value_at(source, bits, from + own), below[c], max);
+            if (bits == 16)
+                ((uint16_t *)target->pixels)[to] = (uint16_t)v;
+            else
+                ((uint8_t *)target->pixels)[to] = (uint8_t)v;
         }
     }
 }
@@ -115,7 +123,7 @@ dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_option
     DG_TRY(decode_kind(kind, bytes, size, options, &info, &decoded, &components, reason));
     result = (dg_image){.width = info.width,
                         .height = info.height,
-                        .channels = components <= 2 ? 1 : 3,
+                        .channels = channels_over(options, components <= 2 ? 1 : 3, components == 2),
                         .bits = info.bits,
                         .windowed = info.own_scale && options && options->window};
     if (!is_of_stb(kind) && components == result.channels) {
@@ -128,7 +136,7 @@ dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_option
             status = DG_ENOMEM;
             goto done;
         }
-        drop_alpha(decoded, info.bits, components, options ? options->background : NULL, pixels, result.pixels);
+        drop_alpha(decoded, components, options ? options->background : NULL, &result);
     }
     DG_TRY(dg_image_orient(&result, info.orientation));
     *image = result;

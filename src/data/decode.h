@@ -25,7 +25,7 @@ enum {
 
 typedef struct dg_decode_options {
     int64_t max_pixels;          /* larger images are refused; 0: DG_IMAGE_MAX_PIXELS */
-    const dg_colour *background; /* what transparent pixels show; NULL: white. Grey images take its brightness */
+    const dg_colour *background; /* what transparent pixels show; NULL: white */
     /* What becomes black and white in images that have a scale of their own (dg_image_info.own_scale). */
     bool window;
     double window_lo, window_hi;
@@ -64,7 +64,8 @@ DG_MUST_CHECK dg_status dg_image_probe(const void *bytes, size_t size, const dg_
                                        dg_image_info *info, char reason[DG_REASON_BYTES]);
 
 /* dg_image_probe, then the pixels. Grey stays one channel, palettes become grey or colour values, samples of 1, 2 and 4
- * bits are stretched to 8. Alpha is composited over the background; opaque pixels keep their exact values.
+ * bits are stretched to 8. Alpha is composited over the background; opaque pixels keep their exact values. Transparent
+ * grey images become colour images where the background is coloured.
  * out   *image, release with dg_image_free; untouched on failure
  * err   DG_EDATA as above or damaged pixel data; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_image_decode(const void *bytes, size_t size, const dg_decode_options *options,

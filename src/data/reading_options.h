@@ -92,7 +92,7 @@ typedef struct dg_reading_options {
          .group = heading,                                                                                             \
          .help =                                                                                                       \
              "What transparent pixels and the bars of --fit pad show, in the files' own scale: white unless given, "   \
-             "black, grey or #rrggbb. Grey images take its brightness."},                                              \
+             "black, grey or #rrggbb."},                                              \
     {                                                                                                                  \
         .name = "strict", DG_OPT_BOOL(S, reading.strict), .flags = DG_OPTION_MUTABLE, .group = heading,                \
         .help = "Refuse the data set (exit 65) if any file in it cannot be read, instead of skipping that file."       \

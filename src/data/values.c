@@ -209,6 +209,7 @@ typedef enum finding { CONSTANT, BINARY, WHITE_BORDER, FINDINGS } finding;
 
 typedef struct tally {
     int64_t seen, count[FINDINGS];
+    int64_t hidden; /* constant images with transparency: they may have the colour of the background */
     const char *first[FINDINGS];
 } tally;
 
@@ -221,6 +222,7 @@ static tally count_findings(const dg_valued_image *images, size_t count) {
         /* A transparent margin shows the background, which is the user's own choice. */
         const bool found[FINDINGS] = {v->constant, v->binary, v->white_border && !images[i].alpha};
         t.seen++;
+        t.hidden += v->constant && images[i].alpha;
         for (int k = 0; k < FINDINGS; k++) {
             if (found[k] && t.count[k]++ == 0)
                 t.first[k] = images[i].path;
@@ -292,9 +294,10 @@ dg_status dg_values_note(dg_ctx *ctx, const dg_values *values, const dg_valued_i
     if (t.seen == 0)
         return DG_OK;
     if (t.count[CONSTANT])
-        DG_TRY(dg_layout_note(ctx, layout, "%s %s one colour all over, with nothing to be seen (the first: %s)",
+        DG_TRY(dg_layout_note(ctx, layout, "%s %s one colour all over, with nothing to be seen (the first: %s)%s",
                               share(who, t.count[CONSTANT], t.seen), t.count[CONSTANT] == 1 ? "is" : "are",
-                              t.first[CONSTANT]));
+                              t.first[CONSTANT],
+                              t.hidden ? "; transparent ones may show on another --background" : ""));
     if (t.count[BINARY] && !windowed && !own->all)
         DG_TRY(dg_layout_note(ctx, layout,
                               "%s %s only the values 0 and 1, as masks do, and %s black (the first: %s); --window 0:1 "

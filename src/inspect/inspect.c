@@ -47,9 +47,24 @@ static dg_status inspect_folder(dg_ctx *ctx, const char *path, const dg_info_opt
 }
 
 dg_status dg_inspect(dg_ctx *ctx, const char *path, const dg_info_options *options, json_t **result) {
+    dg_status status = DG_OK;
+    *result = NULL;
     if (!dg_fs_exists(path))
         return dg_fail(ctx, DG_ENOINPUT, "%s: no such file or folder", path);
     if (dg_fs_is_dir(path))
-        return inspect_folder(ctx, path, options, result);
-    return is_image_name(path) ? dg_inspect_image(ctx, path, result) : dg_inspect_images(ctx, path, options, result);
+        DG_TRY(inspect_folder(ctx, path, options, result));
+    else if (is_image_name(path))
+        DG_TRY(dg_inspect_image(ctx, path, result));
+    else
+        DG_TRY(dg_inspect_images(ctx, path, options, result));
+    const char *kind = json_string_value(json_object_get(*result, "kind"));
+    if (options->grid && strcmp(kind, "images") != 0)
+        status =
+            dg_fail(ctx, DG_EUSAGE, "--grid shows a set of images to train on; %s is none (it is: %s)", path, kind);
+done:
+    if (status != DG_OK) {
+        json_decref(*result);
+        *result = NULL;
+    }
+    return status;
 }

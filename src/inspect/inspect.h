@@ -9,6 +9,7 @@
 typedef struct dg_info_options {
     dg_string_list paths;
     dg_reading_options reading; /* of images to train on */
+    char *grid;                 /* PNG to write: a row of them for each class; NULL: none */
     bool json;
 } dg_info_options;
 
@@ -20,7 +21,8 @@ extern const dg_option_table dg_info_option_table;
  *         model   "sha256", "resolution", "channels", "classes", "parameters", "flops_per_image", "scheduler"
  *         images  "layout", "images", "classes" [{"name", "images"}], "sizes", "channels", "bits", "skipped"
  *         image   "width", "height", "channels", "bits", "provenance" (of an image made by diffgen)
- * err   DG_ENOINPUT nothing there; DG_EDATA none of these; DG_ECONFIG, DG_EIO, DG_ENOMEM */
+ * err   DG_ENOINPUT nothing there; DG_EDATA none of these; DG_EUSAGE a grid of what is no set of images, or among them;
+ *       DG_ECONFIG, DG_ECREATE, DG_EIO, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_inspect(dg_ctx *ctx, const char *path, const dg_info_options *options, json_t **result);
 
 typedef struct dg_devices_options {

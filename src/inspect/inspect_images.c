@@ -4,6 +4,7 @@
 #include "inspect/inspect_parts.h"
 #include "io/manifest.h"
 #include "io/png.h"
+#include "sheet/data_sheet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,12 @@ dg_status dg_inspect_images(dg_ctx *ctx, const char *path, const dg_info_options
     options.probe_only = true;
     options.look_at = MAX_LOOKED_AT;
     DG_TRY(dg_reading_apply(ctx, &info->reading, &options));
+    if (info->grid && dg_fs_is_dir(path) && dg_fs_is_inside(info->grid, path))
+        DG_TRY(dg_fail(ctx, DG_EUSAGE, "--grid %s lies among the images and would be one of them; give another place",
+                       info->grid));
     DG_TRY(dg_dataset_open(ctx, &options, &dataset));
+    if (info->grid)
+        DG_TRY(dg_data_sheet_write(ctx, info->grid, dataset, false));
     status = dg_inspect_done(ctx, path, describe_dataset(path, dataset), result);
 done:
     dg_dataset_free(dataset);

@@ -14,6 +14,7 @@ enum {
     MARGIN = 6, /* around everything */
     LETTER_SCALE = 2,
     LETTER_STEP = (DG_FONT_WIDTH + 1) * LETTER_SCALE,
+    LETTER_HEIGHT = DG_FONT_HEIGHT * LETTER_SCALE,
     MAX_LABEL = 20, /* characters; longer ones end in ".." */
     MAX_SIDE = 65535,
     PAPER = 0xf4,
@@ -22,7 +23,7 @@ enum {
 
 typedef struct sheet {
     int64_t width, height, channels;
-    int64_t scale, left; /* left: where the first column begins */
+    int64_t scale, left, top; /* left, top: where the first image begins */
     int64_t step_x, step_y;
     unsigned char *pixels;
 } sheet;
@@ -71,11 +72,14 @@ static dg_status lay_out(dg_ctx *ctx, const dg_grid_spec *spec, sheet *s) {
         s->scale = spec->width >= MIN_CELL_PIXELS ? 1 : (MIN_CELL_PIXELS + spec->width - 1) / spec->width;
     s->step_x = spec->width * s->scale + GAP;
     s->step_y = spec->height * s->scale + GAP;
-    if (letters > 0 && s->step_y < DG_FONT_HEIGHT * LETTER_SCALE + GAP)
-        s->step_y = DG_FONT_HEIGHT * LETTER_SCALE + GAP;
+    if (letters > 0 && s->step_y < LETTER_HEIGHT + GAP)
+        s->step_y = LETTER_HEIGHT + GAP;
     s->left = MARGIN + (letters > 0 ? letters * LETTER_STEP + MARGIN : 0);
+    s->top = MARGIN + (spec->caption ? LETTER_HEIGHT + MARGIN : 0);
     s->width = s->left + spec->columns * s->step_x - GAP + MARGIN;
-    s->height = 2 * MARGIN + spec->rows * s->step_y - GAP;
+    s->height = s->top + spec->rows * s->step_y - GAP + MARGIN;
+    const int64_t caption = spec->caption ? (int64_t)strlen(spec->caption) * LETTER_STEP + 2 * MARGIN : 0;
+    s->width = caption > s->width ? caption : s->width;
     if (s->width > MAX_SIDE || s->height > MAX_SIDE)
         return dg_fail(ctx, DG_EINVAL, "a sheet of %lldx%lld images would be %lldx%lld pixels; at most %d a side",
                        (long long)spec->rows, (long long)spec->columns, (long long)s->width, (long long)s->height,
@@ -83,20 +87,24 @@ static dg_status lay_out(dg_ctx *ctx, const dg_grid_spec *spec, sheet *s) {
     return DG_OK;
 }
 
+static void draw_letter(sheet *s, unsigned char letter, int64_t left, int64_t top) {
+    for (int64_t y = 0; y < LETTER_HEIGHT; y++)
+        for (int64_t x = 0; x < DG_FONT_WIDTH * LETTER_SCALE; x++)
+            if (dg_font_pixel(letter, (int)(y / LETTER_SCALE), (int)(x / LETTER_SCALE)))
+                memset(s->pixels + ((top + y) * s->width + left + x) * s->channels, INK, (size_t)s->channels);
+}
+
 static void draw_label(sheet *s, const char *label, int64_t middle_y) {
     char text[MAX_LABEL + 1];
-    const int64_t n = plain_label(label, text), top = middle_y - DG_FONT_HEIGHT * LETTER_SCALE / 2;
+    const int64_t n = plain_label(label, text), top = middle_y - LETTER_HEIGHT / 2;
     const int64_t right = s->left - MARGIN; /* labels end at the same column */
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t y = 0; y < DG_FONT_HEIGHT * LETTER_SCALE; y++) {
-            for (int64_t x = 0; x < DG_FONT_WIDTH * LETTER_SCALE; x++) {
-                if (!dg_font_pixel((unsigned char)text[i], (int)(y / LETTER_SCALE), (int)(x / LETTER_SCALE)))
-                    continue;
-                const int64_t column = right - (n - i) * LETTER_STEP + x;
-                memset(s->pixels + ((top + y) * s->width + column) * s->channels, INK, (size_t)s->channels);
-            }
-        }
-    }
+    for (int64_t i = 0; i < n; i++)
+        draw_letter(s, (unsigned char)text[i], right - (n - i) * LETTER_STEP, top);
+}
+
+static void draw_caption(sheet *s, const char *caption) {
+    for (int64_t i = 0; caption[i]; i++)
+        draw_letter(s, (unsigned char)caption[i], MARGIN + i * LETTER_STEP, MARGIN);
 }
 
 static void draw_image(sheet *s, const dg_grid_spec *spec, const void *pixels, int64_t left, int64_t top) {
@@ -119,8 +127,10 @@ dg_status dg_grid_encode(dg_ctx *ctx, const dg_grid_spec *spec, dg_str *png) {
     DG_TRY(lay_out(ctx, spec, &s));
     DG_TRY(dg_alloc(ctx, &s.pixels, (size_t)s.height, (size_t)(s.width * s.channels), "contact sheet"));
     memset(s.pixels, PAPER, (size_t)(s.height * s.width * s.channels));
+    if (spec->caption)
+        draw_caption(&s, spec->caption);
     for (int64_t r = 0; r < spec->rows; r++) {
-        const int64_t top = MARGIN + r * s.step_y;
+        const int64_t top = s.top + r * s.step_y;
         if (spec->row_labels && spec->row_labels[r])
             draw_label(&s, spec->row_labels[r], top + (s.step_y - GAP) / 2);
         for (int64_t column = 0; column < spec->columns; column++) {

@@ -15,6 +15,7 @@ typedef struct dg_grid_spec {
     int bits;                 /* 8: uint8_t, 16: uint16_t pixels, of which the upper byte is shown */
     const void *const *cells; /* [rows*columns] pixels (height, width, channels) of each image; NULL = empty cell */
     const char *const *row_labels; /* [rows] drawn to the left, non-ASCII characters as '?'; NULL = none */
+    const char *caption;           /* drawn above everything, non-ASCII characters as '?'; NULL = none */
     int64_t scale;                 /* integer enlargement; 0 = chosen so that a cell is at least 64 pixels wide */
 } dg_grid_spec;
 

@@ -333,6 +333,7 @@ static dg_status begin(dg_trainer *t) {
     DG_TRY(dg_run_truncate_metrics(t->ctx, t->run, t->step));
     DG_TRY(dg_run_truncate_grids(t->ctx, t->run, t->step));
     DG_TRY(dg_trainer_log_start(t));
+    DG_TRY(dg_trainer_show_data(t));
 done:
     return status;
 }

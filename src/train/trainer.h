@@ -135,6 +135,8 @@ DG_MUST_CHECK dg_status dg_trainer_private_noise(void *user, int64_t step, int64
 DG_MUST_CHECK dg_status dg_trainer_private_integer_noise(void *user, int64_t step, int64_t first, int64_t count,
                                                          int64_t *sum);
 
+/* grids/data.png: real images as the model sees them. err as dg_data_sheet_write */
+DG_MUST_CHECK dg_status dg_trainer_show_data(dg_trainer *trainer);
 /* Sample grid of fixed noise with the EMA weights, loss curve, and the validation loss if images are held out. What a
  * stop or the time limit interrupts is left out; all of it is small enough for its share of the limit. */
 DG_MUST_CHECK dg_status dg_trainer_look(dg_trainer *trainer);

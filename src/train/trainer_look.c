@@ -1,6 +1,7 @@
 /* What a person looks at while a run goes on: sample grid, validation loss, loss curve. */
 #include "io/grid.h"
 #include "io/svg_curve.h"
+#include "sheet/data_sheet.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -144,6 +145,23 @@ done:
     dg_sampler_free(&sampler);
     free(images);
     free(s.pixels);
+    return status;
+}
+
+/* ---- the images themselves ---- */
+
+dg_status dg_trainer_show_data(dg_trainer *t) {
+    dg_status status = DG_OK;
+    char *path = dg_run_path(t->run, "grids/data.png");
+    if (!path)
+        DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory for the sheet of images"));
+    DG_TRY(dg_data_sheet_write(t->ctx, path, t->plan.dataset, t->options->dp));
+    if (t->options->dp)
+        dg_log(t->ctx, DG_LOG_INFO,
+               "%s shows private images as the model sees them; it is no part of model/ and must stay with the run",
+               path);
+done:
+    free(path);
     return status;
 }
 

@@ -101,6 +101,9 @@ says err "has only one"
 expect 0 "${private[@]}" --out groups --epsilon 8 --group-by patient --assume-public counts
 says err "for adding or removing one patient of 18"
 says err "bag 12"
+says err "groups/grids/data.png shows private images"
+[ -s groups/grids/data.png ] || fail "the sheet of private images is missing"
+! find groups/model -name '*.png' | grep -q . || fail "pictures are in the model folder"
 says groups/model/README.md "| unit of privacy | one group of images |"
 "$program" budget images >out 2>err
 says out "group:patient" # which no image is, whatever the column is called

@@ -43,7 +43,7 @@ says err "3 at a time, on cpu"
 says err "with 2 threads"
 says err "3: ankle boot 12, bag 12, coat 12"
 ! grep -q $'[\r\033]' err || fail "a pipe gets a progress bar or colours"
-for file in config.json metrics.jsonl log.txt loss.svg model/model_index.json model/diffgen.json \
+for file in config.json metrics.jsonl log.txt loss.svg grids/data.png model/model_index.json model/diffgen.json \
     model/unet/config.json model/unet/diffusion_pytorch_model.safetensors model/scheduler/scheduler_config.json; do
     [ -s "run/$file" ] || fail "run/$file is missing"
 done

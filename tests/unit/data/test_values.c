@@ -252,6 +252,66 @@ START_TEST(a_part_of_a_large_set_is_enough_to_see_its_values) {
 }
 END_TEST
 
+typedef struct heard {
+    int64_t done, total, calls;
+    bool backwards;
+} heard;
+
+static void hear(void *user, const char *part, int64_t done, int64_t total) {
+    heard *h = user;
+    ck_assert_str_eq(part, "reading the images");
+    h->backwards |= done < h->done;
+    h->done = done;
+    h->total = total;
+    h->calls++;
+}
+
+START_TEST(reading_tells_how_far_it_is) {
+    dg_ctx *ctx = dg_test_context();
+    int values[PIXELS];
+    for (int k = 0; k < 30; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "%02d.pgm", k);
+        ramp(values, 0, 60 + k);
+        put_flat(name, values);
+    }
+    for (int kind = 0; kind < 4; kind++) { /* decoded once; twice; in part; headers alone */
+        heard h = {0};
+        dg_dataset_options options = options_of_test();
+        options.auto_window = kind == 1;
+        options.probe_only = kind >= 2;
+        options.look_at = kind == 2 ? 10 : 0;
+        dg_ctx_set_progress(ctx, hear, &h);
+        dg_dataset_free(open_set(ctx, options));
+        ck_assert_int_gt(h.calls, 10);
+        ck_assert_int_eq(h.total, 30);
+        ck_assert_int_eq(h.done, 30);
+        ck_assert(!h.backwards);
+    }
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(what_is_cut_off_and_what_is_transparent_is_said) {
+    dg_ctx *ctx = dg_test_context();
+    uint8_t wide[512];
+    put("flag.pgm", wide, pgm_bytes(wide, 24, 16, 0));
+    put("nearly.pgm", wide, pgm_bytes(wide, 17, 16, 5));
+    has(notes_of(ctx, options_of_test()), "1 of 2 images are far from square");
+    dg_dataset_options options = options_of_test();
+    options.fit = DG_FIT_PAD;
+    has_not(notes_of(ctx, options), "far from square");
+    size_t size;
+    uint8_t *bytes = load_fixture("alpha.png", &size);
+    put("alpha.png", bytes, size);
+    free(bytes);
+    has(notes_of(ctx, options), "1 of 3 images have transparency and show the background there (white");
+    options.background = "#ff0000";
+    has(notes_of(ctx, options), "(#ff0000)");
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(colours_are_read) {
     dg_colour c = {9, 9, 9};
     const char *const bad[] = {"", "#", "whit", "#12", "#12345", "#gg0000", "#1234567", "1,2,3"};
@@ -281,6 +341,8 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, white_borders_are_said_and_do_not_hide_what_is_inside);
     tcase_add_test(tcase, an_automatic_window_is_the_same_however_it_is_found);
     tcase_add_test(tcase, a_part_of_a_large_set_is_enough_to_see_its_values);
+    tcase_add_test(tcase, reading_tells_how_far_it_is);
+    tcase_add_test(tcase, what_is_cut_off_and_what_is_transparent_is_said);
     tcase_add_test(tcase, colours_are_read);
     suite_add_tcase(suite, tcase);
     return suite;

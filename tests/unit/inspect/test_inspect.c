@@ -198,6 +198,41 @@ START_TEST(a_run) {
 }
 END_TEST
 
+START_TEST(a_grid_of_the_images) {
+    dg_info_options options = {.grid = (char *)(uintptr_t)at("seen.png")};
+    json_t *result = NULL;
+    dg_png_info png = {0};
+    dg_str first = {0}, second = {0};
+    encode(NULL, NULL, 1, &first);
+    encode(NULL, NULL, 2, &second);
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("photos/a")));
+    DG_CK(ctx, dg_fs_write_atomic(ctx, at("photos/a/1.png"), first.data, first.length));
+    DG_CK(ctx, dg_fs_write_atomic(ctx, at("photos/a/2.png"), second.data, second.length));
+    char grid[256], inside[256], photos[256];
+    snprintf(grid, sizeof grid, "%s", at("seen.png"));
+    snprintf(inside, sizeof inside, "%s", at("photos/seen.png"));
+    snprintf(photos, sizeof photos, "%s", at("photos"));
+    options.grid = grid;
+    DG_CK(ctx, dg_inspect(ctx, photos, &options, &result));
+    json_decref(result);
+    DG_CK(ctx, dg_png_read_info(ctx, grid, &png));
+    ck_assert(png.width > 64 && png.height > 64);
+    dg_png_info_free(&png);
+    /* Not among the images, where it would be one of them, and not of anything else. */
+    options.grid = inside;
+    ck_assert_int_eq(dg_inspect(ctx, photos, &options, &result), DG_EUSAGE);
+    ck_assert_ptr_null(result);
+    ck_assert(!dg_fs_exists(inside));
+    dg_ctx_clear_error(ctx);
+    options.grid = grid;
+    ck_assert_int_eq(dg_inspect(ctx, at("photos/a/1.png"), &options, &result), DG_EUSAGE);
+    ck_assert_ptr_nonnull(strstr(dg_last_error(ctx), "--grid"));
+    ck_assert_ptr_null(result);
+    dg_str_free(&first);
+    dg_str_free(&second);
+}
+END_TEST
+
 START_TEST(what_is_none_of_these) {
     refused(at("nothing"), DG_ENOINPUT, "nothing");
     DG_CK(ctx, dg_fs_mkdirs(ctx, at("empty")));
@@ -222,6 +257,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tc, one_image_and_where_it_comes_from);
     tcase_add_test(tc, a_synthetic_set);
     tcase_add_test(tc, a_run);
+    tcase_add_test(tc, a_grid_of_the_images);
     tcase_add_test(tc, what_is_none_of_these);
     suite_add_tcase(suite, tc);
     return suite;
