@@ -39,7 +39,8 @@ END_TEST
 START_TEST(no_step_fits) {
     dg_ctx *ctx = dg_test_context();
     json_t *result = NULL;
-    dg_accounting_options options = {.sample_rate = 0.064, .noise_multiplier = 0.1, .epsilon = 1, .delta = 1e-5};
+    dg_accounting_options options = {
+        .sample_rate = 0.064, .noise_multiplier = 0.1, .epsilon = 1, .delta = 1e-5, .accountant = DG_ACCOUNTING_RDP};
     ck_assert_int_eq(answer(ctx, options, &result), DG_EUSAGE);
     const char *needed = strstr(dg_last_error(ctx), "a single step takes a noise multiplier of ");
     ck_assert_msg(needed && strstr(dg_last_error(ctx), "not even one step fits"), "%s", dg_last_error(ctx));
