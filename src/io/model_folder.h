@@ -54,7 +54,7 @@ typedef struct dg_model_contents {
     int64_t num_classes; /* 0 = unconditional */
     int image_bits;
     const json_t *training; /* provenance, stored under "training" in diffgen.json; may be NULL */
-    const char *card;       /* README.md; may be NULL */
+    const char *card; /* the beginning of README.md, which goes on with how to draw from the model; NULL: a plain one */
 } dg_model_contents;
 
 /* Writes model_index.json (not of an EDM model, for which diffusers has no pipeline), unet/, scheduler/ and

@@ -1,6 +1,6 @@
 /* Writing a model folder that both diffgen and diffusers' from_pretrained read. */
 #include "core/fs.h"
-#include "io/model_folder.h"
+#include "io/model_internal.h"
 #include "io/safetensors.h"
 
 #include <stdio.h>
@@ -78,10 +78,16 @@ done:
     return status;
 }
 
-static dg_status write_card(dg_ctx *ctx, const char *folder, const char *card) {
+static dg_status write_card(dg_ctx *ctx, const char *folder, const dg_model_contents *c) {
+    dg_status status = DG_OK;
+    dg_str text = {0};
     char *path = dg_fs_join(folder, "README.md");
-    const dg_status status = path ? dg_fs_write_atomic(ctx, path, card, strlen(card))
-                                  : dg_fail(ctx, DG_ENOMEM, "out of memory for README.md");
+    if (!path)
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "out of memory for README.md"));
+    DG_TRY(dg_model_card_text(ctx, c, &text));
+    DG_TRY(dg_fs_write_atomic(ctx, path, text.data, text.length));
+done:
+    dg_str_free(&text);
     free(path);
     return status;
 }
@@ -114,8 +120,7 @@ dg_status dg_model_folder_write(dg_ctx *ctx, const char *path, const dg_model_co
     DG_TRY(save(ctx, partial, "unet/config.json", dg_unet_config_to_json(c->config)));
     DG_TRY(save(ctx, partial, "scheduler/scheduler_config.json", scheduler_config(c->scheduler)));
     DG_TRY(save(ctx, partial, "diffgen.json", info(c)));
-    if (c->card)
-        DG_TRY(write_card(ctx, partial, c->card));
+    DG_TRY(write_card(ctx, partial, c));
     DG_TRY(write_weights(ctx, partial, c));
     DG_TRY(dg_fs_publish_dir(ctx, partial, path));
 done:

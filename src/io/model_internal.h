@@ -9,6 +9,9 @@
  * numbered where it is NULL or names none. After m->config. err DG_EDATA, DG_ECONFIG, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_model_use_info(dg_ctx *ctx, const char *where, dg_model_folder *m);
 
+/* model_card.c: README.md of a model, with contents->card first. err DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_model_card_text(dg_ctx *ctx, const dg_model_contents *contents, dg_str *out);
+
 /* model_checkpoint.c: the same as dg_model_folder_open, _load and dg_model_sha256 of a checkpoint, m->path. The identity
  * is that of the whole checkpoint file, of the network's and of the scheduler's configuration. */
 bool dg_model_is_checkpoint(const char *path);

@@ -199,6 +199,39 @@ START_TEST(test_write_and_read_back) {
 }
 END_TEST
 
+/* Whoever loads a class-conditional model in DDPMPipeline cannot call it: the card says so, and how else. */
+START_TEST(test_card_says_how_to_draw) {
+    char path[512];
+    float *written = NULL;
+    int64_t total = 0;
+    dg_model_folder m;
+    snprintf(path, sizeof path, "%s/model", dg_test_dir());
+    write_model(path, &written, &total);
+    free(written);
+    shell("grep -q 'cannot be called' model/README.md && grep -q 'class_labels=labels' model/README.md && "
+          "grep -qF '| 2 | größe 3 |' model/README.md");
+    DG_CK(ctx, dg_model_folder_open(ctx, FIXTURES "tiny", &m));
+    float *weights = calloc((size_t)m.params.total, sizeof *weights);
+    dg_model_contents contents = {.config = &m.config,
+                                  .params = &m.params,
+                                  .weights = weights,
+                                  .scheduler = m.scheduler,
+                                  .class_names = (const char *const[]){"a|b", "[x](y)"},
+                                  .num_classes = 2,
+                                  .image_bits = 8,
+                                  .card = "# Mine\n"};
+    DG_CK(ctx, dg_model_folder_write(ctx, in_dir("marks"), &contents));
+    shell("head -1 marks/README.md | grep -qx '# Mine' && grep -qF '| 0 | a\\|b |' marks/README.md && "
+          "grep -qF '| 1 | \\[x\\](y) |' marks/README.md");
+    contents.num_classes = 0;
+    contents.card = NULL;
+    DG_CK(ctx, dg_model_folder_write(ctx, in_dir("plain"), &contents));
+    shell("grep -q 'DDPMPipeline.from_pretrained(\".\")(' plain/README.md && ! grep -q labels plain/README.md");
+    free(weights);
+    dg_model_folder_free(&m);
+}
+END_TEST
+
 /* An unchanged model is written as diffusers wrote it, but for its version. */
 START_TEST(test_writes_the_bytes_of_diffusers) {
     dg_model_folder m;
@@ -384,6 +417,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, test_training_checkpoint_prefers_ema);
     tcase_add_test(tcase, test_identity);
     tcase_add_test(tcase, test_write_and_read_back);
+    tcase_add_test(tcase, test_card_says_how_to_draw);
     tcase_add_test(tcase, test_writes_the_bytes_of_diffusers);
     tcase_add_test(tcase, test_unwritable);
     tcase_add_loop_test(tcase, test_wrong_folders, 0, sizeof wrong / sizeof *wrong);
