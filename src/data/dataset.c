@@ -109,8 +109,10 @@ dg_status dg_dataset_load(const dg_dataset *dataset, size_t file, dg_image *imag
     size_t size = 0;
     void *owned = NULL;
     if (f->raw) {
-        dg_image raw = {.width = f->raw_width, .height = f->raw_height, .channels = 1, .bits = 8};
-        size = (size_t)raw.width * (size_t)raw.height;
+        dg_image raw = {.width = f->raw_width, .height = f->raw_height};
+        raw.channels = f->raw_channels;
+        raw.bits = f->raw_bits;
+        size = dg_file_raw_bytes(f);
         raw.pixels = malloc(size);
         if (!raw.pixels)
             return DG_ENOMEM;

@@ -9,6 +9,7 @@
  *   dataset.json                    {"labels": [["00000/img.png", 6], ...]}, EDM / StyleGAN
  *   key.png + key.cls               WebDataset
  *   *-images-idx3-ubyte[.gz]        with *-labels-idx1-ubyte[.gz] beside it, the MNIST family
+ *   *.npz                           of MedMNIST: train_images with train_labels
  *   folder names                    root/<class>/..., torchvision ImageFolder; none: no classes
  * The same inside .zip, .tar, .tar.gz (and what else libarchive reads), and in a folder of such archives. Folders that
  * only wrap others are entered; of splits (train/, validation/, test/, whatever they are called exactly) train is read,
@@ -78,7 +79,8 @@ enum { DG_REPORT_SKIPS = 100 }; /* skips kept with path and reason; all are coun
 
 /* What was found: for the summary a person reads. */
 typedef struct dg_dataset_report {
-    const char *layout; /* "folders", "metadata.csv", "metadata.jsonl", "dataset.json", "webdataset", "idx", "flat" */
+    const char *layout; /* "folders", "metadata.csv", "metadata.jsonl", "dataset.json", "webdataset", "idx",
+                         * "npz", "flat" */
     int64_t ignored;    /* hidden files and files that are not images */
     int64_t skipped;    /* images that cannot be used */
     dg_skip *skips;     /* the first of them by path */

@@ -56,9 +56,12 @@ static dg_status probe_one(void *user, int64_t index) {
     if (is_moot(o, index))
         return DG_OK;
     if (file->raw) {
-        c->info = (dg_image_info){.width = file->raw_width, .height = file->raw_height, .channels = 1, .bits = 8};
-        c->grey = true;
-        crypto_hash_sha256(c->sha256, file->raw, (size_t)file->raw_width * (size_t)file->raw_height);
+        c->info = (dg_image_info){.width = file->raw_width,
+                                  .height = file->raw_height,
+                                  .channels = file->raw_channels,
+                                  .bits = file->raw_bits};
+        c->grey = file->raw_channels == 1;
+        crypto_hash_sha256(c->sha256, file->raw, dg_file_raw_bytes(file));
         return DG_OK;
     }
     dg_status status = dg_tree_load(&o->dataset->tree, c->file, DG_TREE_MAX_FILE_BYTES, &bytes, &size, &owned, reason);
@@ -325,7 +328,7 @@ static dg_status none_found(opening *o) {
             o->options->path, (long long)tree->nested, tree->nested == 1 ? "" : "s", tree->nested == 1 ? "is" : "are");
     return dg_fail(o->ctx, DG_ENOINPUT,
                    "%s: no image in it (%lld other files); PNG, JPEG, WebP, TIFF, DICOM, BMP, TGA, PNM "
-                   "and GIF are read, in folders, ZIP, TAR or IDX",
+                   "and GIF are read, in folders, ZIP, TAR, IDX or MedMNIST's .npz",
                    o->options->path, (long long)o->layout.ignored);
 }
 

@@ -159,6 +159,8 @@ static dg_status find_labels(dg_ctx *ctx, dg_tree *tree, const dg_dataset_option
     if (options->unconditional && !named) {
         DG_TRY(dg_layout_idx(ctx, tree, layout, &found));
         if (!found)
+            DG_TRY(dg_layout_npz(ctx, tree, layout, &found));
+        if (!found)
             DG_TRY(dg_layout_folders(ctx, tree, layout));
         goto done;
     }
@@ -172,6 +174,8 @@ static dg_status find_labels(dg_ctx *ctx, dg_tree *tree, const dg_dataset_option
         DG_TRY(dg_layout_webdataset(ctx, tree, layout, &found));
     if (!found)
         DG_TRY(dg_layout_idx(ctx, tree, layout, &found));
+    if (!found)
+        DG_TRY(dg_layout_npz(ctx, tree, layout, &found));
     if (!found)
         DG_TRY(dg_layout_folders(ctx, tree, layout));
     if (!options->metadata)

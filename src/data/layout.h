@@ -30,7 +30,7 @@ typedef struct dg_layout {
     bool split_taken;  /* what --split names was found */
 } dg_layout;
 
-/* in    tree finished; IDX images are appended to it
+/* in    tree finished; images of IDX and .npz files are appended to it
  *       options: path (for messages), label_column, metadata, file_column, unconditional, split, part
  * err   DG_EDATA broken or hostile metadata, names that can be read in two ways; DG_EUSAGE no such label column, split
  *       or part; DG_ENOMEM */
@@ -67,6 +67,7 @@ DG_MUST_CHECK dg_status dg_layout_edm(dg_ctx *ctx, dg_tree *tree, const dg_datas
                                       bool *found);
 DG_MUST_CHECK dg_status dg_layout_webdataset(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found);
 DG_MUST_CHECK dg_status dg_layout_idx(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found);
+DG_MUST_CHECK dg_status dg_layout_npz(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, bool *found);
 DG_MUST_CHECK dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout);
 /* Names the tables that lie in the tree and that nothing was taken from. */
 DG_MUST_CHECK dg_status dg_layout_note_tables(dg_ctx *ctx, dg_tree *tree, const dg_dataset_options *options,

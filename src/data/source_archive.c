@@ -32,7 +32,7 @@ static member_use use_of(const char *path) {
         return USE_BYTES;
     if (!dg_recognise_name(path, &kind, &foreign))
         return USE_IF_IMAGE;
-    return kind == DG_FILE_IMAGE ? USE_BYTES : foreign ? USE_NAME : USE_NONE;
+    return kind == DG_FILE_IMAGE ? USE_BYTES : foreign || dg_path_ends_with(path, ".npz") ? USE_NAME : USE_NONE;
 }
 
 /* One member's bytes. The size in its header is not believed: memory grows with what is really there.

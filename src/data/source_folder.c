@@ -1,4 +1,4 @@
-/* Where a tree comes from: a folder, a folder of archives, one archive, one IDX file. */
+/* Where a tree comes from: a folder, a folder of archives, one archive, one file of arrays (IDX, .npz). */
 #include "core/fs.h"
 #include "data/own_output.h"
 #include "data/sniff.h"
@@ -178,9 +178,8 @@ done:
     return status;
 }
 
-/* One IDX file: a tree of it and of the files beside it that belong to the MNIST family, so that its labels are found.
- */
-static dg_status add_idx_folder(dg_ctx *ctx, dg_tree *tree, const char *path) {
+/* One file of arrays: a tree of it and, if it is IDX, of the labels files beside it. */
+static dg_status add_array_file(dg_ctx *ctx, dg_tree *tree, const char *path) {
     dg_status status = DG_OK;
     char **names = NULL;
     size_t count = 0;
@@ -190,7 +189,7 @@ static dg_status add_idx_folder(dg_ctx *ctx, dg_tree *tree, const char *path) {
         return dg_fail(ctx, DG_ENOMEM, "out of memory for the path %s", path);
     DG_TRY(dg_fs_list(ctx, tree->root, &names, &count));
     for (size_t i = 0; i < count; i++) {
-        bool labels = strstr(names[i], "labels") && strstr(names[i], "idx1-ubyte");
+        bool labels = dg_path_is_idx_images(name) && strstr(names[i], "labels") && strstr(names[i], "idx1-ubyte");
         if (strcmp(names[i], name) == 0 || labels)
             DG_TRY(dg_tree_add_file(ctx, tree, names[i], 0, NULL, 0));
     }
@@ -217,7 +216,8 @@ dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tre
     struct stat info;
     *tree = (dg_tree){.held_limit = held_limit};
     if (stat(path, &info) != 0) {
-        status = dg_fail(ctx, DG_ENOINPUT, "%s: %s; a folder of images, an archive or an IDX file is expected", path,
+        status = dg_fail(ctx, DG_ENOINPUT,
+                         "%s: %s; a folder of images, an archive, an IDX file or an .npz of MedMNIST is expected", path,
                          strerror(errno));
         goto done;
     }
@@ -226,8 +226,8 @@ dg_status dg_tree_open(dg_ctx *ctx, const char *path, int64_t held_limit, dg_tre
         DG_TRY(dg_tree_finish(ctx, tree));
         DG_TRY(dg_own_output_leave_out(ctx, tree, path));
         DG_TRY(add_shards(ctx, tree));
-    } else if (S_ISREG(info.st_mode) && dg_path_is_idx_images(path)) {
-        DG_TRY(add_idx_folder(ctx, tree, path));
+    } else if (S_ISREG(info.st_mode) && (dg_path_is_idx_images(path) || dg_path_ends_with(path, ".npz"))) {
+        DG_TRY(add_array_file(ctx, tree, path));
         DG_TRY(dg_tree_finish(ctx, tree));
     } else if (S_ISREG(info.st_mode)) {
         DG_TRY(refuse_single_file(ctx, path));

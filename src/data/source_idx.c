@@ -179,6 +179,8 @@ static dg_status add_images(dg_ctx *ctx, dg_tree *tree, size_t index, const uint
         file->raw = images + 16 + i * width * height;
         file->raw_width = (int)width;
         file->raw_height = (int)height;
+        file->raw_channels = 1;
+        file->raw_bits = 8;
         char label[8];
         if (labels)
             snprintf(label, sizeof label, "%u", labels[8 + i]);

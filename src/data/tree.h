@@ -28,8 +28,8 @@ typedef struct dg_file {
     dg_left_out left_out;
     uint8_t *held; /* archive member: its bytes, owned; NULL: a file on disk */
     size_t held_size;
-    const uint8_t *raw; /* pixels of an IDX image, inside a blob of the tree */
-    int raw_width, raw_height;
+    const uint8_t *raw; /* pixels of an image of an IDX or .npz file, inside a blob of the tree */
+    int raw_width, raw_height, raw_channels, raw_bits;
     bool said;     /* a label file or table that was read or named in a note */
     char *problem; /* why it cannot be read, known already; else NULL */
     bool folder;   /* a folder that cannot be listed, with its problem */
@@ -46,7 +46,7 @@ typedef struct dg_tree {
     size_t folder_count, folder_capacity;
     char **remarks; /* what a person should know about how it was read */
     size_t remark_count;
-    int64_t nested; /* archives that are not opened: in archives, or beside images */
+    int64_t nested;     /* archives that are not opened: in archives, or beside images */
     char **own_folders; /* "runs/a/": what diffgen wrote, whose files are left out (own_output.h) */
     size_t own_count;
     void **blobs; /* owned memory that files point into */
@@ -78,6 +78,9 @@ void dg_tree_free(dg_tree *tree);                                   /* also half
 /* Frees what archives and IDX files left in memory. Files stay listed. */
 void dg_tree_drop_held(dg_tree *tree);
 
+static inline size_t dg_file_raw_bytes(const dg_file *file) {
+    return (size_t)file->raw_width * (size_t)file->raw_height * (size_t)file->raw_channels * (size_t)file->raw_bits / 8;
+}
 /* Index by path, or -1. Only among what was there at dg_tree_finish. */
 int64_t dg_tree_find(const dg_tree *tree, size_t finished_count, const char *path);
 /* Index of the first path that is not before `path`: where the files below "folder/" begin. */

@@ -1,6 +1,6 @@
 /* Statistics of Inception's features in a file: diffgen evaluate ref writes them, --reference reads them. */
 #include "evaluate/evaluation.h"
-#include "io/npz.h"
+#include "formats/npz.h"
 #include "nn/lanes.h"
 
 #include <stdlib.h>
@@ -15,8 +15,9 @@ static dg_status write_statistics(dg_ctx *ctx, const char *path, const dg_vector
     DG_TRY(dg_moments_create(ctx, x->d, NULL, &moments));
     DG_TRY(dg_moments_add(ctx, &moments, x));
     dg_moments_statistics(&moments, mean, covariance);
-    const dg_npz_array arrays[] = {{mu_name, 1, {x->d}, x->d, mean},
-                                   {sigma_name, 2, {x->d, x->d}, x->d * x->d, covariance}};
+    const dg_npz_array arrays[] = {
+        {.name = mu_name, .rank = 1, .dims = {x->d}, .count = x->d, .data = mean},
+        {.name = sigma_name, .rank = 2, .dims = {x->d, x->d}, .count = x->d * x->d, .data = covariance}};
     DG_TRY(dg_npz_write(ctx, path, arrays, 2));
 done:
     dg_moments_free(&moments);

@@ -22,7 +22,7 @@ static const dg_option options[] = {
      .metavar = "PATH",
      .group = input,
      .help = "Folder of images (one subfolder per class, or flat), a folder with metadata.csv, metadata.jsonl or "
-             "dataset.json, a ZIP or TAR of these, or an IDX file."},
+             "dataset.json, a ZIP or TAR of these, an IDX file or a MedMNIST .npz."},
     {.name = "resolution",
      .aliases = "image-size",
      DG_OPT_COUNT(S, resolution),

@@ -2,7 +2,7 @@
  * images is the distance to the real images. */
 #include "core/fs.h"
 #include "evaluate/evaluate.h"
-#include "io/npz.h"
+#include "formats/npz.h"
 #include "support/inception_weights.h"
 
 static dg_ctx *ctx;
@@ -58,8 +58,9 @@ START_TEST(statistics_that_are_none) {
     options.reference = in_dir("bad.npz");
     for (int i = 0; i < 2; i++) {
         mu[7] = i ? 0 : NAN;
-        const dg_npz_array arrays[] = {{mu_name, 1, {D}, D, mu},
-                                       {sigma_name, 2, {D, D - i}, (int64_t)D * (D - i), sigma}};
+        const dg_npz_array arrays[] = {
+            {.name = mu_name, .rank = 1, .dims = {D}, .count = D, .data = mu},
+            {.name = sigma_name, .rank = 2, .dims = {D, D - i}, .count = (int64_t)D * (D - i), .data = sigma}};
         DG_CK(ctx, dg_npz_write(ctx, options.reference, arrays, 2));
         ck_assert_int_eq(dg_evaluate(ctx, &options, NULL, &result), DG_EDATA);
         dg_evaluate_result_free(&result);
