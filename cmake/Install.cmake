@@ -23,6 +23,9 @@ foreach(name dnnl ${libarchive_LIBRARIES} ${utf8proc_LIBRARIES} png jpeg z ${DG_
              ${jansson_LIBRARIES} ${OpenMP_C_LIB_NAMES} pthread m)
   list(APPEND DG_LINK_FLAGS -l${name})
 endforeach()
+if(CMAKE_CXX_COMPILER) # kernels/cpu/dnnl_guard.cpp
+  list(APPEND DG_LINK_FLAGS -lstdc++)
+endif()
 list(REMOVE_DUPLICATES DG_LINK_FLAGS)
 
 target_link_libraries(libdiffgen_static INTERFACE ${DG_LINK_FLAGS})

@@ -56,7 +56,8 @@ function(dg_add_library)
   # A program links the shared library alone, which therefore knows its own libraries and shows only the public calls.
   target_link_libraries(libdiffgen_shared PRIVATE dnnl PkgConfig::jansson PkgConfig::sodium PkgConfig::sqlite3 PkgConfig::fftw3
                         PkgConfig::libarchive PkgConfig::utf8proc PkgConfig::lapacke PkgConfig::openblas
-                        PNG::PNG JPEG::JPEG ZLIB::ZLIB OpenMP::OpenMP_C Threads::Threads dg_cuda_libraries ${DG_DECODER_LIBRARIES} m)
+                        PNG::PNG JPEG::JPEG ZLIB::ZLIB OpenMP::OpenMP_C Threads::Threads dg_cuda_libraries ${DG_DECODER_LIBRARIES}
+                        $<$<BOOL:${CMAKE_CXX_COMPILER}>:stdc++> m)
   target_link_options(libdiffgen_shared PRIVATE ${DG_SANITIZE_FLAGS}
                       -Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/diffgen.map)
   if(NOT DIFFGEN_SANITIZE)

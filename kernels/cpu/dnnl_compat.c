@@ -11,6 +11,12 @@ dg_status dg_dnnl_check(dg_ctx *ctx, dnnl_status_t code, const char *what) {
                    dnnl_version()->minor, (int)code);
 }
 
+#ifndef DG_HAS_DNNL_GUARD
+dnnl_status_t dg_dnnl_guard(dnnl_status_t (*call)(void *user), void *user) {
+    return call(user);
+}
+#endif
+
 #if DNNL_VERSION_MAJOR >= 3
 
 static const dnnl_dims_t no_dilation = {0, 0};

@@ -16,6 +16,11 @@ typedef dnnl_memory_desc_t *dg_dnnl_md;
 /* Converts the library's status: DG_ENOMEM or DG_EDEVICE, with `what` and the library's code in the error text. */
 DG_MUST_CHECK dg_status dg_dnnl_check(dg_ctx *ctx, dnnl_status_t code, const char *what);
 
+/* Calls call(user). oneDNN is C++ and lets exceptions out of its C functions where memory runs out: none gets past this
+ * call, they become dnnl_out_of_memory or dnnl_runtime_error. What `call` holds must be reachable through `user`, for
+ * it does not return then. Built without a C++ compiler it calls and no more. */
+dnnl_status_t dg_dnnl_guard(dnnl_status_t (*call)(void *user), void *user);
+
 /* float32 of the given shape; a tag of dnnl_format_tag_any leaves the layout to the primitive. Free with md_free. */
 dnnl_status_t dg_dnnl_md_create(dg_dnnl_md *out, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag);
 /* A copy of what the primitive chose, e.g. dnnl_query_weights_md. */

@@ -199,19 +199,37 @@ done:
     return status;
 }
 
+typedef struct creation {
+    dg_ctx *ctx;
+    dg_dnnl_conv *conv;
+    dg_status status;
+} creation;
+
+static dnnl_status_t make_everything(void *user) {
+    creation *job = user;
+    dg_dnnl_conv *c = job->conv;
+    dg_dnnl_conv_geometry geometry;
+    dg_status status = DG_OK;
+    DG_TRY(dg_dnnl_check(job->ctx, dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine"));
+    DG_TRY(make_descriptors(job->ctx, c, &geometry));
+    DG_TRY(make_primitives(job->ctx, c, &geometry));
+    for (int i = 0; i < c->desc.lanes; i++)
+        DG_TRY(make_lane(job->ctx, c, &c->lanes[i]));
+done:
+    job->status = status;
+    return dnnl_success;
+}
+
 dg_status dg_dnnl_conv_create(dg_ctx *ctx, const dg_dnnl_conv_desc *desc, dg_dnnl_conv **out) {
     dg_status status = DG_OK;
     dg_dnnl_conv *c = NULL;
-    dg_dnnl_conv_geometry geometry;
     const int threads = enter_single_thread();
     DG_TRY(dg_alloc(ctx, &c, 1, sizeof *c, "convolution plan"));
     c->desc = *desc;
-    DG_TRY(dg_dnnl_check(ctx, dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine"));
-    DG_TRY(make_descriptors(ctx, c, &geometry));
-    DG_TRY(make_primitives(ctx, c, &geometry));
     DG_TRY(dg_alloc(ctx, &c->lanes, (size_t)desc->lanes, sizeof *c->lanes, "convolution arguments"));
-    for (int i = 0; i < desc->lanes; i++)
-        DG_TRY(make_lane(ctx, c, &c->lanes[i]));
+    creation job = {.ctx = ctx, .conv = c};
+    DG_TRY(dg_dnnl_check(ctx, dg_dnnl_guard(make_everything, &job), "convolution"));
+    DG_TRY(job.status);
     *out = c;
     c = NULL;
 done:
@@ -278,24 +296,36 @@ typedef struct argument {
     const void *data;
 } argument;
 
+typedef struct execution {
+    dnnl_stream_t stream;
+    dnnl_primitive_t primitive;
+    const argument *arguments;
+    int count;
+} execution;
+
 /* Binds and runs; arguments without data are left out. */
-static dg_status execute(dg_exec *exec, lane_args *lane, dnnl_primitive_t primitive, const argument *arguments,
-                         int count, const char *what) {
+static dnnl_status_t bind_and_run(void *user) {
+    const execution *e = user;
     dnnl_exec_arg_t bound[8];
     int used = 0;
-    assert(count <= 8);
-    const int threads = enter_single_thread();
     dnnl_status_t code = dnnl_success;
-    for (int i = 0; i < count && code == dnnl_success; i++) {
-        if (!arguments[i].data)
+    for (int i = 0; i < e->count && code == dnnl_success; i++) {
+        if (!e->arguments[i].data)
             continue;
-        code = dg_dnnl_memory_bind(arguments[i].memory, arguments[i].data);
-        bound[used++] = (dnnl_exec_arg_t){arguments[i].index, arguments[i].memory};
+        code = dg_dnnl_memory_bind(e->arguments[i].memory, e->arguments[i].data);
+        bound[used++] = (dnnl_exec_arg_t){e->arguments[i].index, e->arguments[i].memory};
     }
     if (code == dnnl_success)
-        code = dnnl_primitive_execute(primitive, lane->stream, used, bound);
-    if (code == dnnl_success)
-        code = dnnl_stream_wait(lane->stream);
+        code = dnnl_primitive_execute(e->primitive, e->stream, used, bound);
+    return code == dnnl_success ? dnnl_stream_wait(e->stream) : code;
+}
+
+static dg_status execute(dg_exec *exec, lane_args *lane, dnnl_primitive_t primitive, const argument *arguments,
+                         int count, const char *what) {
+    execution job = {lane->stream, primitive, arguments, count};
+    assert(count <= 8);
+    const int threads = enter_single_thread();
+    const dnnl_status_t code = dg_dnnl_guard(bind_and_run, &job);
     leave_single_thread(threads);
     return dg_dnnl_check(exec->ctx, code, what);
 }

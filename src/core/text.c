@@ -62,6 +62,15 @@ void dg_str_printf(dg_str *s, const char *format, ...) {
     va_end(args);
 }
 
+char *dg_text_format(const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    const int length = vasprintf(&text, format, args);
+    va_end(args);
+    return length < 0 ? NULL : text;
+}
+
 bool dg_str_ok(const dg_str *s) {
     return !s->failed;
 }

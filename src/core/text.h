@@ -18,6 +18,8 @@ typedef struct dg_str {
 void dg_str_append(dg_str *s, const char *text);
 void dg_str_append_bytes(dg_str *s, const void *bytes, size_t n);
 void dg_str_printf(dg_str *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A string of its own, free() it; NULL: no memory. asprintf leaves its result undefined then. */
+char *dg_text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool dg_str_ok(const dg_str *s);
 void dg_str_clear(dg_str *s); /* length 0, keeps the memory */
 void dg_str_free(dg_str *s);

@@ -168,19 +168,21 @@ done:
 }
 
 static dg_status name_parts(dg_ctx *ctx, dg_output *o, const char *path, const dg_output_job *job, char **lock_path) {
-    int ok;
+    bool ok = true;
     char *work = NULL;
     o->path = strdup(path);
     if (job->shards == 1) {
-        ok = asprintf(&work, "%s/.partial", path) >= 0 && asprintf(lock_path, "%s/.lock", path) >= 0;
+        work = dg_text_format("%s/.partial", path);
+        *lock_path = dg_text_format("%s/.lock", path);
     } else {
         const long long i = (long long)job->shard, n = (long long)job->shards;
-        ok = asprintf(&work, "%s/.partial-%lld-of-%lld", path, i, n) >= 0 &&
-             asprintf(lock_path, "%s/.lock-%lld-of-%lld", path, i, n) >= 0 &&
-             asprintf(&o->part_name, "manifest.%lld-of-%lld.json", i, n) >= 0;
+        work = dg_text_format("%s/.partial-%lld-of-%lld", path, i, n);
+        *lock_path = dg_text_format("%s/.lock-%lld-of-%lld", path, i, n);
+        o->part_name = dg_text_format("manifest.%lld-of-%lld.json", i, n);
+        ok = o->part_name != NULL;
     }
     o->work_path = work;
-    return o->path && ok ? DG_OK : dg_fail(ctx, DG_ENOMEM, "out of memory");
+    return o->path && work && *lock_path && ok ? DG_OK : dg_fail(ctx, DG_ENOMEM, "out of memory");
 }
 
 dg_status dg_output_open(dg_ctx *ctx, const char *path, const dg_output_job *job, dg_output **out) {

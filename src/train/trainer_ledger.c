@@ -10,12 +10,8 @@
 
 /* "image", or "group:" and the column: a column may be called image. */
 static dg_status unit_of(const dg_trainer *t, char **unit) {
-    const int length =
-        t->options->group_by ? asprintf(unit, "group:%s", t->options->group_by) : asprintf(unit, "image");
-    if (length >= 0)
-        return DG_OK;
-    *unit = NULL;
-    return dg_fail(t->ctx, DG_ENOMEM, "no memory for the ledger");
+    *unit = t->options->group_by ? dg_text_format("group:%s", t->options->group_by) : dg_text_format("image");
+    return *unit ? DG_OK : dg_fail(t->ctx, DG_ENOMEM, "no memory for the ledger");
 }
 
 static bool same_unit(const char *unit, const dg_ledger_list *spent) {
