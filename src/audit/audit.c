@@ -39,6 +39,8 @@ static dg_status open_images(audit *a, int side) {
     options.resolution = (int)a->model.w;
     options.channels = (int)a->model.folder.config.in_channels;
     DG_TRY(dg_reading_apply(a->ctx, &a->options->reading, &options));
+    dg_reading_from_json(json_object_get(json_object_get(a->model.folder.info, "training"), "reading"),
+                         &a->options->reading, &options);
     if (side)
         dg_reading_follow(a->datasets[0], &options);
     options.unconditional = a->options->unconditional || a->model.folder.num_classes == 0;

@@ -65,6 +65,14 @@ bool dg_dataset_window(const dg_dataset *dataset, int *lo, int *hi) {
     return *lo != *hi;
 }
 
+dg_fit dg_dataset_fit(const dg_dataset *dataset) {
+    return dataset->spec.fit;
+}
+
+dg_colour dg_dataset_background(const dg_dataset *dataset) {
+    return dataset->spec.background;
+}
+
 int32_t dg_dataset_class_count(const dg_dataset *dataset) {
     return dataset->class_count;
 }

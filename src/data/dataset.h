@@ -122,6 +122,9 @@ int dg_dataset_channels(const dg_dataset *dataset); /* probe_only with channels 
 int dg_dataset_bits(const dg_dataset *dataset);     /* 16 if any image has 16, else 8 */
 /* The window that is applied, given or automatic; false: none. */
 bool dg_dataset_window(const dg_dataset *dataset, int *lo, int *hi);
+/* What becomes of images that are not square, and of transparent ones. */
+dg_fit dg_dataset_fit(const dg_dataset *dataset);
+dg_colour dg_dataset_background(const dg_dataset *dataset);
 /* Classes, sorted bytewise (whole numbers: by value). Without labels one class with the name "". */
 int32_t dg_dataset_class_count(const dg_dataset *dataset);
 const char *dg_dataset_class_name(const dg_dataset *dataset, int32_t label);

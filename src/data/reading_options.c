@@ -1,5 +1,10 @@
 #include "data/reading_options.h"
 
+#include <stdio.h>
+#include <string.h>
+
+static const char *const fit_names[] = {"crop", "pad", "stretch"};
+
 #include "core/fs.h"
 
 #include <string.h>
@@ -59,4 +64,33 @@ dg_status dg_reading_check_out(dg_ctx *ctx, const char *out, const char *fallbac
                    "--out %s lies in the images of %s %s: what is written there would be taken for some of them; name "
                    "another folder",
                    out, option, images);
+}
+
+json_t *dg_reading_to_json(const dg_dataset *dataset) {
+    int lo, hi;
+    char background[8];
+    const dg_colour c = dg_dataset_background(dataset);
+    snprintf(background, sizeof background, "#%02x%02x%02x", c.red, c.green, c.blue);
+    json_t *json = json_pack("{s:s, s:s}", "fit", fit_names[dg_dataset_fit(dataset)], "background", background);
+    if (dg_dataset_window(dataset, &lo, &hi))
+        dg_json_set(&json, "window", json_pack("[i, i]", lo, hi));
+    return json;
+}
+
+void dg_reading_from_json(const json_t *recorded, const dg_reading_options *options, dg_dataset_options *dataset) {
+    const char *fit = json_string_value(json_object_get(recorded, "fit"));
+    const char *background = json_string_value(json_object_get(recorded, "background"));
+    const json_t *window = json_object_get(recorded, "window");
+    const json_t *lo = json_array_get(window, 0), *hi = json_array_get(window, 1);
+    dg_colour colour;
+    for (int i = 0; fit && options->fit == DG_FIT_CROP && i <= DG_FIT_STRETCH; i++)
+        if (strcmp(fit, fit_names[i]) == 0)
+            dataset->fit = (dg_fit)i;
+    if (!options->background && background && dg_colour_parse(background, &colour))
+        dataset->background = background;
+    if (!options->window.set && !options->window.word && json_is_integer(lo) && json_is_integer(hi)) {
+        dataset->window = true;
+        dataset->window_lo = (int)json_integer_value(lo);
+        dataset->window_hi = (int)json_integer_value(hi);
+    }
 }

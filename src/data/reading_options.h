@@ -92,7 +92,7 @@ typedef struct dg_reading_options {
          .group = heading,                                                                                             \
          .help =                                                                                                       \
              "What transparent pixels and the bars of --fit pad show, in the files' own scale: white unless given, "   \
-             "black, grey or #rrggbb."},                                              \
+             "black, grey or #rrggbb."},                                                                               \
     {                                                                                                                  \
         .name = "strict", DG_OPT_BOOL(S, reading.strict), .flags = DG_OPTION_MUTABLE, .group = heading,                \
         .help = "Refuse the data set (exit 65) if any file in it cannot be read, instead of skipping that file."       \
@@ -116,5 +116,12 @@ void dg_reading_synthetic(dg_dataset_options *dataset);
  * err   DG_EUSAGE */
 DG_MUST_CHECK dg_status dg_reading_check_out(dg_ctx *ctx, const char *out, const char *fallback, const char *option,
                                              const char *images);
+
+/* What a model was trained with, for its diffgen.json: {"fit", "background", "window": [LO, HI], absent if there is
+ * none}. New reference; NULL: no memory. */
+json_t *dg_reading_to_json(const dg_dataset *dataset);
+/* For images that such a model is asked about: what was recorded, where the options leave it open. `recorded` (NULL or
+ * anything else: nothing is known) must outlive *dataset. After dg_reading_apply. */
+void dg_reading_from_json(const json_t *recorded, const dg_reading_options *options, dg_dataset_options *dataset);
 
 #endif

@@ -208,6 +208,7 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
                          t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
                          (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
                          (json_int_t)t->options->seed, "ema", s.ema != NULL);
+    dg_json_set(&training, "reading", dg_reading_to_json(t->plan.dataset));
     if (training && t->init)
         dg_json_set(&training, "init", json_incref(t->init));
     if (t->private) {

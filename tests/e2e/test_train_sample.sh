@@ -50,6 +50,8 @@ done
 [ -e run/DONE ] || fail "run/DONE is missing"
 says run/log.txt "starting tiny, 36 images"
 says run/log.txt "finished after step 6"
+tr -d ' \n' <run/model/diffgen.json >info.txt
+says info.txt '"reading":{"background":"#ffffff","fit":"crop"}'
 is_json run/metrics.jsonl
 [ "$(grep -c '"loss"' run/metrics.jsonl)" = 6 ] || fail "metrics.jsonl does not hold six steps"
 find run -name '*.tmp-*' -o -name '*.partial' | grep -q . && fail "temporary files were left in the run folder"

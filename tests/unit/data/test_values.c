@@ -312,6 +312,48 @@ START_TEST(what_is_cut_off_and_what_is_transparent_is_said) {
 }
 END_TEST
 
+/* A model says how its images were read, and whoever shows it images follows unless told otherwise. */
+START_TEST(reading_is_recorded) {
+    dg_ctx *ctx = dg_test_context();
+    int values[PIXELS];
+    ramp(values, 12, 4095);
+    put_deep("a.pgm", values);
+    dg_dataset_options options = options_of_test();
+    options.auto_window = true;
+    options.fit = DG_FIT_STRETCH;
+    options.background = "f80";
+    dg_dataset *dataset = open_set(ctx, options);
+    json_t *json = dg_reading_to_json(dataset);
+    ck_assert_str_eq(json_string_value(json_object_get(json, "fit")), "stretch");
+    ck_assert_str_eq(json_string_value(json_object_get(json, "background")), "#ff8800");
+    dg_dataset_free(dataset);
+    dg_reading_options nothing = {0};
+    dg_dataset_options other = options_of_test();
+    DG_CK(ctx, dg_reading_apply(ctx, &nothing, &other));
+    dg_reading_from_json(json, &nothing, &other);
+    ck_assert_int_eq(other.fit, DG_FIT_STRETCH);
+    ck_assert_str_eq(other.background, "#ff8800");
+    ck_assert(other.window && other.window_lo == 12 && other.window_hi == 4095);
+    const dg_reading_options given = {
+        .window = {.first = 0, .second = 9, .set = true}, .fit = DG_FIT_PAD, .background = (char *)(uintptr_t) "black"};
+    DG_CK(ctx, dg_reading_apply(ctx, &given, &other));
+    dg_reading_from_json(json, &given, &other);
+    ck_assert_int_eq(other.fit, DG_FIT_PAD);
+    ck_assert_str_eq(other.background, "black");
+    ck_assert(other.window && other.window_lo == 0 && other.window_hi == 9);
+    json_decref(json);
+    /* Of a model that says nothing, or nonsense, nothing is taken. */
+    json = json_pack("{s:i, s:s, s:[s, i]}", "fit", 3, "background", "mauve", "window", "a", 4);
+    other = options_of_test();
+    DG_CK(ctx, dg_reading_apply(ctx, &nothing, &other));
+    dg_reading_from_json(json, &nothing, &other);
+    dg_reading_from_json(NULL, &nothing, &other);
+    ck_assert(other.fit == DG_FIT_CROP && !other.background && !other.window);
+    json_decref(json);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(colours_are_read) {
     dg_colour c = {9, 9, 9};
     const char *const bad[] = {"", "#", "whit", "#12", "#12345", "#gg0000", "#1234567", "1,2,3"};
@@ -343,6 +385,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, a_part_of_a_large_set_is_enough_to_see_its_values);
     tcase_add_test(tcase, reading_tells_how_far_it_is);
     tcase_add_test(tcase, what_is_cut_off_and_what_is_transparent_is_said);
+    tcase_add_test(tcase, reading_is_recorded);
     tcase_add_test(tcase, colours_are_read);
     suite_add_tcase(suite, tcase);
     return suite;
