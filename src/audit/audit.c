@@ -5,6 +5,7 @@
 #include "audit/audit_page.h"
 #include "core/fs.h"
 #include "data/hash_index.h"
+#include "io/report_folder.h"
 #include "metrics/draw.h"
 #include "metrics/roc.h"
 
@@ -332,13 +333,14 @@ static void free_audit(audit *a) {
     dg_sample_model_close(&a->reference);
 }
 
-static dg_status write_files(dg_ctx *ctx, const char *folder, dg_audit_result *result) {
+static dg_status write_files(dg_ctx *ctx, const dg_report *files, dg_audit_result *result) {
     dg_status status = DG_OK;
-    char *svg_path = dg_fs_join(folder, "roc.svg");
-    result->json_path = dg_fs_join(folder, "audit.json");
-    result->html_path = dg_fs_join(folder, "audit.html");
+    char *svg_path = dg_fs_join(files->folder, "roc.svg");
+    result->json_path = dg_fs_join(files->folder, "audit.json");
+    result->html_path = dg_fs_join(files->folder, "audit.html");
     if (!svg_path || !result->json_path || !result->html_path)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for a path"));
+    DG_TRY(dg_report_begin(ctx, files));
     DG_TRY(dg_audit_write_page(ctx, result->report, result->html_path, svg_path));
     DG_TRY(dg_json_save(ctx, result->json_path, result->report));
 done:
@@ -348,7 +350,9 @@ done:
 
 dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_audit_events *events,
                        dg_audit_result *result) {
+    static const char *const names[] = {"roc.svg", "audit.html", "audit.json"};
     dg_status status = DG_OK;
+    dg_report files = {0};
     const char *folder = options->out ? options->out : "audit";
     audit a = {.ctx = ctx, .options = options, .events = events};
     *result = (dg_audit_result){0};
@@ -359,11 +363,12 @@ dg_status dg_audit_run(dg_ctx *ctx, const dg_audit_options *options, const dg_au
         DG_TRY(open_images(&a, side));
     DG_TRY(choose_images(&a));
     DG_TRY(count_shared(&a));
-    DG_TRY(dg_fs_mkdirs(ctx, folder));
+    DG_TRY(dg_report_open(ctx, folder, names, sizeof names / sizeof *names, &files));
     DG_TRY(attack(&a));
     DG_TRY(make_report(&a, &result->report));
-    DG_TRY(write_files(ctx, folder, result));
+    DG_TRY(write_files(ctx, &files, result));
 done:
+    dg_report_close(&files);
     free_audit(&a);
     return status;
 }

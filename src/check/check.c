@@ -2,6 +2,7 @@
 #include "check/checking.h"
 
 #include "core/fs.h"
+#include "io/report_folder.h"
 #include "nn/lanes.h"
 
 #include <math.h>
@@ -112,12 +113,13 @@ done:
 }
 
 /* The folder is made before the long part: a path that cannot be written is said at once. */
-static dg_status examine(dg_checking *c, const char *folder) {
+static dg_status examine(dg_checking *c, const char *folder, dg_report *files) {
+    static const char *const names[] = {"inspection.html", "inspection.json"};
     dg_status status = DG_OK;
     DG_TRY(open_images(c, c->options->images, "reading the images", &c->dataset, &c->images));
     if (c->options->holdout)
         DG_TRY(open_images(c, c->options->holdout, "reading the held-out images", &c->holdout, &c->holdout_images));
-    DG_TRY(dg_fs_mkdirs(c->ctx, folder));
+    DG_TRY(dg_report_open(c->ctx, folder, names, sizeof names / sizeof *names, files));
     c->classes = dg_dataset_is_conditional(c->dataset) ? dg_dataset_class_count(c->dataset) : 1;
     DG_TRY(dg_check_files(c));
     DG_TRY(dg_check_duplicates(c));
@@ -133,6 +135,7 @@ dg_status dg_check(dg_ctx *ctx, const dg_check_options *options, const dg_check_
                    dg_check_result *result) {
     dg_status status = DG_OK;
     const char *folder = options->out ? options->out : "inspection";
+    dg_report files = {0};
     dg_checking c = {
         .ctx = ctx, .options = options, .events = events, .lanes = dg_lanes_default((int)options->threads)};
     *result = (dg_check_result){0};
@@ -143,15 +146,17 @@ dg_status dg_check(dg_ctx *ctx, const dg_check_options *options, const dg_check_
                          "seed", (json_int_t)options->seed);
     if (!c.report)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for the report"));
-    DG_TRY(examine(&c, folder));
+    DG_TRY(examine(&c, folder, &files));
     result->json_path = dg_fs_join(folder, "inspection.json");
     result->html_path = dg_fs_join(folder, "inspection.html");
     if (!result->json_path || !result->html_path)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for a path"));
+    DG_TRY(dg_report_begin(ctx, &files));
     DG_TRY(dg_check_write_page(&c, result->html_path));
     DG_TRY(dg_json_save(ctx, result->json_path, c.report));
     result->report = json_incref(c.report);
 done:
+    dg_report_close(&files);
     dg_image_set_free(&c.images);
     dg_image_set_free(&c.holdout_images);
     dg_dataset_free(c.dataset);

@@ -115,7 +115,8 @@ void dg_part_progress_on(void *user, const char *part, int64_t done, int64_t tot
 
 /* signals.c */
 
-/* SIGTERM, SIGINT, SIGUSR1: dg_ctx_request_stop(ctx); a second SIGINT ends the process. SIGPIPE is ignored. */
+/* SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGXCPU: dg_ctx_request_stop(ctx); a second SIGINT ends the process. SIGPIPE is
+ * ignored, and SIGHUP where it was before (nohup). */
 void dg_signals_install(dg_ctx *ctx);
 /* Name of the signal that asked to stop, NULL if none did. */
 const char *dg_signals_caught(void);

@@ -8,7 +8,8 @@
 static dg_ctx *volatile stop_context;
 static volatile sig_atomic_t caught;
 
-static const int handled[] = {SIGTERM, SIGINT, SIGUSR1};
+/* SIGHUP: the terminal is gone; SIGXCPU: the soft limit on CPU time, with some seconds left. */
+static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGXCPU};
 
 static void on_signal(int number) {
     if (caught == SIGINT && number == SIGINT) { /* the user means it */
@@ -27,8 +28,12 @@ static void handle(void (*handler)(int)) {
     action.sa_handler = handler;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
-        sigaction(handled[i], &action, NULL);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) {
+        struct sigaction before;
+        const bool ignored = sigaction(handled[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        if (!ignored || handled[i] != SIGHUP) /* nohup */
+            sigaction(handled[i], &action, NULL);
+    }
 }
 
 void dg_signals_install(dg_ctx *ctx) {
@@ -52,6 +57,10 @@ const char *dg_signals_caught(void) {
         return "SIGINT";
     case SIGUSR1:
         return "SIGUSR1";
+    case SIGHUP:
+        return "SIGHUP";
+    case SIGXCPU:
+        return "SIGXCPU";
     default:
         return NULL;
     }

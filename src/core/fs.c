@@ -203,6 +203,17 @@ done:
     return status;
 }
 
+dg_status dg_fs_make_real_dir(dg_ctx *ctx, const char *path) {
+    struct stat st;
+    if (mkdir(path, 0777) == 0)
+        return DG_OK;
+    if (errno != EEXIST)
+        return dg_fs_fail_errno(ctx, DG_ECREATE, path, "create the directory");
+    if (lstat(path, &st) != 0 || S_ISLNK(st.st_mode))
+        return dg_fail(ctx, DG_ECREATE, "%s: is a link, and nothing is written through it; remove it", path);
+    return S_ISDIR(st.st_mode) ? DG_OK : dg_fail(ctx, DG_ECREATE, "%s: exists and is not a directory", path);
+}
+
 /* Empties and removes the directory `name` in `parent`. false and errno on failure. */
 static bool remove_dir_at(int parent, const char *name) {
     struct dirent *entry;

@@ -31,6 +31,9 @@ DG_MUST_CHECK dg_status dg_fs_write_atomic(dg_ctx *ctx, const char *path, const 
 
 /* mkdir -p. err DG_ECREATE */
 DG_MUST_CHECK dg_status dg_fs_mkdirs(dg_ctx *ctx, const char *path);
+/* mkdir of a folder that lies in one that others may write to; what is there already must be a folder, and no link to
+ * one. err DG_ECREATE */
+DG_MUST_CHECK dg_status dg_fs_make_real_dir(dg_ctx *ctx, const char *path);
 /* Makes `link` a symbolic link to `target` in one atomic step, replacing an older link. err DG_ECREATE */
 DG_MUST_CHECK dg_status dg_fs_symlink(dg_ctx *ctx, const char *target, const char *link);
 /* fsync of every file in `from` (a directory), then rename to `to`; an existing `to` is moved aside and removed after.
@@ -40,9 +43,11 @@ DG_MUST_CHECK dg_status dg_fs_publish_dir(dg_ctx *ctx, const char *from, const c
 /* Removes what killed processes left in a directory of ours: entries "*.tmp-<digits>" and "*.old-<digits>", not deeper.
  * Only while nobody else writes there (lock held). A missing directory is fine. err DG_EIO */
 DG_MUST_CHECK dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *directory);
-/* In a folder that others write to as well, of the temporary names of `name` alone: those whose process is gone from
- * this host. Another host's may have the number of none of ours; dg_fs_symlink tries again where that hits it.
- * err DG_EIO */
+/* The same of the temporary names of the file or link `name` alone, in a directory that may hold anything else: no
+ * folder is removed. */
+DG_MUST_CHECK dg_status dg_fs_remove_leftovers_of(dg_ctx *ctx, const char *directory, const char *name);
+/* Without a lock: only those whose process is gone from this host. Another host's may have the number of none of ours;
+ * dg_fs_symlink tries again where that hits it. */
 DG_MUST_CHECK dg_status dg_fs_remove_dead_leftovers(dg_ctx *ctx, const char *directory, const char *name);
 /* rm -r without following links; a missing path is fine. err DG_EIO */
 DG_MUST_CHECK dg_status dg_fs_remove_tree(dg_ctx *ctx, const char *path);

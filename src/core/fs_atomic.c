@@ -253,17 +253,20 @@ static bool is_leftover(const char *name) {
     return dot[5] != '\0' && dot[5 + strspn(dot + 5, "0123456789")] == '\0';
 }
 
-/* Of `owner` ("latest" of "latest.tmp-12") and of a process that is gone. */
-static bool is_dead_leftover(const char *name, const char *owner) {
-    const size_t length = strlen(owner);
-    if (!is_leftover(name) || strncmp(name, owner, length) != 0 || name[length] != '.')
-        return false;
+/* "latest.tmp-12" is of "latest". */
+static bool is_leftover_of(const char *name, const char *owner) {
+    return is_leftover(name) && strlen(owner) == (size_t)(strrchr(name, '.') - name) &&
+           strncmp(name, owner, strlen(owner)) == 0;
+}
+
+/* name: of a leftover. Is its process gone from this host? */
+static bool is_dead(const char *name) {
     const long pid = strtol(strrchr(name, '-') + 1, NULL, 10);
     return pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
 }
 
-/* owner: NULL, all leftovers */
-static dg_status remove_leftovers(dg_ctx *ctx, const char *directory, const char *owner) {
+/* owner: NULL, all leftovers, and folders too */
+static dg_status remove_leftovers(dg_ctx *ctx, const char *directory, const char *owner, bool dead) {
     dg_status status = DG_OK;
     char **names = NULL, *path = NULL;
     size_t count = 0;
@@ -271,14 +274,19 @@ static dg_status remove_leftovers(dg_ctx *ctx, const char *directory, const char
         return DG_OK;
     DG_TRY(dg_fs_list(ctx, directory, &names, &count));
     for (size_t i = 0; i < count; i++) {
-        if (owner ? !is_dead_leftover(names[i], owner) : !is_leftover(names[i]))
+        if (!(owner ? is_leftover_of(names[i], owner) : is_leftover(names[i])) || (dead && !is_dead(names[i])))
             continue;
         path = dg_fs_join(directory, names[i]);
         if (!path) {
             status = dg_fail(ctx, DG_ENOMEM, "%s: out of memory", directory);
             goto done;
         }
-        DG_TRY(dg_fs_remove_tree(ctx, path));
+        if (!owner)
+            DG_TRY(dg_fs_remove_tree(ctx, path));
+        else if (unlink(path) != 0 && errno != ENOENT && errno != EISDIR && errno != EPERM) {
+            status = dg_fs_fail_errno(ctx, DG_EIO, path, "remove");
+            goto done;
+        }
         free(path);
         path = NULL;
     }
@@ -290,9 +298,13 @@ done:
 }
 
 dg_status dg_fs_remove_leftovers(dg_ctx *ctx, const char *directory) {
-    return remove_leftovers(ctx, directory, NULL);
+    return remove_leftovers(ctx, directory, NULL, false);
+}
+
+dg_status dg_fs_remove_leftovers_of(dg_ctx *ctx, const char *directory, const char *name) {
+    return remove_leftovers(ctx, directory, name, false);
 }
 
 dg_status dg_fs_remove_dead_leftovers(dg_ctx *ctx, const char *directory, const char *name) {
-    return remove_leftovers(ctx, directory, name);
+    return remove_leftovers(ctx, directory, name, true);
 }

@@ -62,16 +62,19 @@ static bool is_lock_file(int fd) {
     struct stat info;
     char owner[OWNER_BYTES], host[OWNER_BYTES], start[OWNER_BYTES];
     long pid = 0;
+    int used = 0;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink > 1 || info.st_size > OWNER_BYTES)
         return false;
     read_owner(fd, owner);
-    return owner[strspn(owner, " ")] == '\0' || sscanf(owner, "%ld %255s %255s", &pid, host, start) == 3;
+    if (owner[strspn(owner, " ")] == '\0')
+        return true;
+    return sscanf(owner, "%ld %255s %255[0-9TZ:-] %n", &pid, host, start, &used) == 3 && owner[used] == '\0';
 }
 
 /* true if path still names the open file: another process may have removed it between open and flock. */
 static bool still_named(const char *path, int fd) {
     struct stat named, opened;
-    return stat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+    return lstat(path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
            named.st_ino == opened.st_ino;
 }
 

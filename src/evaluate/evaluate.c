@@ -2,6 +2,7 @@
 #include "evaluate/evaluation.h"
 
 #include "core/fs.h"
+#include "io/report_folder.h"
 #include "nn/lanes.h"
 
 #include <stdlib.h>
@@ -39,12 +40,13 @@ static dg_status check_folder(const dg_evaluation *e, const char *folder) {
 
 /* The folder is made as soon as the sets are known to be good, so that nothing is left of a run that cannot begin, and
  * no long run ends without a place for its report. */
-static dg_status measure(dg_evaluation *e, const char *folder) {
+static dg_status measure(dg_evaluation *e, const char *folder, dg_report *files) {
+    static const char *const names[] = {"pairs.png", "report.html", "report.json"};
     dg_status status = DG_OK;
     if (e->options->reference)
         DG_TRY(dg_evaluation_read_reference(e));
     DG_TRY(dg_evaluation_load(e));
-    DG_TRY(dg_fs_mkdirs(e->ctx, folder));
+    DG_TRY(dg_report_open(e->ctx, folder, names, sizeof names / sizeof *names, files));
     DG_TRY(dg_evaluation_extract(e));
     DG_TRY(dg_evaluation_fidelity(e));
     DG_TRY(dg_evaluation_memorisation(e));
@@ -64,18 +66,22 @@ static dg_status write_pairs(const dg_evaluation *e, const char *folder) {
     DG_TRY(dg_evaluation_draw_pairs(e, &png, &drawn));
     if (drawn)
         DG_TRY(dg_fs_write_atomic(e->ctx, path, png.data, png.length));
+    else
+        DG_TRY(dg_fs_remove_tree(e->ctx, path)); /* an earlier report's */
 done:
     dg_str_free(&png);
     free(path);
     return status;
 }
 
-static dg_status write_files(dg_evaluation *e, const char *folder, dg_evaluate_result *result) {
+static dg_status write_files(dg_evaluation *e, const dg_report *files, dg_evaluate_result *result) {
     dg_status status = DG_OK;
+    const char *folder = files->folder;
     result->json_path = dg_fs_join(folder, "report.json");
     result->html_path = dg_fs_join(folder, "report.html");
     if (!result->json_path || !result->html_path)
         DG_TRY(dg_fail(e->ctx, DG_ENOMEM, "no memory for a path"));
+    DG_TRY(dg_report_begin(e->ctx, files));
     DG_TRY(write_pairs(e, folder));
     DG_TRY(dg_evaluation_write_page(e, result->html_path));
     DG_TRY(dg_json_save(e->ctx, result->json_path, e->report));
@@ -87,6 +93,7 @@ dg_status dg_evaluate(dg_ctx *ctx, const dg_evaluate_options *options, const dg_
                       dg_evaluate_result *result) {
     dg_status status = DG_OK;
     json_t *policy = NULL;
+    dg_report files = {0};
     const char *folder = options->out ? options->out : "report";
     dg_evaluation e = {.ctx = ctx,
                        .options = options,
@@ -102,14 +109,15 @@ dg_status dg_evaluate(dg_ctx *ctx, const dg_evaluate_options *options, const dg_
                          "seed", (json_int_t)options->seed);
     if (!e.report)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "no memory for the report"));
-    DG_TRY(measure(&e, folder));
+    DG_TRY(measure(&e, folder, &files));
     if (policy)
         DG_TRY(dg_gate_apply(ctx, policy, e.report));
     dg_evaluation_progress(&e, "writing the report", 0, 0);
-    DG_TRY(write_files(&e, folder, result));
+    DG_TRY(write_files(&e, &files, result));
     result->report = json_incref(e.report);
 done:
     json_decref(policy);
+    dg_report_close(&files);
     free_evaluation(&e);
     return status;
 }

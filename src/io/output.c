@@ -4,7 +4,6 @@
 #include "io/output_files.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,19 +63,6 @@ done:
     return status;
 }
 
-/* Before anything changes. */
-static dg_status withdraw_done(dg_ctx *ctx, dg_output *o) {
-    dg_status status = DG_OK;
-    char *mark = NULL;
-    DG_TRY(dg_output_join(ctx, o->path, "DONE", &mark));
-    if (unlink(mark) != 0 && errno != ENOENT)
-        DG_TRY(dg_output_errno(ctx, mark, errno));
-    o->dirty = true;
-done:
-    free(mark);
-    return status;
-}
-
 /* job.json says from the first moment on what the folder is for. */
 static dg_status check_job(dg_ctx *ctx, dg_output *o, const json_t *replaces) {
     dg_status status = DG_OK;
@@ -91,9 +77,9 @@ static dg_status check_job(dg_ctx *ctx, dg_output *o, const json_t *replaces) {
             goto done;
         }
         DG_TRY(dg_output_same_but_for_plan(ctx, o->path, &there, &o->confirmed, DG_ECREATE, ADVICE));
-        DG_TRY(withdraw_done(ctx, o));
+        DG_TRY(dg_output_withdraw(ctx, o));
     }
-    DG_TRY(dg_fs_mkdirs(ctx, o->work_path));
+    DG_TRY(dg_fs_make_real_dir(ctx, o->work_path));
     DG_TRY(dg_manifest_text(ctx, &o->confirmed, false, &text));
     DG_TRY(dg_output_place(ctx, o, "job.json", text.data, text.length, true));
 done:
@@ -289,11 +275,11 @@ static dg_status prepare(dg_ctx *ctx, dg_output *o, const char *name, int64_t cl
     if (!o->folder_made[slot]) {
         DG_TRY(dg_output_join(ctx, o->path, name, &path));
         *strrchr(path, '/') = '\0';
-        DG_TRY(dg_fs_mkdirs(ctx, path));
+        DG_TRY(dg_fs_make_real_dir(ctx, path));
         o->folder_made[slot] = true;
     }
     if (!o->dirty)
-        DG_TRY(withdraw_done(ctx, o));
+        DG_TRY(dg_output_withdraw(ctx, o));
 done:
     pthread_mutex_unlock(&o->mutex);
     free(path);

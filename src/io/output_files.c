@@ -36,9 +36,13 @@ static int write_all(int fd, const void *data, size_t size) {
     return 0;
 }
 
-/* 0 or an errno. */
+/* What lies under the name is a killed process's, or somebody's trap: it is removed, not written into. 0 or an errno.
+ */
 static int write_new(const char *path, const void *data, size_t size, bool durable) {
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    int fd = open(path, flags, 0666);
+    if (fd < 0 && errno == EEXIST && unlink(path) == 0)
+        fd = open(path, flags, 0666);
     if (fd < 0)
         return errno;
     int error = write_all(fd, data, size);
@@ -89,6 +93,18 @@ done:
     return status;
 }
 
+dg_status dg_output_withdraw(dg_ctx *ctx, dg_output *o) {
+    dg_status status = DG_OK;
+    char *mark = NULL;
+    DG_TRY(dg_output_join(ctx, o->path, "DONE", &mark));
+    if (unlink(mark) != 0 && errno != ENOENT)
+        DG_TRY(dg_output_errno(ctx, mark, errno));
+    o->dirty = true;
+done:
+    free(mark);
+    return status;
+}
+
 dg_status dg_output_place_if_changed(dg_ctx *ctx, dg_output *o, const char *name, const dg_str *text) {
     dg_status status = DG_OK;
     char *path = NULL;
@@ -100,6 +116,7 @@ dg_status dg_output_place_if_changed(dg_ctx *ctx, dg_output *o, const char *name
         if (strcmp(there, wanted) == 0)
             goto done;
     }
+    DG_TRY(dg_output_withdraw(ctx, o));
     DG_TRY(dg_output_place(ctx, o, name, text->data, text->length, true));
 done:
     free(path);
@@ -166,7 +183,7 @@ done:
 dg_status dg_output_open_journal(dg_ctx *ctx, dg_output *o) {
     dg_status status = DG_OK;
     char *path = NULL;
-    DG_TRY(dg_fs_mkdirs(ctx, o->work_path));
+    DG_TRY(dg_fs_make_real_dir(ctx, o->work_path));
     DG_TRY(remove_temporaries(ctx, o));
     DG_TRY(dg_output_join(ctx, o->work_path, JOURNAL, &path));
     DG_TRY(read_journal(ctx, o, path));

@@ -31,7 +31,9 @@ DG_MUST_CHECK dg_status dg_output_errno(dg_ctx *ctx, const char *path, int error
  * err   DG_ECREATE, DG_EIO, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_output_place(dg_ctx *ctx, dg_output *output, const char *name, const void *data, size_t size,
                                         bool durable);
-/* The same, leaving a file alone that has these bytes already. */
+/* Removes DONE: not all files are what it says until the folder is finished again. err DG_ECREATE, DG_EIO */
+DG_MUST_CHECK dg_status dg_output_withdraw(dg_ctx *ctx, dg_output *output);
+/* As dg_output_place, but a file that has these bytes already is left alone, and DONE is withdrawn before a change. */
 DG_MUST_CHECK dg_status dg_output_place_if_changed(dg_ctx *ctx, dg_output *output, const char *name,
                                                    const dg_str *text);
 

@@ -95,7 +95,7 @@ static dg_status write_final(dg_ctx *ctx, dg_output *o, const dg_manifest *all) 
                  {"DONE", done_text}};
     dg_status status = DG_OK;
     dg_str text = {0};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) { /* DONE is the last one */
         dg_str_clear(&text);
         DG_TRY(files[i].make(ctx, all, &text));
         DG_TRY(dg_output_place_if_changed(ctx, o, files[i].name, &text));

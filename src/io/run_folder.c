@@ -44,6 +44,36 @@ static dg_status split(dg_ctx *ctx, const char *path, char **parent, char **name
     return *parent && *name ? DG_OK : dg_fail(ctx, DG_EIO, "%s: cannot find its folder: %s", path, strerror(errno));
 }
 
+/* What dg_checkpoint_write and dg_fs_publish_dir leave when they are killed: "step-<digits>" and an ending. */
+static bool is_unfinished_checkpoint(const char *name) {
+    const size_t digits = strncmp(name, "step-", 5) == 0 ? strspn(name + 5, "0123456789") : 0;
+    return digits > 0 && name[5 + digits] == '.';
+}
+
+static dg_status remove_entry(dg_ctx *ctx, const char *folder, const char *name) {
+    char *path = NULL;
+    dg_status status = dg_run_join(ctx, folder, name, &path);
+    if (status == DG_OK)
+        status = dg_fs_remove_tree(ctx, path);
+    free(path);
+    return status;
+}
+
+static dg_status remove_unfinished_checkpoints(dg_ctx *ctx, const char *path) {
+    dg_status status = DG_OK;
+    char *folder = NULL, **names = NULL;
+    size_t count = 0;
+    DG_TRY(dg_run_join(ctx, path, "checkpoints", &folder));
+    DG_TRY(dg_fs_list(ctx, folder, &names, &count));
+    for (size_t i = 0; i < count; i++)
+        if (is_unfinished_checkpoint(names[i]))
+            DG_TRY(remove_entry(ctx, folder, names[i]));
+done:
+    free(folder);
+    dg_fs_free_list(names, count);
+    return status;
+}
+
 /* Temporary files of processes that were killed: nobody writes in the folder while we hold its lock. */
 static dg_status sweep(dg_ctx *ctx, const char *path) {
     dg_status status = DG_OK;
@@ -52,6 +82,8 @@ static dg_status sweep(dg_ctx *ctx, const char *path) {
     DG_TRY(split(ctx, path, &parent, &name));
     DG_TRY(dg_fs_remove_leftovers(ctx, path));
     DG_TRY(dg_fs_remove_leftovers(ctx, grids));
+    DG_TRY(remove_entry(ctx, path, "model.partial"));
+    DG_TRY(remove_unfinished_checkpoints(ctx, path));
     DG_TRY(dg_fs_remove_dead_leftovers(ctx, parent, "latest"));
 done:
     free(grids);
@@ -104,6 +136,10 @@ static bool has(const char *folder, const char *name, bool (*test)(const char *)
 
 bool dg_run_is_finished(const dg_run *run) {
     return has(run->path, "DONE", dg_fs_is_file);
+}
+
+bool dg_run_has_model(const dg_run *run) {
+    return has(run->path, "model", dg_fs_is_dir);
 }
 
 dg_status dg_run_read_config(dg_ctx *ctx, const dg_run *run, json_t **out) {
@@ -196,21 +232,6 @@ dg_status dg_run_find_checkpoint(dg_ctx *ctx, const char *run_path, char **path,
     return dg_run_newest_checkpoint(ctx, &run, path, step);
 }
 
-/* What dg_checkpoint_write and dg_fs_publish_dir leave when they are killed: "step-<digits>" and an ending. */
-static bool is_leftover(const char *name) {
-    const size_t digits = strncmp(name, "step-", 5) == 0 ? strspn(name + 5, "0123456789") : 0;
-    return digits > 0 && name[5 + digits] == '.';
-}
-
-static dg_status remove_entry(dg_ctx *ctx, const char *folder, const char *name) {
-    char *path = NULL;
-    dg_status status = dg_run_join(ctx, folder, name, &path);
-    if (status == DG_OK)
-        status = dg_fs_remove_tree(ctx, path);
-    free(path);
-    return status;
-}
-
 dg_status dg_run_prune_checkpoints(dg_ctx *ctx, dg_run *run, int64_t keep) {
     dg_status status = DG_OK;
     char *folder = NULL, **names = NULL;
@@ -220,7 +241,7 @@ dg_status dg_run_prune_checkpoints(dg_ctx *ctx, dg_run *run, int64_t keep) {
     for (size_t i = 0; i < count; i++) {
         const bool checkpoint = step_of(names[i]) >= 0;
         seen += checkpoint;
-        if (checkpoint ? seen > (keep > 1 ? keep : 1) : is_leftover(names[i]))
+        if (checkpoint ? seen > (keep > 1 ? keep : 1) : is_unfinished_checkpoint(names[i]))
             DG_TRY(remove_entry(ctx, folder, names[i]));
     }
 done:

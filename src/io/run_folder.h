@@ -20,6 +20,7 @@ void dg_run_close(dg_run *run); /* unlocks; NULL is legal */
 /* "<run>/<name>", malloc'ed; NULL: no memory. Names used: "config.json", "model", "grids/step-000100.png", ... */
 char *dg_run_path(const dg_run *run, const char *name);
 bool dg_run_is_finished(const dg_run *run); /* DONE stands */
+bool dg_run_has_model(const dg_run *run);   /* model/ is there */
 
 /* config.json. *out NULL if there is none yet. err DG_EDATA, DG_EIO */
 DG_MUST_CHECK dg_status dg_run_read_config(dg_ctx *ctx, const dg_run *run, json_t **out);

@@ -1,4 +1,5 @@
 /* The sheet: the first images of each class, a row each, as one picture for people. */
+#include "core/fs.h"
 #include "io/grid.h"
 #include "sample/sampling.h"
 
@@ -45,6 +46,20 @@ done:
     return status;
 }
 
+/* What killed processes left of the sheet. Only one process of a job that is not cut into shards comes here, and it
+ * holds the folder's lock. */
+static dg_status sweep(const dg_sampling *s, const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    dg_status status = DG_OK;
+    if (!folder)
+        return dg_fail(s->ctx, DG_ENOMEM, "no memory for the grid");
+    if (!s->options->shard.set)
+        status = dg_fs_remove_leftovers_of(s->ctx, folder, slash ? slash + 1 : path);
+    free(folder);
+    return status;
+}
+
 /* Beside the folder, not in it: data-set loaders take every picture in the folder for data. */
 static dg_status write_sheet(const dg_sampling *s, const void **pixels, const char **labels, char **path) {
     dg_status status = DG_OK;
@@ -67,6 +82,7 @@ static dg_status write_sheet(const dg_sampling *s, const void **pixels, const ch
         *path = NULL;
         DG_TRY(dg_fail(s->ctx, DG_ENOMEM, "no memory for the grid"));
     }
+    DG_TRY(sweep(s, *path));
     DG_TRY(dg_grid_write_png(s->ctx, *path, &spec));
 done:
     return status;

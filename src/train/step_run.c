@@ -215,7 +215,8 @@ static dg_status check_stop(const dg_stepper *s) {
 static dg_status run_item(const pass *p, int lane, int64_t item, dg_status (*passes)(void *user)) {
     dg_status status = DG_OK;
     item_call call = {.pass = p, .lane = lane, .item = item};
-    if (!is_private(p->stepper)) /* whose steps are on record before they begin */
+    /* a private step is on record before it begins; looking at held-out images is not */
+    if (!is_private(p->stepper) || p->purpose != DG_PURPOSE_NOISE)
         DG_TRY(check_stop(p->stepper));
     for (; call.number < p->stepper->passes; call.number++)
         DG_TRY(run_pass(&call, passes));
@@ -243,7 +244,7 @@ static void forget_losses(const dg_stepper *s, const double *losses) {
     for (int i = 0; i < s->options.lanes; i++)
         for (int k = 0; k < DG_STEP_SLOTS; k++) {
             dg_step_slot *slot = &s->lanes[i].slots[k];
-            if (slot->into >= losses && slot->into < losses + s->share.images)
+            if (slot->into >= losses && slot->into < losses + s->share.block_images * dg_comm_size(s->options.comm))
                 slot->into = NULL;
         }
 }
@@ -359,5 +360,7 @@ dg_status dg_stepper_evaluate(dg_stepper *s, const dg_step_batch *batch, double 
     DG_TRY(collect_losses(s, losses, batch->count));
     *loss = mean(losses, batch->count);
 done:
+    if (status != DG_OK)
+        forget_losses(s, losses);
     return status;
 }

@@ -548,9 +548,9 @@ const dg_option_table dg_train_option_table = {
     .details =
         "Trains a class-conditional diffusion model on the images below PATH and leaves it in a run folder: "
         "config.json, metrics.jsonl, log.txt, grids/, checkpoints/ and model/, a Hugging Face diffusers pipeline. The "
-        "same command again goes on where an interrupted run stopped. SIGTERM, SIGINT or SIGUSR1 gives up the "
-        "step under way (a private one is finished), "
-        "writes a checkpoint and exits with 75. Ranks started by mpirun, srun or torchrun train one model together.",
+        "same command again goes on where an interrupted run stopped. SIGTERM, SIGINT, SIGUSR1, SIGHUP or "
+        "SIGXCPU gives up the step under way (a private one is finished), writes a checkpoint and exits with 75. Ranks "
+        "started by mpirun, srun or torchrun train one model together.",
     .examples = "classes are the subfolders of faces/; everything else is chosen\tdiffgen train --images faces/\n"
                 "two hours, at most, for a nightly job\tdiffgen train --images scans.zip --time-limit 2h --quiet\n"
                 "one model on four GPUs, a rank each\tmpirun -np 4 diffgen train --images faces/\n"

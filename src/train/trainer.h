@@ -68,6 +68,8 @@ bool dg_trainer_is_finished(const dg_trainer *trainer);
 bool dg_trainer_is_late(const dg_trainer *trainer);
 /* on: from the time limit on dg_ctx_stop_requested is true, on rank 0. Off while something must be written whole. */
 void dg_trainer_set_deadline(dg_trainer *trainer, bool on);
+/* The same from when a preview that begins now has taken twice its share; set_deadline ends it. */
+void dg_trainer_limit_preview(dg_trainer *trainer);
 /* Says that the limit left no time for a step. Returns DG_ERUNTIME. */
 DG_MUST_CHECK dg_status dg_trainer_out_of_time(dg_trainer *trainer);
 

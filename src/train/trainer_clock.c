@@ -40,6 +40,13 @@ void dg_trainer_set_deadline(dg_trainer *t, bool on) {
     dg_ctx_set_deadline(t->ctx, on ? t->began + t->options->time_limit - t->elapsed_before : INFINITY);
 }
 
+void dg_trainer_limit_preview(dg_trainer *t) {
+    if (t->options->time_limit <= 0 || !dg_comm_leads(t->comm))
+        return;
+    const double end = t->began + t->options->time_limit - t->elapsed_before;
+    dg_ctx_set_deadline(t->ctx, fmin(end, dg_clock_seconds() + 2 * dg_trainer_preview_seconds(t)));
+}
+
 /* Seconds that a step of this call took on average; 0: there was none yet. */
 static double step_seconds(const dg_trainer *t) {
     const int64_t steps = t->step - t->first_step;

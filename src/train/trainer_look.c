@@ -276,13 +276,17 @@ dg_status dg_trainer_look(dg_trainer *t) {
     if (t->grid_step == t->step)
         return DG_OK;
     t->grid_step = t->step;
+    dg_trainer_limit_preview(t);
     status = look_at_samples(t);
     if (status == DG_EINTERRUPTED) { /* a picture is no reason to lose steps, nor to miss the time limit */
         dg_ctx_clear_error(t->ctx);
         status = DG_OK;
         dg_log(t->ctx, DG_LOG_INFO, "the preview of step %lld was dropped: %s", (long long)t->step,
-               dg_ctx_cancelled(t->ctx) ? "the run is to stop" : "the time limit is over");
+               dg_ctx_cancelled(t->ctx) ? "the run is to stop"
+               : dg_trainer_is_late(t)  ? "the time limit is over"
+                                        : "it took more than its share of the time limit");
     }
+    dg_trainer_set_deadline(t, true);
     DG_TRY(status);
     if (!t->private) /* whose loss is not known */
         DG_TRY(draw_curve(t));

@@ -68,7 +68,7 @@ dg_status dg_trainer_share_state(dg_trainer *t, dg_status mine, bool *done) {
     shared_state s = {t->step,           t->recorded_micro_batch,
                       t->loss_count,     t->elapsed_before,
                       t->loss_sum,       t->val_loss,
-                      t->recorded_noise, t->run && dg_run_is_finished(t->run),
+                      t->recorded_noise, t->run && dg_run_is_finished(t->run) && dg_run_has_model(t->run),
                       t->resumed};
     DG_TRY(dg_comm_agree(t->comm, mine));
     DG_TRY(dg_comm_broadcast(t->comm, &s, sizeof s));

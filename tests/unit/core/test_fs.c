@@ -297,6 +297,56 @@ START_TEST(leftovers_are_removed_and_nothing_else) {
 }
 END_TEST
 
+START_TEST(leftovers_of_one_file) {
+    static const char *const files[] = {"latest.tmp-x", "later.tmp-3", "lat.est.tmp-3", "latest"};
+    dg_ctx *ctx = dg_test_context();
+    char own[64];
+    snprintf(own, sizeof own, "latest.tmp-%ld", (long)getpid());
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        put(ctx, files[i], "");
+    DG_CK(ctx, dg_fs_symlink(ctx, "nowhere", at("latest.tmp-999999999")));
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("latest.tmp-999999998"))); /* a folder may be anything */
+    put(ctx, own, "");
+    DG_CK(ctx, dg_fs_remove_dead_leftovers(ctx, dg_test_dir(), "latest"));
+    ck_assert(dg_fs_exists(at(own)));
+    DG_CK(ctx, dg_fs_remove_leftovers_of(ctx, dg_test_dir(), "latest"));
+    expect_names(
+        ctx, "", 5,
+        (const char *const[]){"lat.est.tmp-3", "later.tmp-3", "latest", "latest.tmp-999999998", "latest.tmp-x"});
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_folder_that_is_a_link_is_no_real_one) {
+    dg_ctx *ctx = dg_test_context();
+    put(ctx, "file", "");
+    DG_CK(ctx, dg_fs_make_real_dir(ctx, at("folder")));
+    DG_CK(ctx, dg_fs_make_real_dir(ctx, at("folder")));
+    ck_assert(dg_fs_is_dir(at("folder")));
+    DG_CK(ctx, dg_fs_symlink(ctx, "folder", at("link")));
+    expect_error(ctx, dg_fs_make_real_dir(ctx, at("link")), DG_ECREATE, "/link: is a link");
+    expect_error(ctx, dg_fs_make_real_dir(ctx, at("file")), DG_ECREATE, "/file: exists and is not a directory");
+    expect_error(ctx, dg_fs_make_real_dir(ctx, at("a/b")), DG_ECREATE, "/a/b: cannot create the directory");
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+START_TEST(a_text_that_looks_like_an_owner_is_kept) {
+    static const char *const texts[] = {"12 monkeys came", "12 monkeys came by\n", "1 host 2026-01-01T00:00:00Z more"};
+    dg_ctx *ctx = dg_test_context();
+    dg_lock *lock = NULL;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        put(ctx, "lock", texts[i]);
+        expect_error(ctx, dg_fs_lock(ctx, at("lock"), &lock), DG_ECREATE, "not a lock file");
+        expect_text(ctx, "lock", texts[i]);
+    }
+    put(ctx, "lock", "1 host 2026-01-01T00:00:00Z\n"); /* an earlier version's */
+    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
+    dg_fs_unlock(lock);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(names_are_listed_bytewise) {
     dg_ctx *ctx = dg_test_context();
     char **names = NULL, name[32];
@@ -568,6 +618,9 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, a_lock_names_its_owner);
     tcase_add_test(t, what_is_no_lock_file_is_left_as_it_is);
     tcase_add_test(t, leftovers_of_the_dead_are_removed_beside_the_living);
+    tcase_add_test(t, leftovers_of_one_file);
+    tcase_add_test(t, a_folder_that_is_a_link_is_no_real_one);
+    tcase_add_test(t, a_text_that_looks_like_an_owner_is_kept);
     tcase_add_test(t, a_lock_dies_with_its_owner);
     tcase_add_test(t, a_strange_lock_file_does_not_reach_the_terminal);
     tcase_add_test(t, errno_becomes_a_status);

@@ -403,6 +403,45 @@ START_TEST(test_locked) {
 }
 END_TEST
 
+/* In a folder that others may write to, a link in place of a folder leads somewhere else. */
+START_TEST(test_links_are_not_followed) {
+    static const char *const traps[] = {".partial", "coat", ".lock"};
+    for (size_t i = 0; i < sizeof traps / sizeof *traps; i++) {
+        int64_t written;
+        bool complete;
+        shell("rm -rf out precious");
+        fill_whole("out", IMAGES);
+        shell("rm -rf out/%s && mkdir -p precious/unet && printf 'keep me' > precious/0.tmp && "
+              "cp precious/0.tmp precious/000000.png && ln -s ../precious%s out/%s",
+              traps[i], i == 2 ? "/0.tmp" : "", traps[i]);
+        ck_assert_int_eq(fill("out", 0, 1, -1, &written, &complete), DG_ECREATE);
+        ck_assert_msg(strstr(dg_last_error(ctx), "is a link") && strstr(dg_last_error(ctx), traps[i]), "%s",
+                      dg_last_error(ctx));
+        dg_ctx_clear_error(ctx);
+        shell("test \"$(ls precious | tr '\\n' ' ')\" = '0.tmp 000000.png unet ' && "
+              "test \"$(cat precious/0.tmp precious/000000.png)\" = 'keep mekeep me'");
+    }
+    shell("rm -rf out && mkdir -p out/.partial && printf 'keep me' > precious/f && ln precious/f out/.partial/0.tmp");
+    fill_whole("out", IMAGES);
+    shell("test \"$(cat precious/f)\" = 'keep me'");
+}
+END_TEST
+
+/* DONE stands for all files together: it goes before the first of them changes. */
+START_TEST(test_done_goes_before_a_change) {
+    int64_t written;
+    bool complete;
+    fill_whole("out", IMAGES);
+    shell("cp -a out before && echo x > out/metadata.jsonl && rm out/dataset.json && mkdir -p "
+          "out/dataset.json/in-the-way");
+    ck_assert_int_ne(fill("out", 0, 1, -1, &written, &complete), DG_OK);
+    dg_ctx_clear_error(ctx);
+    shell("cmp out/metadata.jsonl before/metadata.jsonl && test ! -e out/DONE && rm -r out/dataset.json");
+    fill_whole("out", 0);
+    shell("diff -r out before");
+}
+END_TEST
+
 START_TEST(test_finish_wants_every_image) {
     dg_output *output = NULL;
     bool complete;
@@ -521,6 +560,8 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, test_shards_together);
     tcase_add_test(tcase, test_other_job_is_refused);
     tcase_add_test(tcase, test_locked);
+    tcase_add_test(tcase, test_links_are_not_followed);
+    tcase_add_test(tcase, test_done_goes_before_a_change);
     tcase_add_test(tcase, test_finish_wants_every_image);
     tcase_add_test(tcase, test_unconditional);
     tcase_add_test(tcase, test_threads);

@@ -273,12 +273,17 @@ END_TEST
 /* Whoever holds the lock sweeps what killed processes left, and nothing else. */
 START_TEST(test_leftovers_are_swept) {
     dg_run *run = NULL;
-    shell("mkdir -p runs/a/grids runs/a/model.old-7 && cd runs && touch a/loss.svg.tmp-7 a/metrics.jsonl.tmp-81 "
-          "a/notes.txt "
+    shell("mkdir -p runs/a/grids runs/a/model.old-7/unet runs/a/model.partial/unet runs/latest.tmp-999999998 "
+          "runs/a/checkpoints/step-000000001 runs/a/checkpoints/step-000000002.partial runs/b && cd runs && "
+          "touch a/loss.svg.tmp-7 a/metrics.jsonl.tmp-81 a/notes.txt a/mine.tmp b/loss.svg.tmp-7 "
           "a/grids/step-1.png.tmp-9 a/grids/step-1.png && ln -s a latest.tmp-999999999");
     DG_CK(ctx, dg_run_open(ctx, in_dir("runs/a"), &run));
-    shell("test -z \"$(find runs -name '*.tmp-*' -o -name '*.old-*')\" && test -f runs/a/notes.txt && "
-          "test -f runs/a/grids/step-1.png");
+    shell("test \"$(find runs | sort | tr '\\n' ' ')\" = 'runs runs/a runs/a/.lock runs/a/checkpoints "
+          "runs/a/checkpoints/step-000000001 runs/a/grids runs/a/grids/step-1.png runs/a/mine.tmp runs/a/notes.txt "
+          "runs/b runs/b/loss.svg.tmp-7 runs/latest.tmp-999999998 '"); /* a folder may be anything */
+    ck_assert(!dg_run_has_model(run));
+    shell("mkdir runs/a/model");
+    ck_assert(dg_run_has_model(run));
     dg_run_close(run);
 }
 END_TEST
