@@ -93,7 +93,9 @@ dg_status dg_metadata_add(dg_metadata *m, const dg_label_file *from, const char 
     m->alike += match == DG_NAME_ALIKE;
     const char *problem = m->labels ? dg_label_problem(label ? label : "") : NULL;
     if (problem) {
-        status = dg_layout_skip(m->ctx, m->layout, path, "%s, %s %" PRId64 ": %s", from->where, unit, number, problem);
+        const bool encoding = label && !dg_utf8_valid(label, strlen(label));
+        status = dg_layout_skip(m->ctx, m->layout, path, "%s, %s %" PRId64 ": %s%s", from->where, unit, number, problem,
+                                encoding ? "; save the file as UTF-8" : "");
         goto done;
     }
     status = dg_layout_add(m->ctx, m->layout, file, m->labels ? label : NULL);

@@ -190,6 +190,15 @@ START_TEST(lines_of_the_file_are_named) {
 }
 END_TEST
 
+START_TEST(an_unknown_encoding_is_said) {
+    put_image("set/a.png", 1);
+    put_image("set/b.png", 2);
+    put_text("set/metadata.csv", "file_name;label\na.png;M\xfcnchen\nb.png;K\xf6ln\n"); /* Windows-1252 */
+    const dg_dataset_options options = options_for(in_dir("set"));
+    assert_refused(&options, DG_EDATA, "line 2: label is not valid UTF-8; save the file as UTF-8");
+}
+END_TEST
+
 START_TEST(columns_that_cannot_be_told_apart) {
     put_image("set/a.png", 1);
     put_image("set/b.png", 2);
@@ -416,6 +425,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, names_in_sub_folders);
     tcase_add_test(tcase, two_files_that_could_be_meant_are_none);
     tcase_add_test(tcase, lines_of_the_file_are_named);
+    tcase_add_test(tcase, an_unknown_encoding_is_said);
     tcase_add_test(tcase, columns_that_cannot_be_told_apart);
     tcase_add_test(tcase, numbers_that_pandas_wrote_as_fractions);
     tcase_add_loop_test(tcase, explicitly_without_labels, 0, sizeof no_labels / sizeof no_labels[0]);
