@@ -248,7 +248,7 @@ static dg_status note_own_scale(dg_ctx *ctx, const dg_own_scale *own, dg_window 
     return dg_layout_note(
         ctx, layout,
         "the values go from %d to %d and use less than half of what is between black and white (%g to "
-        "%g); --window %d:%d, in these units, makes them black and white",
+        "%g); --window %d:%d, in these units, stretches them over all of it",
         w.lo, w.hi, own->low, own->high, w.lo, w.hi);
 }
 
@@ -268,7 +268,7 @@ static dg_status note_scale(dg_ctx *ctx, const dg_values *values, const dg_own_s
         return DG_OK;
     return dg_layout_note(ctx, layout,
                           "the values go from %d to %d and use less than half of the scale 0..%d; --window %d:%d "
-                          "makes them black and white, --window auto does so by itself",
+                          "stretches them over all of it, --window auto finds that range by itself",
                           w.lo, w.hi, max, w.lo, w.hi);
 }
 
