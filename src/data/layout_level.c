@@ -172,6 +172,28 @@ void dg_level_list(const dg_level *level, dg_fate fate, dg_str *out) {
         dg_str_printf(out, " and %lld more (%lld images)", (long long)more, (long long)images);
 }
 
+const dg_child *dg_level_repeated(const dg_tree *tree, dg_level *level) {
+    for (size_t i = 0; i < tree->count && level->count > 2; i++) {
+        const dg_file *file = &tree->files[i];
+        const char *above, *name;
+        size_t above_length, length;
+        if (file->left_out || !dg_layout_is_image(file) || !component(file, 0, &above, &above_length) ||
+            !component(file, 1, &name, &length))
+            continue;
+        dg_child *child = find(level, above, above_length), *same = find(level, name, length);
+        if (!child || !same || child == same)
+            continue;
+        const size_t index = (size_t)(same - level->children);
+        child->several |= child->repeats > 0 && child->repeated != index;
+        child->repeated = index;
+        child->repeats++;
+    }
+    for (size_t i = 0; i < level->count; i++)
+        if (level->children[i].several && level->children[i].repeats == level->children[i].images)
+            return &level->children[i];
+    return NULL;
+}
+
 const char *dg_level_empty_split(const dg_tree *tree, const dg_level *level, dg_split_role role) {
     const size_t front = level->prefix ? strlen(level->prefix) : 0;
     for (size_t i = 0; i < tree->folder_count; i++) {

@@ -18,10 +18,13 @@ typedef enum dg_fate {
 typedef struct dg_child {
     const char *name; /* in the tree, not terminated */
     size_t length;
-    bool archive;   /* an archive: its members are below */
-    int64_t images; /* below it, at any depth */
-    int64_t direct; /* of these, directly in it */
-    bool labelled;  /* metadata or WebDataset labels below it */
+    bool archive;    /* an archive: its members are below */
+    int64_t images;  /* below it, at any depth */
+    int64_t direct;  /* of these, directly in it */
+    bool labelled;   /* metadata or WebDataset labels below it */
+    int64_t repeats; /* dg_level_repeated: images below folders that are called like other children */
+    size_t repeated; /* the last of those children */
+    bool several;    /* there are at least two */
     dg_split_name split;
     dg_fate fate;
     dg_left_out why; /* of DG_FATE_LEAVE */
@@ -45,6 +48,9 @@ void dg_level_free(dg_level *level);
 
 /* "train/ (12 images), val.tar (3)": children of one fate, at most six by name. */
 void dg_level_list(const dg_level *level, dg_fate fate, dg_str *out);
+/* A child of depth 0 that holds nothing but folders called like those beside it, two at least (a/, b/, c/a, c/b): NULL
+ * if there is none. */
+const dg_child *dg_level_repeated(const dg_tree *tree, dg_level *level);
 /* A folder on disk at this level without any image below, whose name is of that role: NULL or its path. */
 const char *dg_level_empty_split(const dg_tree *tree, const dg_level *level, dg_split_role role);
 

@@ -13,40 +13,55 @@
 typedef enum part_kind { PART_UNKNOWN, PART_IMAGE, PART_OTHER } part_kind;
 
 static bool is_image_word(const char *word, size_t length) {
-    static const char *const words[] = {"image",    "images", "img",  "imgs",       "photo",    "photos",    "picture",
-                                        "pictures", "pics",   "rgb",  "jpegimages", "original", "originals", "input",
-                                        "inputs",   "raw",    "scan", "scans",      "frame",    "frames",    NULL};
+    static const char *const words[] = {"image",     "images",   "img",    "imgs",   "photo",      "photos",
+                                        "picture",   "pictures", "pics",   "rgb",    "jpegimages", "original",
+                                        "originals", "input",    "inputs", "raw",    "scan",       "scans",
+                                        "frame",     "frames",   "color",  "colour", NULL};
     return dg_word_is_one_of(word, length, words);
 }
 
 /* What lies beside images and is none of the set: outlines, labels of pixels, distances. */
 static bool is_other_word(const char *word, size_t length) {
     static const char *const words[] = {
-        "mask",     "masks",    "seg",      "segs",       "segmentation", "segmentations", "segmented",
-        "label",    "labels",   "annot",    "annots",     "annotation",   "annotations",   "groundtruth",
-        "truth",    "gt",       "trimap",   "trimaps",    "overlay",      "overlays",      "heatmap",
-        "heatmaps", "depth",    "depths",   "edge",       "edges",        "contour",       "contours",
-        "outline",  "outlines", "boundary", "boundaries", "matte",        "mattes",        "target",
-        "targets",  NULL};
+        "mask",   "masks",   "seg",     "segs",       "segmentation", "segmentations", "segmented", "label",
+        "labels", "annot",   "annots",  "annotation", "annotations",  "groundtruth",   "truth",     "gt",
+        "trimap", "trimaps", "overlay", "overlays",   "heatmap",      "heatmaps",      "depth",     "depths",
+        "edge",   "edges",   "contour", "contours",   "outline",      "outlines",      "boundary",  "boundaries",
+        "matte",  "mattes",  "target",  "targets",    "grayscale",    "greyscale",     NULL};
     return dg_word_is_one_of(word, length, words);
 }
 
-static part_kind kind_of(const char *name, size_t length) {
+/* A folder's name: what its words say. */
+typedef struct part_name {
+    bool image, other;
+    char rest[DG_SPLIT_REST_BYTES]; /* words that tell neither a part nor a split, in small letters */
+} part_name;
+
+static part_name read_name(const char *name, size_t length) {
+    part_name result = {0};
     char copy[256];
-    bool image = false, more = false;
+    size_t used = 0;
     if (length >= sizeof copy)
-        return PART_UNKNOWN;
+        return result;
     memcpy(copy, name, length);
     copy[length] = 0;
     for (size_t at = 0, word; (word = dg_word_next(copy, &at)) > 0; at += word) {
-        if (is_other_word(copy + at, word))
-            return PART_OTHER;
-        if (is_image_word(copy + at, word))
-            image = true;
-        else if (!dg_word_is_generic(copy + at, word) && dg_split_read(copy + at, word).role == DG_SPLIT_NONE)
-            more = true;
+        const bool image = is_image_word(copy + at, word), other = is_other_word(copy + at, word);
+        result.image |= image;
+        result.other |= other;
+        if (image || other || dg_word_is_generic(copy + at, word) || used + word + 2 > sizeof result.rest ||
+            dg_split_read(copy, at + word).role != dg_split_read(copy, at).role)
+            continue;
+        for (size_t i = 0; i < word; i++)
+            result.rest[used++] = copy[at + i] >= 'A' && copy[at + i] <= 'Z' ? (char)(copy[at + i] + 32) : copy[at + i];
+        result.rest[used++] = ' ';
     }
-    return image && !more ? PART_IMAGE : PART_UNKNOWN;
+    return result;
+}
+
+static part_kind kind_of(const char *name, size_t length) {
+    const part_name n = read_name(name, length);
+    return n.other ? PART_OTHER : n.image && !n.rest[0] ? PART_IMAGE : PART_UNKNOWN;
 }
 
 /* "mask" is "masks" and "Masks". */
@@ -73,29 +88,65 @@ static bool is_wanted(const char *wanted, const char *name, size_t length) {
 
 /* ---- folders ---- */
 
+/* The name without the words that tell the part is that of a folder of other parts: train beside train_masks. */
+static bool goes_with_others(const dg_level *level, const dg_child *c) {
+    const part_name own = read_name(c->name, c->length);
+    for (size_t i = 0; i < level->count; i++) {
+        const dg_child *o = &level->children[i];
+        const part_name other = read_name(o->name, o->length);
+        if (other.other && strcmp(own.rest, other.rest) == 0 && c->split.role == o->split.role &&
+            (own.rest[0] || c->split.role != DG_SPLIT_NONE))
+            return true;
+    }
+    return false;
+}
+
+/* What a level's folders are: *images, *others, and where there is no images/, *loose: ISIC_Input beside
+ * ISIC_GroundTruth, train beside train_masks. A level of hundreds of folders is not one of parts. */
+static void count_kinds(const dg_level *level, int64_t *images, int64_t *others, int64_t *loose) {
+    enum { MOST_PARTS = 256 };
+    *images = *others = *loose = 0;
+    for (size_t i = 0; i < level->count; i++) {
+        const part_kind kind = kind_of(level->children[i].name, level->children[i].length);
+        *images += kind == PART_IMAGE;
+        *others += kind == PART_OTHER;
+    }
+    for (size_t i = 0; i<level->count && * others> 0 && *images == 0 && level->count <= MOST_PARTS; i++) {
+        const dg_child *c = &level->children[i];
+        const part_name n = read_name(c->name, c->length);
+        *loose += !n.other && (n.image || goes_with_others(level, c));
+    }
+}
+
+/* Which folders of a level with parts hold what is read. */
+static bool is_chosen(const dg_place *place, const dg_level *level, const dg_child *c, bool loose) {
+    const part_name n = read_name(c->name, c->length);
+    if (place->part)
+        return is_wanted(place->part, c->name, c->length);
+    if (!loose)
+        return kind_of(c->name, c->length) == PART_IMAGE;
+    /* test/ without a test_masks/ beside it is a split all the same. */
+    return !n.other && (n.image || c->split.role != DG_SPLIT_NONE || goes_with_others(level, c));
+}
+
 dg_status dg_place_part(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level, const dg_level *above,
                         bool *taken) {
     dg_status status = DG_OK;
     dg_str used = {0}, left = {0};
-    int64_t images = 0, others = 0, wanted = 0;
+    int64_t images, others, loose, wanted = 0, chosen = 0;
     *taken = false;
     if ((place->part && strcasecmp(place->part, "all") == 0) || (above && 2 * level->parents <= (int64_t)above->count))
         return DG_OK;
-    for (size_t i = 0; i < level->count; i++) {
-        const dg_child *c = &level->children[i];
-        const part_kind kind = kind_of(c->name, c->length);
-        images += kind == PART_IMAGE;
-        others += kind == PART_OTHER;
-        wanted += place->part && is_wanted(place->part, c->name, c->length);
-    }
-    if (images == 0 || others == 0 || (place->part && wanted == 0))
+    count_kinds(level, &images, &others, &loose);
+    for (size_t i = 0; i < level->count && place->part; i++)
+        wanted += is_wanted(place->part, level->children[i].name, level->children[i].length);
+    if (others == 0 || (place->part ? wanted == 0 : images + loose == 0))
         return DG_OK;
     for (size_t i = 0; i < level->count; i++) {
         dg_child *c = &level->children[i];
-        const bool chosen =
-            place->part ? is_wanted(place->part, c->name, c->length) : kind_of(c->name, c->length) == PART_IMAGE;
-        c->fate = chosen ? DG_FATE_DESCEND : DG_FATE_LEAVE;
+        c->fate = is_chosen(place, level, c, images == 0) ? DG_FATE_DESCEND : DG_FATE_LEAVE;
         c->why = DG_LEFT_PART;
+        chosen += c->fate == DG_FATE_DESCEND;
     }
     dg_level_list(level, DG_FATE_DESCEND, &used);
     dg_level_list(level, DG_FATE_LEAVE, &left);
@@ -105,10 +156,15 @@ dg_status dg_place_part(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *l
                           "%s%s is used; other parts of the samples are left alone: %s (--part names "
                           "another)",
                           level->prefix ? level->prefix : "", used.data, left.data));
-    /* train_images beside train_masks and test_images: the split is still to be asked for. */
-    for (size_t i = 0; i < level->count; i++)
-        if (level->children[i].fate == DG_FATE_DESCEND && level->children[i].split.role != DG_SPLIT_NONE)
-            level->children[i].fate = DG_FATE_KEEP;
+    /* train_images beside train_masks and test_images: the split is still to be asked for. cat beside cat_masks is
+     * still a class. */
+    for (size_t i = 0; i < level->count; i++) {
+        dg_child *c = &level->children[i];
+        const part_name n = read_name(c->name, c->length);
+        const bool split = c->split.role != DG_SPLIT_NONE && (chosen > 1 || c->split.pure);
+        if (c->fate == DG_FATE_DESCEND && (split || !(n.image || n.other)))
+            c->fate = DG_FATE_KEEP;
+    }
     dg_level_apply(tree, above ? 1 : 0, level, false);
     *taken = true;
     place->part_taken = true;
@@ -277,6 +333,27 @@ static bool has_cls(const dg_tree *tree) {
     return false;
 }
 
+/* WebDataset samples without labels, in order of their keys: nearly every key has the same parts, two at least, and no
+ * part is a number (cat.0.jpg and cat.1.jpg are two images). */
+static bool are_dotted_samples(const piece *pieces, size_t count) {
+    size_t groups = 0, alike = 0, first = 0;
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        bool same = true;
+        for (end = begin; end < count && same_key(&pieces[begin], &pieces[end]); end++) {
+            const piece *p = &pieces[end], *model = &pieces[end - begin];
+            if (p->part_length && !((p->part[0] | 32) >= 'a' && (p->part[0] | 32) <= 'z'))
+                return false;
+            same &= groups == 0 || (end - begin < first && p->part_length == model->part_length &&
+                                    memcmp(p->part, model->part, p->part_length) == 0);
+        }
+        if (groups == 0)
+            first = end - begin;
+        groups++;
+        alike += same && end - begin == first;
+    }
+    return groups >= 2 && first >= 2 && 10 * alike >= 9 * groups;
+}
+
 dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     dg_status status = DG_OK;
     piece *pieces = NULL;
@@ -285,7 +362,7 @@ dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     size_t count = 0;
     bool several = false, parts_there = place->part != NULL;
     int64_t left = 0, lacking = 0;
-    const bool dotted = has_cls(tree) && !place->layout->unconditional;
+    bool dotted = has_cls(tree) && !place->layout->unconditional;
     if (dotted)
         DG_TRY(refuse_dotted_keys(ctx, tree, place));
     if (place->part && strcasecmp(place->part, "all") == 0)
@@ -294,15 +371,20 @@ dg_status dg_place_file_parts(dg_ctx *ctx, dg_tree *tree, dg_place *place) {
     for (size_t i = 0; i < tree->count; i++) {
         dg_file *file = &tree->files[i];
         if (!file->left_out && dg_layout_is_image(file))
-            pieces[count++] = dotted ? read_dotted(file) : read_suffix(file);
+            pieces[count++] = read_dotted(file);
     }
+    qsort(pieces, count, sizeof *pieces, by_key);
+    dotted = dotted || are_dotted_samples(pieces, count);
+    for (size_t i = 0; i < count && !dotted; i++)
+        pieces[i] = read_suffix(pieces[i].file);
     for (size_t i = 0; i < count; i++)
         parts_there |= pieces[i].part_length > 0;
     if (!parts_there && !dotted)
         goto done;
-    qsort(pieces, count, sizeof *pieces, by_key);
-    if (!dotted)
+    if (!dotted) {
+        qsort(pieces, count, sizeof *pieces, by_key);
         require_image(pieces, count);
+    }
     if (!dotted && !place->part && are_stray(pieces, count))
         goto done;
     for (size_t i = 0; i < count; i++) {

@@ -50,6 +50,20 @@ static dg_status enter_archives(dg_ctx *ctx, dg_tree *tree, dg_layout *layout, c
     return DG_OK;
 }
 
+/* Some archives hold their tree twice (yes/, no/, brain/yes, brain/no): the second copy is no class. */
+static dg_status refuse_repeated(dg_ctx *ctx, const dg_tree *tree, const dg_place *place, dg_level *level) {
+    const dg_child *c = place->split || place->layout->unconditional ? NULL : dg_level_repeated(tree, level);
+    if (!c)
+        return DG_OK;
+    const int length = (int)c->length;
+    return dg_fail(
+        ctx, DG_EDATA,
+        "%s: two readings of %s%.*s/ (%lld images): the same set once more, for all folders in it are called "
+        "like folders beside it (--split %.*s reads it alone; take it away to read the others), or a class "
+        "like those (--split none); say which",
+        place->path, level->prefix ? level->prefix : "", length, c->name, (long long)c->images, length, c->name);
+}
+
 /* The one question after the other, until one is answered: *again if there is more to look at. */
 static dg_status ask_level(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *level, dg_level *below, bool *again) {
     dg_status status = DG_OK;
@@ -64,6 +78,8 @@ static dg_status ask_level(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level
     DG_TRY(dg_place_part(ctx, tree, place, below, level, again));
     if (!*again)
         DG_TRY(dg_place_split(ctx, tree, place, below, level, again));
+    if (!*again)
+        DG_TRY(refuse_repeated(ctx, tree, place, level));
 done:
     return status;
 }

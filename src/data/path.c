@@ -27,10 +27,21 @@ bool dg_path_normalise(char *path) {
     return out != path;
 }
 
+bool dg_path_is_hidden_name(const char *name, size_t length) {
+    static const char *const names[] = {"__MACOSX",    "@eaDir", "$RECYCLE.BIN", "System Volume Information",
+                                        "__pycache__", NULL};
+    if (length > 0 && name[0] == '.')
+        return true;
+    for (const char *const *one = names; *one; one++)
+        if (strlen(*one) == length && memcmp(*one, name, length) == 0)
+            return true;
+    return false;
+}
+
 bool dg_path_hidden(const char *path) {
     for (const char *part = path; part; part = strchr(part, '/')) {
         part += *part == '/';
-        if (*part == '.' || strncmp(part, "__MACOSX/", 9) == 0)
+        if (dg_path_is_hidden_name(part, strcspn(part, "/")))
             return true;
     }
     return false;

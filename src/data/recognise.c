@@ -42,6 +42,8 @@ static const struct {
     {{"an LMDB database", UNPACK " (the Python package lmdb reads it)", DG_FILE_FOREIGN_DATA}, ".mdb .lmdb"},
     {{"a TFRecord file", UNPACK " (tf.data.TFRecordDataset reads it)", DG_FILE_FOREIGN_DATA}, ".tfrecord .tfrecords"},
     {{"an HDF5 file", UNPACK " (the Python package h5py reads it)", DG_FILE_FOREIGN_DATA}, ".h5 .hdf5 .hdf"},
+    {{"a 7z archive", "unpack it (7z x IN)", DG_FILE_FOREIGN_DATA}, ".7z"},
+    {{"a RAR archive", "unpack it (unrar x IN, or 7z x IN)", DG_FILE_FOREIGN_DATA}, ".rar"},
     {{"a video", "write its frames as PNG (ffmpeg -i IN OUT-%06d.png)", DG_FILE_FOREIGN_DATA},
      ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg"},
     {{"a PDF document", "write its pages as PNG (pdftoppm -png IN.pdf OUT)", DG_FILE_FOREIGN_DATA}, ".pdf"},

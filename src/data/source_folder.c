@@ -100,7 +100,7 @@ static dg_status walk(folder_walk *w, const char *absolute, const char *relative
         return skip_folder(w, relative, strerror(error));
     DG_TRY(status);
     for (size_t i = 0; i < count; i++) {
-        if (names[i][0] == '.' || strcmp(names[i], "__MACOSX") == 0) {
+        if (dg_path_is_hidden_name(names[i], strlen(names[i]))) {
             w->tree->hidden++;
             continue;
         }

@@ -29,6 +29,14 @@ static dg_split_role role_of_word(const char *word, size_t length) {
     return role;
 }
 
+/* nnU-Net and the decathlon call them imagesTr and imagesTs. */
+static dg_split_role role_of_ending(const char *name, size_t at, size_t length) {
+    const bool joined = length == 2 && at > 0 && name[at - 1] >= 'a' && name[at - 1] <= 'z';
+    return joined && memcmp(name + at, "Tr", 2) == 0   ? DG_SPLIT_TRAIN
+           : joined && memcmp(name + at, "Ts", 2) == 0 ? DG_SPLIT_TEST
+                                                       : DG_SPLIT_NONE;
+}
+
 /* Length without an archive's extension (".tar.gz" has two parts). */
 static size_t stem_length(const char *name) {
     size_t length = strlen(name);
@@ -60,6 +68,8 @@ dg_split_name dg_split_read(const char *name, size_t length) {
     stem[stem_length(stem)] = 0;
     for (size_t at = 0, word; (word = dg_word_next(stem, &at)) > 0; at += word) {
         dg_split_role role = role_of_word(stem + at, word);
+        if (role == DG_SPLIT_NONE)
+            role = role_of_ending(stem, at, word);
         seen[role] = true;
         if (role == DG_SPLIT_NONE && !dg_word_is_generic(stem + at, word))
             add_rest(&result, stem + at, word);

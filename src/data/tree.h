@@ -101,7 +101,11 @@ DG_MUST_CHECK dg_status dg_tree_peek(const dg_tree *tree, size_t index, size_t m
 /* Removes "." parts and doubled slashes in place.
  * false: absolute, has a ".." part, empty: nothing a data set may refer to */
 bool dg_path_normalise(char *path);
-/* A part that begins with '.' or is __MACOSX. */
+/* Begins with '.', or is the name of a folder that systems make for themselves: __MACOSX, a Synology disk's @eaDir with
+ * its thumbnails, Windows' $RECYCLE.BIN.
+ * in    name is not terminated */
+bool dg_path_is_hidden_name(const char *name, size_t length);
+/* A part with such a name. */
 bool dg_path_hidden(const char *path);
 /* By extension, case ignored. */
 bool dg_path_is_archive(const char *path);

@@ -158,6 +158,9 @@ START_TEST(path_kinds) {
     ck_assert(dg_path_is_archive("x.tar.gz"));
     ck_assert(dg_path_hidden("a/.b/c.png"));
     ck_assert(dg_path_hidden("__MACOSX/a.png"));
+    ck_assert(dg_path_hidden("x/@eaDir/a.png/thumb.jpg"));
+    ck_assert(dg_path_hidden("$RECYCLE.BIN/a.png"));
+    ck_assert(!dg_path_hidden("x/eaDir/a.png"));
     ck_assert(!dg_path_hidden("a/b.png"));
     ck_assert(dg_path_is_idx_images("d/train-images-idx3-ubyte.gz"));
     ck_assert(dg_path_is_idx_images("train-images.idx3-ubyte"));

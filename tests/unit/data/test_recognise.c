@@ -29,6 +29,8 @@ static const struct {
     {"x.svs", true, DG_FILE_FOREIGN_IMAGE, "whole-slide"},
     {"x.npy", true, DG_FILE_FOREIGN_DATA, "NumPy"},
     {"x.parquet", true, DG_FILE_FOREIGN_DATA, "Parquet"},
+    {"x.7z", true, DG_FILE_FOREIGN_DATA, "7z archive"},
+    {"x.rar", true, DG_FILE_FOREIGN_DATA, "RAR archive"},
     {"set/data.mdb", true, DG_FILE_FOREIGN_DATA, "LMDB"},
     {"train.tfrecord-00003-of-00010", true, DG_FILE_FOREIGN_DATA, "TFRecord"},
 };
