@@ -1,5 +1,5 @@
 /* Which names are those of splits (train, validation, test): one rule for folders, archives, shards and files.
- * Internal to the data room. */
+ * For the data room, and for whoever names something after a set of images. */
 #ifndef DG_DATA_SPLIT_H
 #define DG_DATA_SPLIT_H
 

@@ -1,5 +1,5 @@
 /* Words in names of files and folders: runs of letters, ended by signs, digits and a capital after a small letter.
- * Internal to the data room. */
+ * For the data room, and for whoever names something after a set of images. */
 #ifndef DG_DATA_WORDS_H
 #define DG_DATA_WORDS_H
 

@@ -9,8 +9,8 @@
 #include <string.h>
 
 bool dg_inspect_is_model(const char *path) {
-    return dg_inspect_has(path, "model_index.json") || dg_inspect_has(path, "unet/config.json") ||
-           dg_inspect_has(path, "unet_ema/config.json") ||
+    return dg_model_is_checkpoint(path) || dg_inspect_has(path, "model_index.json") ||
+           dg_inspect_has(path, "unet/config.json") || dg_inspect_has(path, "unet_ema/config.json") ||
            dg_inspect_has(path, "diffusion_pytorch_model.safetensors") ||
            dg_inspect_has(path, "diffusion_pytorch_model.safetensors.index.json");
 }
@@ -129,17 +129,41 @@ static json_t *newest_metrics(const json_t *metrics) {
     return json_null();
 }
 
+/* What `sample` would draw from: the model, or of a run that has not finished its newest checkpoint. NULL: nothing yet;
+ * a run whose config.json does not say what its network is has nothing to describe either. */
+static dg_status inspect_own_model(dg_ctx *ctx, const char *run, json_t **result) {
+    dg_status status = DG_OK;
+    char *path = dg_fs_join(run, "model"), *checkpoint = NULL;
+    int64_t step;
+    if (!path)
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "%s: out of memory while describing it", run));
+    if (dg_fs_is_dir(path)) {
+        DG_TRY(dg_inspect_model(ctx, path, result));
+        goto done;
+    }
+    DG_TRY(dg_run_find_checkpoint(ctx, run, &checkpoint, &step));
+    if (checkpoint)
+        status = dg_inspect_model(ctx, checkpoint, result);
+    if (status == DG_EDATA) {
+        dg_ctx_clear_error(ctx);
+        status = DG_OK;
+    }
+done:
+    free(path);
+    free(checkpoint);
+    return status;
+}
+
 dg_status dg_inspect_run(dg_ctx *ctx, const char *path, json_t **result) {
     json_t *config = NULL, *metrics = NULL, *checkpoints = NULL, *model = NULL;
-    char *config_path = dg_fs_join(path, "config.json"), *model_path = dg_fs_join(path, "model");
+    char *config_path = dg_fs_join(path, "config.json");
     dg_status status = DG_OK;
-    if (!config_path || !model_path)
+    if (!config_path)
         DG_TRY(dg_fail(ctx, DG_ENOMEM, "%s: out of memory while describing it", path));
     DG_TRY(dg_json_load(ctx, config_path, DG_JSON_PYTHON, &config));
     DG_TRY(dg_run_read_metrics(ctx, path, &metrics));
     DG_TRY(list_checkpoints(ctx, path, &checkpoints));
-    if (dg_fs_is_dir(model_path))
-        DG_TRY(dg_inspect_model(ctx, model_path, &model));
+    DG_TRY(inspect_own_model(ctx, path, &model));
     json_t *object =
         json_pack("{s:s, s:o, s:b, s:o, s:O, s:O, s:o}", "kind", "run", "path", dg_json_text(path), "finished",
                   dg_inspect_has(path, "DONE"), "newest_metrics", newest_metrics(metrics), "checkpoints", checkpoints,
@@ -151,6 +175,5 @@ done:
     json_decref(checkpoints);
     json_decref(model);
     free(config_path);
-    free(model_path);
     return status;
 }

@@ -34,6 +34,22 @@ static dg_status config_path(dg_ctx *ctx, const char *checkpoint, char **out) {
     return status;
 }
 
+/* diffgen.json of a model of that state: what the run says of all its models, and the checkpoint of how far it is. */
+static dg_status make_info(dg_ctx *ctx, const char *checkpoint, const json_t *model, json_t **out) {
+    dg_status status = DG_OK;
+    json_t *state = NULL;
+    DG_TRY(dg_checkpoint_read_state(ctx, checkpoint, &state));
+    json_t *training = json_object_get(state, "training");
+    *out = dg_json_copy(model);
+    if (*out && training)
+        dg_json_set(out, "training", json_incref(training));
+    if (!*out)
+        DG_TRY(dg_fail(ctx, DG_ENOMEM, "%s: out of memory", checkpoint));
+done:
+    json_decref(state);
+    return status;
+}
+
 dg_status dg_model_checkpoint_open(dg_ctx *ctx, dg_model_folder *m) {
     dg_status status = DG_OK;
     json_t *json = NULL;
@@ -41,12 +57,12 @@ dg_status dg_model_checkpoint_open(dg_ctx *ctx, dg_model_folder *m) {
     DG_TRY(dg_json_load(ctx, m->scheduler_path, DG_JSON_STRICT, &json));
     const json_t *unet = json_object_get(json, "unet"), *info = json_object_get(json, "model");
     m->scheduler = json_incref(json_object_get(json, "scheduler"));
-    m->info = json_incref((json_t *)info);
     if (!json_is_object(unet) || !json_is_object(m->scheduler) || !json_is_object(info))
         DG_TRY(dg_fail(ctx, DG_EDATA,
                        "%s does not say what the model of its checkpoints is (\"unet\", \"scheduler\", \"model\"); let "
                        "the run go on to its end, which writes a model folder",
                        m->scheduler_path));
+    DG_TRY(make_info(ctx, m->path, info, &m->info));
     DG_TRY(dg_unet_config_from_json(ctx, m->scheduler_path, unet, &m->config));
     DG_TRY(dg_params_list(ctx, &m->config, &m->params));
     DG_TRY(dg_model_use_info(ctx, m->scheduler_path, m));

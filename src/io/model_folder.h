@@ -38,6 +38,8 @@ DG_MUST_CHECK dg_status dg_model_folder_open(dg_ctx *ctx, const char *path, dg_m
  * err   DG_EDATA a NaN or an infinity, another dtype than F64, F32, F16, BF16; DG_EIO */
 DG_MUST_CHECK dg_status dg_model_folder_load(dg_ctx *ctx, const dg_model_folder *folder, float *weights);
 void dg_model_folder_free(dg_model_folder *folder); /* NULL is legal */
+/* Does the folder hold a checkpoint of ours? */
+bool dg_model_is_checkpoint(const char *path);
 
 /* The identity of a model: SHA-256 of the text that
  *     sha256sum config.json <weights files, sorted> scheduler_config.json

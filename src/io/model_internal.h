@@ -14,7 +14,6 @@ DG_MUST_CHECK dg_status dg_model_card_text(dg_ctx *ctx, const dg_model_contents 
 
 /* model_checkpoint.c: the same as dg_model_folder_open, _load and dg_model_sha256 of a checkpoint, m->path. The identity
  * is that of the whole checkpoint file, of the network's and of the scheduler's configuration. */
-bool dg_model_is_checkpoint(const char *path);
 DG_MUST_CHECK dg_status dg_model_checkpoint_open(dg_ctx *ctx, dg_model_folder *m);
 DG_MUST_CHECK dg_status dg_model_checkpoint_load(dg_ctx *ctx, const dg_model_folder *m, float *weights);
 DG_MUST_CHECK dg_status dg_model_checkpoint_sha256(dg_ctx *ctx, const dg_model_folder *m, char out[DG_SHA256_HEX]);

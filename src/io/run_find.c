@@ -89,20 +89,47 @@ done:
     return status;
 }
 
-/* A run without a model: its newest checkpoint, if it has one. */
+/* The step that the model of a run was written at; -1: there is none, or it does not say. */
+static dg_status step_of_model(dg_ctx *ctx, const char *run, int64_t *step) {
+    dg_status status = DG_OK;
+    json_t *info = NULL;
+    char *path = NULL;
+    *step = -1;
+    DG_TRY(dg_run_join(ctx, run, "model/diffgen.json", &path));
+    if (!dg_fs_is_file(path))
+        goto done;
+    DG_TRY(dg_json_load(ctx, path, DG_JSON_STRICT, &info));
+    const json_t *steps = json_object_get(json_object_get(info, "training"), "steps");
+    if (json_is_integer(steps))
+        *step = json_integer_value(steps);
+done:
+    json_decref(info);
+    free(path);
+    return status;
+}
+
+/* A run that has not finished: its newest checkpoint, if it has one. A run that was finished and goes on has a model as
+ * well, which is older. */
 static dg_status try_stopped(dg_ctx *ctx, const char *run, char **model, char **name) {
     dg_status status = DG_OK;
     char *checkpoint = NULL, *folder = NULL;
-    int64_t step;
+    int64_t step, finished;
     DG_TRY(dg_run_join(ctx, run, "checkpoints", &folder));
-    if (!has_file(run, "config.json") || !dg_fs_is_dir(folder))
+    if (!has_file(run, "config.json") || has_file(run, "DONE") || !dg_fs_is_dir(folder))
         goto done;
     DG_TRY(dg_run_find_checkpoint(ctx, run, &checkpoint, &step));
-    if (!checkpoint)
+    DG_TRY(step_of_model(ctx, run, &finished));
+    if (!checkpoint || finished >= step)
         goto done;
     DG_TRY(take(ctx, checkpoint, run, model, name));
-    dg_log(ctx, DG_LOG_INFO, "%s has not finished: this is the model of its newest checkpoint, after step %lld", run,
-           (long long)step);
+    if (finished < 0)
+        dg_log(ctx, DG_LOG_INFO, "%s has not finished: this is the model of its newest checkpoint, after step %lld",
+               run, (long long)step);
+    else
+        dg_log(ctx, DG_LOG_INFO,
+               "%s goes on after a first end at step %lld and has not finished: this is the model of its newest "
+               "checkpoint, after step %lld; %s/model is that of step %lld",
+               run, (long long)finished, (long long)step, run, (long long)finished);
 done:
     free(checkpoint);
     free(folder);
@@ -175,9 +202,9 @@ dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, ch
         DG_TRY(take(ctx, start, run, model_path, name));
         goto done;
     }
-    DG_TRY(try_run(ctx, start, model_path, name));
+    DG_TRY(try_stopped(ctx, start, model_path, name));
     if (!*model_path)
-        DG_TRY(try_stopped(ctx, start, model_path, name));
+        DG_TRY(try_run(ctx, start, model_path, name));
     if (*model_path)
         goto done;
     DG_TRY(dg_run_join(ctx, start, "latest", &latest));

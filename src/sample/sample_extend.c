@@ -93,6 +93,23 @@ static dg_status unite_options(dg_sampling *s, const dg_spans *all, json_t **opt
     return status;
 }
 
+/* The folder's plan is the larger one. Whether all of it was drawn is another matter: a call for it may have ended
+ * early. */
+static dg_status say_what_stays(const dg_sampling *s, const dg_spans *all, const dg_spans *wanted) {
+    char *mark = dg_fs_join(s->out, "DONE");
+    const long long asked = dg_spans_images(wanted), more = dg_spans_images(all) - asked;
+    if (!mark)
+        return dg_fail(s->ctx, DG_ENOMEM, "no memory for the output folder");
+    if (dg_fs_is_file(mark))
+        dg_log(s->ctx, DG_LOG_INFO, "%s holds the %lld images asked for and %lld more, which stay", s->out, asked,
+               more);
+    else
+        dg_log(s->ctx, DG_LOG_INFO, "%s was begun for the %lld images asked for and %lld more: it is finished", s->out,
+               asked, more);
+    free(mark);
+    return DG_OK;
+}
+
 dg_status dg_sampling_extend(dg_sampling *s, json_t **options, json_t **earlier) {
     dg_status status = DG_OK;
     dg_spans there = {0}, wanted = {0}, all = {0};
@@ -111,8 +128,7 @@ dg_status dg_sampling_extend(dg_sampling *s, json_t **options, json_t **earlier)
     if (dg_spans_hold_all(&there, &all)) {
         json_decref(*options);
         *options = json_incref(*earlier);
-        dg_log(s->ctx, DG_LOG_INFO, "%s holds the %lld images asked for and %lld more, which stay", s->out,
-               (long long)dg_spans_images(&wanted), (long long)(dg_spans_images(&all) - dg_spans_images(&wanted)));
+        DG_TRY(say_what_stays(s, &all, &wanted));
     } else {
         DG_TRY(unite_options(s, &all, options));
     }

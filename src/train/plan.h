@@ -68,9 +68,9 @@ DG_MUST_CHECK dg_status dg_train_plan_create(dg_ctx *ctx, dg_comm *comm, const d
                                              dg_train_plan *plan);
 void dg_train_plan_free(dg_train_plan *plan);
 
-/* run_name.c: "runs/<name>" of images, by their folder's name; with its parent's before it where the name is one that
- * every data set has (train, images), or where that run folder is other images'. Found again by what the run folders'
- * config.json say. out *path malloc'ed; err DG_ENOINPUT, DG_ENOMEM */
+/* run_name.c: "runs/<name>" of images, by their folder's name; with those of the folders above it before it where the
+ * name is one that every data set has (train, images), or where that run folder is other images'. Found again by what
+ * the run folders' config.json say. out *path malloc'ed; err DG_ENOINPUT, DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_train_run_name(dg_ctx *ctx, const char *images, const char *fingerprint, char **path);
 
 /* What --micro-batch auto starts from: a GPU takes all it can hold at once, the CPU's cores a piece each. copies: of a

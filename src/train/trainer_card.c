@@ -26,10 +26,12 @@ static const char *noise_text(const dg_train_options *o) {
                            : "ChaCha20 keyed by the operating system, sums of four double-precision Gaussians";
 }
 
+/* At the end the ceilings of what was done; before it those of all that is planned, which are no lower. */
 static json_t *attacks(const dg_trainer *t) {
     json_t *rows = json_array();
+    const double *most = t->private->max_tpr[0] > 0 ? t->private->max_tpr : t->plan.private.max_tpr;
     for (int i = 0; rows && i < DG_ATTACK_FPRS; i++)
-        dg_json_append(&rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", t->private->max_tpr[i]));
+        dg_json_append(&rows, json_pack("{s:f, s:f}", "fpr", dg_attack_fprs[i], "max_tpr", most[i]));
     return rows;
 }
 
@@ -51,7 +53,7 @@ static json_t *audit(const dg_trainer *t) {
 static json_t *figures(const dg_trainer *t) {
     const dg_private_plan *p = &t->plan.private;
     const dg_train_options *o = t->options;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:f, s:f, s:f, s:s, s:I, s:f, s:I, s:I, s:s, s:s, s:s, s:f}",
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s, s:f, s:f, s:f, s:s, s:I, s:f, s:I, s:I, s:s, s:s, s:s}",
                      "mechanism", "Poisson-subsampled Gaussian (DP-SGD)", "adjacency", "add or remove one unit", "unit",
                      o->group_by ? o->group_by : "image", "epsilon", dg_trainer_private_epsilon(t), "delta", p->delta,
                      "accountant", o->accountant == DG_TRAIN_ACCOUNTANT_RDP ? "rdp" : "pld", "sampling", "Poisson",
@@ -59,11 +61,13 @@ static json_t *figures(const dg_trainer *t) {
                      o->max_grad_norm, "clipping", clipping_text(o), "noise_multiplicity", (json_int_t)p->copies,
                      "expected_batch", p->expected_batch, "steps", (json_int_t)t->step, "planned_steps",
                      (json_int_t)t->plan.total_steps, "assumed_public", public_text(o), "noise", noise_text(o),
-                     "ledger_run", t->ledger_run, "epsilon_on_record", t->private->recorded_epsilon);
+                     "ledger_run", t->ledger_run);
 }
 
 json_t *dg_trainer_private_statement(const dg_trainer *t) {
     json_t *statement = figures(t);
+    if (t->private->recorded_epsilon > 0)
+        dg_json_set(&statement, "epsilon_on_record", json_real(t->private->recorded_epsilon));
     dg_json_set(&statement, "attacks", attacks(t));
     if (t->plan.private.central.queries)
         dg_json_set(&statement, "warm_up", warm_up(t));

@@ -162,6 +162,21 @@ done:
 
 /* ---- writing ---- */
 
+/* What a model or a checkpoint says of how it was made: whoever draws from it, measures it or starts from it reads what
+ * was promised of the images. */
+static json_t *training_info(const dg_trainer *t, bool averaged) {
+    json_t *training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
+                                 t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
+                                 (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
+                                 (json_int_t)t->options->seed, "ema", averaged);
+    dg_json_set(&training, "reading", dg_reading_to_json(t->plan.dataset));
+    if (training && t->init)
+        dg_json_set(&training, "init", json_incref(t->init));
+    if (t->private)
+        dg_json_set(&training, "privacy", dg_trainer_private_statement(t));
+    return training;
+}
+
 dg_status dg_trainer_checkpoint(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_checkpoint_array arrays[4];
@@ -171,6 +186,10 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
     t->checkpoint_time = dg_clock_seconds();
     if (t->step == t->checkpoint_step)
         return DG_OK;
+    if (t->private)
+        DG_TRY(
+            dg_trainer_private_spend(t, dg_trainer_is_finished(t) ? 0 : dg_trainer_speed(t) / (double)t->plan.batch));
+    DG_TRY(dg_stepper_pull(t->stepper, &s));
     path = dg_run_checkpoint_path(t->run, t->step);
     state =
         json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:o}", "step", (json_int_t)t->step, "samples_seen",
@@ -183,9 +202,9 @@ dg_status dg_trainer_checkpoint(dg_trainer *t) {
     }
     if (state && t->private && t->private->canaries)
         dg_json_set(&state, "canaries", dg_canaries_to_json(t->private->canaries));
+    dg_json_set(&state, "training", training_info(t, s.ema != NULL));
     if (!path || !state)
         DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write a checkpoint"));
-    DG_TRY(dg_stepper_pull(t->stepper, &s));
     DG_TRY(dg_checkpoint_write(t->ctx, path, arrays, checkpoint_arrays(&s, arrays), state));
     t->checkpoint_step = t->step;
     DG_TRY(dg_run_prune_checkpoints(t->ctx, t->run, t->options->keep));
@@ -204,16 +223,9 @@ dg_status dg_trainer_write_model(dg_trainer *t) {
     char *path = NULL, *card = NULL;
     DG_TRY(dg_stepper_pull(t->stepper, &s));
     scheduler = dg_scheduler_config_to_json(&t->plan.preset.scheduler);
-    training = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "program", "diffgen " DIFFGEN_VERSION, "preset",
-                         t->plan.preset.name, "steps", (json_int_t)t->step, "images_seen",
-                         (json_int_t)(t->step * t->plan.batch), "batch", (json_int_t)t->plan.batch, "seed",
-                         (json_int_t)t->options->seed, "ema", s.ema != NULL);
-    dg_json_set(&training, "reading", dg_reading_to_json(t->plan.dataset));
-    if (training && t->init)
-        dg_json_set(&training, "init", json_incref(t->init));
+    training = training_info(t, s.ema != NULL);
     if (t->private) {
         card = dg_trainer_private_card(t);
-        dg_json_set(&training, "privacy", dg_trainer_private_statement(t));
         if (!card || !training)
             DG_TRY(dg_fail(t->ctx, DG_ENOMEM, "no memory to write the model"));
         DG_TRY(dg_trainer_private_save(t));

@@ -34,7 +34,7 @@ booked() {
 
 expect 0 "${private[@]}" --out run --epsilon 8
 says err "36 to train on, 0 held out"
-says err "privacy     epsilon 7.99"
+says err "privacy     epsilon 8, delta"
 says err "for adding or removing one image of 36"
 ! grep -q "bag 12" err || fail "the classes' sizes are told, which no option made public"
 for file in privacy.json model/README.md metrics.jsonl; do
@@ -52,6 +52,9 @@ check "$(number epsilon run/privacy.json) > 7.98"
 check "$(number steps run/privacy.json) == 4"
 check "$(number sample_rate run/privacy.json) > 0.16666"
 [ "$(booked)" = 4 ] || fail "the ledger has $(booked) steps of 4"
+# So does a checkpoint, which may be drawn from, audited and started from before the run ends: of no less than is spent.
+expect 0 info run/checkpoints/step-000000002 --json
+check "$(number epsilon out) > 4 && $(number epsilon out) <= $(number epsilon run/privacy.json)"
 
 # The calculator says the same of the same figures.
 expect 0 accountant --sample-rate "$(number sample_rate run/privacy.json)" --steps 4 --json \

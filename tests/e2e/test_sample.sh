@@ -82,6 +82,16 @@ says err "after step $((10#${last#step-}))"
 expect 0 sample --model "runs/stopped/checkpoints/$last" --steps 2 -n 2 --out named
 same early named
 expect 0 sample --model runs/stopped --weights raw --steps 2 -n 2 --out raw
+expect 0 info runs/stopped
+says out "$last"
+says out "num classes"
+# A finished run that goes on and is stopped has newer weights than its model.
+cp -r runs/classes runs/longer
+rm runs/longer/DONE
+mv "runs/longer/checkpoints/step-000000002" runs/longer/checkpoints/step-000000009
+expect 0 sample --model runs/longer --steps 2 -n 2 --out longer
+says err "first end at step 2"
+says err "after step 9"
 mkdir alone && mv runs/stopped alone/stopped
 expect 66 sample --model alone -n 2 --out no
 says err "--model alone/stopped"

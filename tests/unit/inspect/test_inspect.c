@@ -1,5 +1,7 @@
 #include "core/fs.h"
 #include "inspect/inspect.h"
+#include "io/checkpoint.h"
+#include "io/model_folder.h"
 #include "io/output.h"
 #include "io/png.h"
 #include "support/test_main.h"
@@ -198,6 +200,41 @@ START_TEST(a_run) {
 }
 END_TEST
 
+/* A run that was stopped has no model folder, but a checkpoint: what can be drawn from is said, and what it promises.
+ */
+START_TEST(a_stopped_run) {
+    dg_model_folder m;
+    DG_CK(ctx, dg_model_folder_open(ctx, DG_SOURCE_DIR "/tests/fixtures/io/tiny", &m));
+    float *weights = calloc((size_t)m.params.total, sizeof *weights);
+    const dg_checkpoint_array array = {"weights", weights, m.params.total};
+    json_t *state =
+        json_pack("{s:i, s:{s:i, s:{s:f}}}", "step", 30, "training", "steps", 30, "privacy", "epsilon", 2.5);
+    json_t *config = json_pack("{s:o, s:O, s:{s:[s,s,s,s], s:{s:i}}}", "unet", dg_unet_config_to_json(&m.config),
+                               "scheduler", m.scheduler, "model", "classes", "a", "b", "c", "d", "image", "bits", 16);
+    DG_CK(ctx, dg_fs_mkdirs(ctx, at("runs/a/checkpoints")));
+    DG_CK(ctx, dg_json_save(ctx, at("runs/a/config.json"), config));
+    DG_CK(ctx, dg_checkpoint_write(ctx, at("runs/a/checkpoints/step-000000030"), &array, 1, state));
+    json_t *run = inspect(at("runs/a")), *checkpoint = inspect(at("runs/a/checkpoints/step-000000030"));
+    const json_t *models[] = {json_object_get(run, "model"), checkpoint};
+    ck_assert(json_is_false(json_object_get(run, "finished")));
+    for (int i = 0; i < 2; i++) {
+        const json_t *training = json_object_get(models[i], "training");
+        ck_assert_str_eq(text(models[i], "kind"), "model");
+        ck_assert_int_eq(number(models[i], "num_classes"), 4);
+        ck_assert_int_eq(number(models[i], "bits"), 16);
+        ck_assert_int_eq(number(training, "steps"), 30);
+        ck_assert_double_eq(json_number_value(json_object_get(json_object_get(training, "privacy"), "epsilon")), 2.5);
+    }
+    ck_assert_ptr_nonnull(strstr(text(models[0], "path"), "step-000000030"));
+    json_decref(run);
+    json_decref(checkpoint);
+    json_decref(config);
+    json_decref(state);
+    free(weights);
+    dg_model_folder_free(&m);
+}
+END_TEST
+
 START_TEST(a_grid_of_the_images) {
     dg_info_options options = {.grid = (char *)(uintptr_t)at("seen.png")};
     json_t *result = NULL;
@@ -257,6 +294,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tc, one_image_and_where_it_comes_from);
     tcase_add_test(tc, a_synthetic_set);
     tcase_add_test(tc, a_run);
+    tcase_add_test(tc, a_stopped_run);
     tcase_add_test(tc, a_grid_of_the_images);
     tcase_add_test(tc, what_is_none_of_these);
     suite_add_tcase(suite, tc);

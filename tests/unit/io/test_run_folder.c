@@ -346,6 +346,23 @@ START_TEST(test_find_model) {
 }
 END_TEST
 
+/* A run that was finished, goes on and was stopped has a model and newer weights: those are meant. */
+START_TEST(test_find_model_of_a_run_that_goes_on) {
+    shell("mkdir -p runs/a/checkpoints runs/a/model && touch runs/a/config.json runs/a/model/model_index.json");
+    shell("printf '{\"training\": {\"steps\": 20}}' >runs/a/model/diffgen.json");
+    write_checkpoint(in_dir("runs/a/checkpoints/step-000000020"), 20);
+    check_found("runs/a", "runs/a/model", "a"); /* killed between model and DONE */
+    write_checkpoint(in_dir("runs/a/checkpoints/step-000000030"), 30);
+    check_found("runs/a", "runs/a/checkpoints/step-000000030", "a");
+    check_found("runs/a/model", "runs/a/model", "a");
+    shell("touch runs/a/DONE");
+    check_found("runs/a", "runs/a/model", "a");
+    shell("rm -r runs/a/DONE runs/a/model");
+    check_found("runs/a", "runs/a/checkpoints/step-000000030", "a");
+    check_found("runs/a/checkpoints/step-000000020", "runs/a/checkpoints/step-000000020", "a");
+}
+END_TEST
+
 Suite *dg_test_suite(void) {
     Suite *suite = suite_create("run_folder");
     TCase *tcase = tcase_create("run_folder");
@@ -362,6 +379,7 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, test_leftovers_are_swept);
     tcase_add_test(tcase, test_links_are_not_written_through);
     tcase_add_test(tcase, test_find_model);
+    tcase_add_test(tcase, test_find_model_of_a_run_that_goes_on);
     suite_add_tcase(suite, tcase);
     return suite;
 }
