@@ -72,6 +72,8 @@ char *dg_fs_join(const char *directory, const char *name);
 char *dg_fs_basename(const char *path);
 /* true if path is that folder or lies in it, links followed; path need not exist yet. */
 bool dg_fs_is_inside(const char *path, const char *folder);
+/* Would dg_fs_mkdirs succeed, and could files be made in the folder? Changes nothing. err DG_ECREATE, DG_ENOMEM */
+DG_MUST_CHECK dg_status dg_fs_rehearse_dir(dg_ctx *ctx, const char *path);
 /* Bytes free for this user on the file system that holds path or its nearest existing parent; -1 if unknown. */
 int64_t dg_fs_free_bytes(const char *path);
 

@@ -1,8 +1,11 @@
 #include "core/fs_internal.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -79,6 +82,32 @@ static bool to_parent(char *path) {
     else
         path[keep > 1 ? keep - 1 : 1] = '\0';
     return true;
+}
+
+/* /proc and /sys take no files, and do not tell the superuser so. */
+static bool takes_files(const char *folder) {
+    struct statfs fs;
+    return statfs(folder, &fs) != 0 || (fs.f_type != PROC_SUPER_MAGIC && fs.f_type != SYSFS_MAGIC);
+}
+
+dg_status dg_fs_rehearse_dir(dg_ctx *ctx, const char *path) {
+    dg_status status = DG_OK;
+    struct stat info;
+    char *at = text_copy(*path ? path : ".", *path ? strlen(path) : 1);
+    if (!at)
+        return dg_fail(ctx, DG_ENOMEM, "out of memory");
+    while (lstat(at, &info) != 0)
+        if ((errno != ENOENT && errno != ENOTDIR) || !to_parent(at))
+            DG_TRY(dg_fs_fail_errno(ctx, DG_ECREATE, at, "create the directory"));
+    if (!dg_fs_is_dir(at))
+        status = dg_fail(ctx, DG_ECREATE, "%s: exists and is not a directory", at);
+    else if (!takes_files(at))
+        status = dg_fail(ctx, DG_ECREATE, "%s: cannot create files in it: it shows the system's state", at);
+    else if (access(at, W_OK | X_OK) != 0)
+        status = dg_fs_fail_errno(ctx, DG_ECREATE, at, "create files in it");
+done:
+    free(at);
+    return status;
 }
 
 int64_t dg_fs_free_bytes(const char *path) {

@@ -76,6 +76,16 @@ done:
     return status;
 }
 
+static dg_status check_weights(dg_trainer *t, const dg_model_folder *folder) {
+    dg_status status = DG_OK;
+    float *weights = NULL;
+    DG_TRY(dg_alloc(t->ctx, &weights, (size_t)folder->params.total, sizeof *weights, "the initial weights"));
+    DG_TRY(dg_model_folder_load(t->ctx, folder, weights));
+done:
+    free(weights);
+    return status;
+}
+
 dg_status dg_trainer_check_init(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_model_folder folder = {0};
@@ -86,6 +96,8 @@ dg_status dg_trainer_check_init(dg_trainer *t) {
     DG_TRY(check_shapes(t, &folder));
     DG_TRY(check_prediction(t, &folder));
     DG_TRY(describe(t, &folder, name));
+    if (t->options->dry_run) /* the real call reads them once it has begun */
+        DG_TRY(check_weights(t, &folder));
 done:
     free(name);
     dg_model_folder_free(&folder);

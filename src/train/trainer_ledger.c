@@ -1,12 +1,15 @@
 /* A private run on record: every step is booked before its noise is added, and what all runs on these images may spend
  * together is checked before the first. */
 #include "budget/budget.h"
+#include "core/fs.h"
 #include "train/plan_private.h"
 #include "train/trainer_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* "image", or "group:" and the column: a column may be called image. */
 static dg_status unit_of(const dg_trainer *t, char **unit) {
@@ -95,6 +98,25 @@ static size_t list_planned(const dg_trainer *t, dg_ledger_mechanism planned[2]) 
     return 2;
 }
 
+/* Could it be made, or written to? */
+static dg_status check_ledger_file(dg_ctx *ctx) {
+    dg_status status = DG_OK;
+    char *path = NULL;
+    DG_TRY(dg_ledger_default_path(ctx, &path));
+    if (!dg_fs_exists(path)) {
+        char *slash = strrchr(path, '/');
+        if (slash)
+            *(slash == path ? slash + 1 : slash) = '\0';
+        DG_TRY(dg_fs_rehearse_dir(ctx, slash ? path : "."));
+    } else if (access(path, W_OK) != 0) {
+        DG_TRY(dg_fail(ctx, DG_ECREATE, "%s: cannot write the privacy ledger: %s; DIFFGEN_LEDGER names another place",
+                       path, strerror(errno)));
+    }
+done:
+    free(path);
+    return status;
+}
+
 dg_status dg_trainer_ledger_rehearse(dg_trainer *t) {
     dg_status status = DG_OK;
     dg_ledger *ledger = NULL;
@@ -103,6 +125,7 @@ dg_status dg_trainer_ledger_rehearse(dg_trainer *t) {
     uint8_t(*hashes)[DG_LEDGER_HASH_BYTES] = NULL;
     const size_t count = list_planned(t, planned);
     DG_TRY(dg_ledger_open(t->ctx, NULL, DG_LEDGER_READ, &ledger));
+    DG_TRY(check_ledger_file(t->ctx));
     if (t->options->epsilon_total <= 0)
         goto done;
     DG_TRY(dg_alloc(t->ctx, &hashes, 2 * (size_t)t->plan.train_count, sizeof *hashes, "the images' hashes"));

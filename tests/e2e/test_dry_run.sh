@@ -57,6 +57,20 @@ if [ "$(id -u)" != 0 ]; then
     mkdir closed && chmod a-w closed
     refused 73 --images a/cats --out closed/run
 fi
+refused 73 --images a/cats --out /proc/run
+ln -s nowhere dangling
+refused 73 --images a/cats --out dangling
+refused 73 --images a/cats --out "$(printf 'x%.0s' {1..300})"
+for name in grids checkpoints; do
+    mkdir "no-$name" && echo text >"no-$name/$name"
+    refused 73 --images a/cats --out "no-$name"
+done
+mkdir -p no-log/log.txt
+refused 73 --images a/cats --out no-log
+cp -r runs/cats/model nan
+printf '\377\377\377\377' | dd of=nan/unet/diffusion_pytorch_model.safetensors bs=1 conv=notrunc status=none \
+    seek=$(($(stat -c %s nan/unet/diffusion_pytorch_model.safetensors) - 4))
+refused 65 --images a/cats --init nan --out from-nan
 mkdir trap && ln -s ../file trap/.lock
 refused 73 --images a/cats --out trap
 
@@ -65,6 +79,7 @@ private=(--dp --noise-multiplier 1 --noise-multiplicity 1 --delta 1e-3)
 expect 0 "${train[@]}" --images a/cats "${private[@]}" --out spent
 refused 21 --images a/cats "${private[@]}" --out more --epsilon-total 0.1
 says err "--epsilon-total 0.1"
+DIFFGEN_LEDGER=/proc/nowhere/ledger.sqlite refused 73 --images a/cats "${private[@]}" --out unbooked
 [ -e more/model ] && fail "a run beyond the budget was made"
 
 # A run folder that another process holds.
