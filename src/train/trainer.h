@@ -8,7 +8,7 @@
 #include "privacy/ledger.h"
 #include "train/plan.h"
 
-/* What comes next, as rank 0 says; but any rank may ask to stop. */
+/* What comes next, as rank 0 says; but any rank may ask to stop, or say that the time is over. */
 typedef struct dg_turn {
     bool finished, stop;
     double lr;
@@ -66,7 +66,8 @@ double dg_trainer_learning_rate(const dg_trainer *trainer);
 bool dg_trainer_is_finished(const dg_trainer *trainer);
 /* The time limit is over, and that is why something was given up: nobody has asked to stop. */
 bool dg_trainer_is_late(const dg_trainer *trainer);
-/* on: from the time limit on dg_ctx_stop_requested is true, on rank 0. Off while something must be written whole. */
+/* on: from the time limit on dg_ctx_stop_requested is true, on every rank by its own clock. Off while something must be
+ * written whole. */
 void dg_trainer_set_deadline(dg_trainer *trainer, bool on);
 /* The same from when a preview that begins now has taken twice its share; set_deadline ends it. */
 void dg_trainer_limit_preview(dg_trainer *trainer);

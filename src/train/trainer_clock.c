@@ -35,13 +35,13 @@ double dg_trainer_time_left(const dg_trainer *t) {
 }
 
 void dg_trainer_set_deadline(dg_trainer *t, bool on) {
-    if (t->options->time_limit <= 0 || !dg_comm_leads(t->comm))
+    if (t->options->time_limit <= 0)
         return;
     dg_ctx_set_deadline(t->ctx, on ? t->began + t->options->time_limit - t->elapsed_before : INFINITY);
 }
 
 void dg_trainer_limit_preview(dg_trainer *t) {
-    if (t->options->time_limit <= 0 || !dg_comm_leads(t->comm))
+    if (t->options->time_limit <= 0)
         return;
     const double end = t->began + t->options->time_limit - t->elapsed_before;
     dg_ctx_set_deadline(t->ctx, fmin(end, dg_clock_seconds() + 2 * dg_trainer_preview_seconds(t)));

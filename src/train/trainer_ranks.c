@@ -117,7 +117,9 @@ dg_status dg_trainer_take_turn(dg_trainer *t, dg_status mine, dg_turn *next) {
     if (status != DG_OK)
         return status;
     *next = all[0];
-    for (int i = 1; i < size; i++)
+    for (int i = 1; i < size; i++) {
         next->stop |= all[i].stop;
+        next->finished |= all[i].finished;
+    }
     return DG_OK;
 }

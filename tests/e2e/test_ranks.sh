@@ -159,6 +159,22 @@ wait "$launcher"
 [ $? = 75 ] || fail "a signal did not end the ranks with 75"
 says err "stopped by SIGUSR1"
 
+# A step that takes far longer than the time limit is given up on all ranks, not on the first alone.
+begin=$SECONDS
+for rank in 0 1; do
+    env RANK="$rank" WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT="$((port + 2))" "$program" train --images images \
+        --preset tiny --resolution 16 --batch 60000 --micro-batch 1 --threads 1 --time-limit 2s --grid-every never \
+        --out hopeless >"out$rank" 2>"err$rank" </dev/null &
+    pids[rank]=$!
+done
+wait "${pids[0]}"
+[ $? = 1 ] || fail "rank 0 did not end with 1 although its time was over before a step"
+wait "${pids[1]}"
+[ $? = 1 ] || fail "rank 1 did not end with 1 although its time was over before a step"
+cp err0 err
+says err "before a single step was done"
+[ $((SECONDS - begin)) -lt 40 ] || fail "a time limit of 2 s took two ranks $((SECONDS - begin)) s"
+
 # A rank is killed: the others end too, and the run can go on.
 "${launch[@]}" -np 2 "$program" "${long[@]}" --out killed >out 2>err </dev/null &
 launcher=$!
