@@ -80,6 +80,40 @@ static dg_status note_numbered(dg_ctx *ctx, const dg_tree *tree, dg_layout *layo
                           (int)first_length, first);
 }
 
+/* amazon/bike, amazon/mug, dslr/bike, ...: where every class is divided into folders again, these may have been meant.
+ */
+static dg_status note_divided(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
+    const char *first = NULL, *inner = NULL;
+    size_t first_length = 0, inner_length = 0;
+    bool several = true;
+    for (size_t i = 0; i < layout->finished_count; i++) {
+        const char *below = dg_layout_below(&tree->files[i]), *slash = below ? strchr(below, '/') : NULL;
+        if (!slash || !dg_file_is_image(&tree->files[i]))
+            continue;
+        const char *end = strchr(slash + 1, '/');
+        const size_t length = (size_t)(slash - below), size = end ? (size_t)(end - slash - 1) : 0;
+        if (!end)
+            return DG_OK;
+        if (first && length == first_length && memcmp(first, below, length) == 0) {
+            several |= size != inner_length || memcmp(inner, slash + 1, size) != 0;
+            continue;
+        }
+        if (!several)
+            return DG_OK;
+        several = false;
+        first = below;
+        first_length = length;
+        inner = slash + 1;
+        inner_length = size;
+    }
+    if (!first || !several)
+        return DG_OK;
+    return dg_layout_note(ctx, layout,
+                          "the classes are the outer folders (%.*s); those in them (%.*s) tell no classes, and a table "
+                          "(--metadata) could",
+                          (int)first_length, first, (int)inner_length, inner);
+}
+
 /* Is there an image below "folder/"? */
 static bool holds_image(const dg_tree *tree, size_t finished_count, const char *folder) {
     size_t length = strlen(folder);
@@ -163,6 +197,8 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
         DG_TRY(dg_layout_fall(ctx, layout, beside, "beside the class folders, of no class"));
     if (classes)
         DG_TRY(note_numbered(ctx, tree, layout));
+    if (classes)
+        DG_TRY(note_divided(ctx, tree, layout));
     DG_TRY(note_empty_folders(ctx, tree, layout));
 done:
     free(label);

@@ -85,6 +85,19 @@ static bool is_legacy(const dg_file *file) {
     return !dg_utf8_valid(name, strlen(name));
 }
 
+/* Every high byte is of a pair of GB 2312 that is a character of two bytes in UTF-8 too, as those of 猫 are: valid by
+ * chance, if other names of the archive are GBK. */
+static bool is_gb2312_by_chance(const dg_file *file) {
+    const unsigned char *s = (const unsigned char *)file->path + file->skip;
+    bool high = false;
+    for (; *s; s += *s >= 0x80 ? 2 : 1) {
+        if (*s >= 0x80 && !(is_gb2312(s) && *s >= 0xc2 && *s <= 0xdf && s[1] <= 0xbf))
+            return false;
+        high |= *s >= 0x80;
+    }
+    return high;
+}
+
 /* out *status DG_ENOMEM; false: the name does not fit, or the system does not know the encoding */
 static bool convert(iconv_t converter, dg_file *file, dg_status *status) {
     char *in = file->path + file->skip;
@@ -131,7 +144,9 @@ dg_status dg_legacy_names_decode(dg_ctx *ctx, dg_tree *tree, size_t first, const
                               "UTF-8",
                               legacy, where);
     for (size_t i = first; i < tree->count && legacy && status == DG_OK; i++) {
-        if (!is_legacy(&tree->files[i]) || !convert(converter, &tree->files[i], &status))
+        if (!is_legacy(&tree->files[i]) && !(strcmp(encoding, "GBK") == 0 && is_gb2312_by_chance(&tree->files[i])))
+            continue;
+        if (!convert(converter, &tree->files[i], &status))
             continue;
         decoded++;
         example = tree->files[i].path + tree->files[i].skip;

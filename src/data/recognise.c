@@ -44,6 +44,9 @@ static const struct {
     {{"an HDF5 file", UNPACK " (the Python package h5py reads it)", DG_FILE_FOREIGN_DATA}, ".h5 .hdf5 .hdf"},
     {{"a 7z archive", "unpack it (7z x IN)", DG_FILE_FOREIGN_DATA}, ".7z"},
     {{"a RAR archive", "unpack it (unrar x IN, or 7z x IN)", DG_FILE_FOREIGN_DATA}, ".rar"},
+    {{"a MATLAB file", UNPACK " (scipy.io.loadmat in Python, h5py for version 7.3)", DG_FILE_FOREIGN_DATA}, ".mat"},
+    {{"a Python pickle", UNPACK " (pickle.load in Python, of files that you trust)", DG_FILE_FOREIGN_DATA},
+     ".pkl .pickle"},
     {{"a video", "write its frames as PNG (ffmpeg -i IN OUT-%06d.png)", DG_FILE_FOREIGN_DATA},
      ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg"},
     {{"a PDF document", "write its pages as PNG (pdftoppm -png IN.pdf OUT)", DG_FILE_FOREIGN_DATA}, ".pdf"},
@@ -226,6 +229,11 @@ static const char *foreign_word(const uint8_t *head, size_t size) {
         return "video";
     if (STARTS(0, "%PDF-"))
         return "PDF";
+    if (STARTS(0, "MATLAB 5.0 MAT-file"))
+        return "MATLAB";
+    /* Protocols 2 to 5, and what such a file mostly begins with: CIFAR's data_batch_1 has no extension. */
+    if (STARTS(0, "\x80\x02}") || STARTS(0, "\x80\x03}") || STARTS(0, "\x80\x04\x95") || STARTS(0, "\x80\x05\x95"))
+        return "pickle";
     return is_tfrecord(head, size) ? "TFRecord" : NULL;
 }
 

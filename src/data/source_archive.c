@@ -184,6 +184,31 @@ static dg_status read_members(dg_ctx *ctx, dg_tree *tree, struct archive *archiv
     }
 }
 
+/* A TAR ends with blocks of zeros. One that was cut between two members has none, and reads like a smaller one. */
+static bool lacks_end(struct archive *archive, const char *path, const void *bytes, size_t size) {
+    enum { TAR_BLOCK = 512 };
+    uint8_t last[TAR_BLOCK] = {0};
+    if ((archive_format(archive) & ARCHIVE_FORMAT_BASE_MASK) != ARCHIVE_FORMAT_TAR ||
+        archive_filter_code(archive, 0) != ARCHIVE_FILTER_NONE)
+        return false;
+    if (bytes) {
+        if (size >= sizeof last)
+            memcpy(last, (const uint8_t *)bytes + size - sizeof last, sizeof last);
+    } else {
+        FILE *file = fopen(path, "rbe");
+        const bool got =
+            file && fseek(file, -(long)sizeof last, SEEK_END) == 0 && fread(last, sizeof last, 1, file) == 1;
+        if (file)
+            fclose(file);
+        if (!got)
+            return false;
+    }
+    for (size_t i = 0; i < sizeof last; i++)
+        if (last[i])
+            return true;
+    return false;
+}
+
 dg_status dg_tree_add_archive(dg_ctx *ctx, dg_tree *tree, const char *path, const void *bytes, size_t size,
                               const char *prefix) {
     dg_status status = DG_OK;
@@ -208,6 +233,9 @@ dg_status dg_tree_add_archive(dg_ctx *ctx, dg_tree *tree, const char *path, cons
     }
     DG_TRY(read_members(ctx, tree, archive, path, prefix));
     DG_TRY(dg_legacy_names_decode(ctx, tree, first, path));
+    if (lacks_end(archive, path, bytes, size))
+        DG_TRY(dg_tree_remark(ctx, tree, "%s has no mark of its end: it may be cut off, and members may be missing",
+                              path));
     if (tree->nested > nested)
         status = dg_tree_remark(ctx, tree, "%s holds %lld archives, which are not opened", path,
                                 (long long)(tree->nested - nested));

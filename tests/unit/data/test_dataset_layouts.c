@@ -418,6 +418,45 @@ START_TEST(legacy_names_in_zip) {
 }
 END_TEST
 
+static bool notes_say(const dg_dataset *dataset, const char *word) {
+    const dg_dataset_report *report = dg_dataset_get_report(dataset);
+    for (size_t i = 0; i < report->note_count; i++)
+        if (strstr(report->notes[i], word))
+            return true;
+    return false;
+}
+
+/* The bytes of 猫 in GBK are those of another letter in UTF-8; the other name of the archive tells. */
+START_TEST(legacy_name_that_is_utf8_by_chance) {
+    const member members[] = {{"@@@@/1.png", 1, NULL}, {"\xc3\xa8/2.png", 2, NULL}};
+    dg_ctx *ctx = dg_test_context();
+    dg_dataset *dataset = open_path(ctx, put_legacy_zip("chance.zip", "\xc3\xa8\xb9\xb7", members, 2), NULL);
+    ck_assert_int_eq(dg_dataset_class_count(dataset), 2);
+    ck_assert_str_eq(dg_dataset_class_name(dataset, 0), "猫");
+    ck_assert_str_eq(dg_dataset_class_name(dataset, 1), "猫狗");
+    dg_dataset_free(dataset);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
+/* Cut between two members it reads like a smaller one. */
+START_TEST(tar_without_its_end) {
+    static const member members[] = {{"a/1.png", 1, NULL}, {"b/2.png", 2, NULL}};
+    enum { TWO_MEMBERS = 2 * 1024 };
+    dg_ctx *ctx = dg_test_context();
+    const char *path = put_archive("end.tar", false, members, 2);
+    dg_dataset *dataset = open_path(ctx, path, NULL);
+    ck_assert(!notes_say(dataset, "may be cut off"));
+    dg_dataset_free(dataset);
+    ck_assert_int_eq(truncate(path, TWO_MEMBERS), 0);
+    dataset = open_path(ctx, path, NULL);
+    ck_assert_int_eq(dg_dataset_count(dataset), 2);
+    ck_assert(notes_say(dataset, "may be cut off"));
+    dg_dataset_free(dataset);
+    dg_ctx_free(ctx);
+}
+END_TEST
+
 START_TEST(archives_in_archives) {
     static const member inner[] = {{"images.zip", -1, "PK"}, {"README.txt", -1, "hello"}};
     assert_refused(put_archive("outer.zip", true, inner, 2), NULL, DG_EDATA, "1 archive inside the archive");
@@ -486,6 +525,8 @@ Suite *dg_test_suite(void) {
     tcase_add_test(tcase, webdataset_shards);
     tcase_add_test(tcase, hostile_and_broken_archives);
     tcase_add_test(tcase, legacy_names_in_zip);
+    tcase_add_test(tcase, legacy_name_that_is_utf8_by_chance);
+    tcase_add_test(tcase, tar_without_its_end);
     tcase_add_test(tcase, archives_in_archives);
     tcase_add_test(tcase, unreadable_folders_are_skipped);
     suite_add_tcase(suite, tcase);

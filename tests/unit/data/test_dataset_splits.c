@@ -307,6 +307,7 @@ static const example examples[] = {
      4,
      NULL,
      0},
+    {"divided", {"a/x/1.png", "a/y/2.png", "b/x/3.png", "b/y/4.png"}, NULL, "a b", 4, "outer folders (b)", 0},
     {"a class in a class", {"a/1.png", "b/2.png", "c/a/3.png", "c/4.png"}, NULL, "a b c", 4, NULL, 0},
     {"no image word", {"with_mask/1.png", "without_mask/2.png"}, NULL, "with_mask without_mask", 2, NULL, 0},
     {"suffixes",

@@ -29,6 +29,8 @@ static const struct {
     {"x.svs", true, DG_FILE_FOREIGN_IMAGE, "whole-slide"},
     {"x.npy", true, DG_FILE_FOREIGN_DATA, "NumPy"},
     {"x.parquet", true, DG_FILE_FOREIGN_DATA, "Parquet"},
+    {"x.mat", true, DG_FILE_FOREIGN_DATA, "MATLAB"},
+    {"x.pkl", true, DG_FILE_FOREIGN_DATA, "pickle"},
     {"x.7z", true, DG_FILE_FOREIGN_DATA, "7z archive"},
     {"x.rar", true, DG_FILE_FOREIGN_DATA, "RAR archive"},
     {"set/data.mdb", true, DG_FILE_FOREIGN_DATA, "LMDB"},
@@ -169,6 +171,8 @@ START_TEST(foreign_files_are_named_with_what_to_do) {
         {"x.npy", BYTES("\x93NUMPY"), {"NumPy", "PNG"}},
         {"x.parquet", BYTES("PAR1"), {"Parquet", "one folder for each class"}},
         {"unnamed", BYTES("PAR1"), {"Parquet", "one folder for each class"}},
+        {"data_batch_1", BYTES("\x80\x02}q\x01"), {"Python pickle", "one folder for each class"}},
+        {"train_32x32.mat", BYTES("MATLAB 5.0 MAT-file"), {"MATLAB file", "loadmat"}},
         {"data.mdb", BYTES(ZEROS16 "\xde\xc0\xef\xbe"), {"LMDB", "one folder for each class"}},
     };
     dg_ctx *ctx = dg_test_context();
