@@ -1,20 +1,34 @@
 /* The model folder's README.md: what the caller has to say of the model, and how to draw from it, here and in Python.
  */
+#include "core/printable.h"
 #include "io/model_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const char plain[] = "---\nlibrary_name: diffusers\ntags:\n- diffusion\n---\n\n"
-                            "# A diffusion model\n\nTrained by diffgen " DIFFGEN_VERSION ".\n";
+                            "# A diffusion model\n\nTrained by diffgen " DIFFGEN_VERSION
+                            ", without differential privacy: nothing bounds what it tells of the images that it was "
+                            "trained on, and it may draw some that resemble single ones of them. `diffgen audit` "
+                            "measures that.\n";
+
+/* A class may be called by anything: here it is a cell of a table, and no markup. */
+static void add_name(const char *name, dg_str *text) {
+    char piece[DG_PRINTABLE_BYTES];
+    size_t length;
+    while ((length = dg_printable_next(&name, piece)) > 0) {
+        if (length == 1 && strchr("|\\`*_<>[]&#~$", piece[0]))
+            dg_str_append(text, "\\");
+        dg_str_append_bytes(text, piece, length);
+    }
+}
 
 static void add_classes(const dg_model_contents *c, dg_str *text) {
     enum { MOST = 100 };
     dg_str_append(text, "\nThe class numbers that `class_labels` takes:\n\n| number | class |\n|---|---|\n");
     for (int64_t i = 0; i < c->num_classes && i < MOST; i++) {
         dg_str_printf(text, "| %lld | ", (long long)i);
-        for (const char *p = c->class_names[i]; *p; p++) /* a cell of a table, not markup */
-            dg_str_printf(text, strchr("|\\`*_<>[]&#~", *p) ? "\\%c" : "%c", *p);
+        add_name(c->class_names[i], text);
         dg_str_append(text, " |\n");
     }
     if (c->num_classes > MOST)

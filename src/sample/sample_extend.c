@@ -47,9 +47,19 @@ static dg_status refuse(const dg_sampling *s, const dg_spans *there) {
         s->out, (long long)dg_spans_images(there));
 }
 
+static int64_t first_of(const dg_sampling *s) {
+    return s->options->seeds.set ? s->options->seeds.first : 0;
+}
+
+/* Row k of --noise is of the k-th image of a plan: two plans give an image the same row only if they begin alike. */
+static bool same_rows(const dg_sampling *s, const json_t *earlier) {
+    const json_t *first = json_object_get(earlier, "first_image");
+    return !s->noise || (json_is_integer(first) && json_integer_value(first) == first_of(s));
+}
+
 /* Position of an image in this call's plan; false: it is not in it. */
 static bool find_in_plan(const dg_sampling *s, int64_t class_index, int64_t number, int64_t *part, int64_t *i) {
-    int64_t first = s->options->seeds.set ? s->options->seeds.first : 0;
+    int64_t first = first_of(s);
     for (int64_t p = 0; p < s->num_parts; first += s->parts[p++].images)
         if (s->parts[p].class_index == class_index && number >= first && number < first + s->parts[p].images) {
             *part = p;
@@ -74,7 +84,13 @@ static dg_status replan(dg_sampling *s, const dg_spans *all) {
             if (index % s->shards != s->shard)
                 continue;
             dg_planned_image *image = &s->images[s->count++];
-            *image = (dg_planned_image){.class_index = all->list[k].class_index, .number = number, .grid_cell = -1};
+            *image = (dg_planned_image){.class_index = all->list[k].class_index,
+                                        .number = number,
+                                        .noise = number - first_of(s),
+                                        .grid_cell = -1};
+            if (s->noise && image->noise >= s->noise_rows)
+                DG_TRY(dg_fail(s->ctx, DG_EDATA, "%s: its job.json asks for more images than --noise %s has", s->out,
+                               s->options->noise));
             if (find_in_plan(s, image->class_index, number, &part, &i))
                 image->grid_cell = dg_sampling_grid_cell(s, part, i);
         }
@@ -114,12 +130,14 @@ dg_status dg_sampling_extend(dg_sampling *s, json_t **options, json_t **earlier)
     dg_status status = DG_OK;
     dg_spans there = {0}, wanted = {0}, all = {0};
     DG_TRY(read_earlier(s, *options, earlier));
-    /* Rows of --noise belong to places in this call's plan. */
-    if (!*earlier || s->noise || json_equal(*earlier, *options))
+    if (*earlier && !same_rows(s, *earlier)) {
+        json_decref(*earlier);
+        *earlier = NULL;
+    }
+    if (!*earlier || json_equal(*earlier, *options))
         goto done;
     DG_TRY(dg_spans_from_json(s->ctx, s->out, *earlier, &there));
-    DG_TRY(dg_spans_of_parts(s->ctx, s->parts, s->num_parts, s->options->seeds.set ? s->options->seeds.first : 0,
-                             &wanted));
+    DG_TRY(dg_spans_of_parts(s->ctx, s->parts, s->num_parts, first_of(s), &wanted));
     if (!dg_spans_fit(&there, &wanted, s->options->seeds.set))
         DG_TRY(refuse(s, &there));
     DG_TRY(dg_spans_unite(s->ctx, &there, &wanted, &all));

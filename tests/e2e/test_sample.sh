@@ -45,6 +45,22 @@ expect 0 "${plain[@]}" -n 12 --out cut
 same cut whole
 expect 73 "${plain[@]}" -n 12 --seed 5 --out whole
 says err seed
+# Rows of --noise are those of the plan's images: the same from its first image on, others from another.
+make_noise() { # FILE ROWS: [ROWS, 1, 28, 28] of safetensors
+    local header="{\"noise\":{\"dtype\":\"F32\",\"shape\":[$2,1,28,28],\"data_offsets\":[0,$(($2 * 3136))]}}"
+    printf '%b' "$(printf '\\x%02x\\x00\\x00\\x00\\x00\\x00\\x00\\x00' ${#header})$header" >"$1"
+    seq 100000 | head -c $(($2 * 3136)) >>"$1"
+}
+make_noise noise.safetensors 8
+expect 0 "${plain[@]}" --noise noise.safetensors -n 8 --out noisy
+expect 0 "${plain[@]}" --noise noise.safetensors -n 4 --out noisy
+says err "4 more, which stay"
+[ "$(grep -c '"file_name"' noisy/metadata.jsonl)" = 8 ] || fail "a smaller -n with --noise took images out of the set"
+expect 0 "${plain[@]}" --noise noise.safetensors -n 3 --out noisier
+expect 0 "${plain[@]}" --noise noise.safetensors -n 8 --out noisier
+same noisy noisier
+expect 73 "${plain[@]}" --noise noise.safetensors --seeds 8-11 --out noisy
+[ "$(grep -c '"file_name"' noisy/metadata.jsonl)" = 8 ] || fail "other rows of --noise took images out of the set"
 # Two shards, one after the other, make the larger set of a smaller one.
 expect 0 "${plain[@]}" -n 4 --out shards
 expect 0 "${plain[@]}" -n 12 --shard 0/2 --out shards

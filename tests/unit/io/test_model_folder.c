@@ -216,17 +216,18 @@ START_TEST(test_card_says_how_to_draw) {
                                   .params = &m.params,
                                   .weights = weights,
                                   .scheduler = m.scheduler,
-                                  .class_names = (const char *const[]){"a|b", "[x](y)"},
+                                  .class_names = (const char *const[]){"a|b", "[x](y)\n\xe2\x80\xae"},
                                   .num_classes = 2,
                                   .image_bits = 8,
                                   .card = "# Mine\n"};
     DG_CK(ctx, dg_model_folder_write(ctx, in_dir("marks"), &contents));
     shell("head -1 marks/README.md | grep -qx '# Mine' && grep -qF '| 0 | a\\|b |' marks/README.md && "
-          "grep -qF '| 1 | \\[x\\](y) |' marks/README.md");
+          "grep -qF '| 1 | \\[x\\](y)?? |' marks/README.md");
     contents.num_classes = 0;
     contents.card = NULL;
     DG_CK(ctx, dg_model_folder_write(ctx, in_dir("plain"), &contents));
-    shell("grep -q 'DDPMPipeline.from_pretrained(\".\")(' plain/README.md && ! grep -q labels plain/README.md");
+    shell("grep -q 'DDPMPipeline.from_pretrained(\".\")(' plain/README.md && ! grep -q labels plain/README.md && "
+          "grep -q 'without differential privacy' plain/README.md && ! grep -q 'without diff' marks/README.md");
     free(weights);
     dg_model_folder_free(&m);
 }
