@@ -2,6 +2,7 @@
 #include "data/layout.h"
 #include "data/sniff.h"
 #include "data/split.h"
+#include "data/words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,34 +51,74 @@ static bool has_classes(const dg_tree *tree) {
     return first && !beside && !is_storage(first, first_length);
 }
 
-/* images_001, images_002: names that differ in numbers only may be classes, or mean no more than storage. */
-static dg_status note_numbered(dg_ctx *ctx, const dg_tree *tree, dg_layout *layout) {
-    const char *first = NULL;
-    size_t first_length = 0;
+/* Has the name a word like "images" or "part"? */
+static bool says_storage(const char *name, size_t length) {
+    char copy[256];
+    if (length >= sizeof copy)
+        return false;
+    memcpy(copy, name, length);
+    copy[length] = 0;
+    for (size_t at = 0, word; (word = dg_word_next(copy, &at)) > 0; at += word)
+        if (dg_word_is_generic(copy + at, word))
+            return true;
+    return false;
+}
+
+/* Nothing but storage lies between the folder and its images: images_001/1.png, images_001/images/1.png. */
+static bool is_plain_below(const char *slash) {
+    const char *end = strchr(slash + 1, '/');
+    return !end || (!strchr(end + 1, '/') && is_storage(slash + 1, (size_t)(end - slash - 1)));
+}
+
+/* Folders whose names differ in numbers only. */
+typedef struct numbered {
+    const char *last; /* not terminated; NULL: there are none, or other folders too */
+    size_t length;
+    bool storage; /* images_001, part_2: they say themselves that they are no classes */
+} numbered;
+
+static numbered find_numbered(const dg_tree *tree) {
+    const numbered none = {0};
+    numbered n = {.storage = true};
     dg_split_name rest = {0};
     bool differ = false;
-    for (size_t i = 0; i < layout->finished_count; i++) {
+    for (size_t i = 0; i < tree->count; i++) {
         const char *below = dg_layout_below(&tree->files[i]), *slash = below ? strchr(below, '/') : NULL;
-        if (!slash || !dg_file_is_image(&tree->files[i]))
+        if (!below || !dg_file_is_image(&tree->files[i]))
             continue;
+        if (!slash) {
+            n.storage = false;
+            continue;
+        }
         const size_t length = (size_t)(slash - below);
-        if (first && length == first_length && memcmp(first, below, length) == 0)
+        n.storage = n.storage && is_plain_below(slash);
+        if (n.last && length == n.length && memcmp(n.last, below, length) == 0)
             continue;
         const dg_split_name read = dg_split_read(below, length);
         const bool number = strspn(below, "0123456789") >= length;
-        if ((number && length < 5) || (first && strcmp(read.rest, rest.rest) != 0))
-            return DG_OK;
-        differ = first != NULL;
-        first = below;
-        first_length = length;
+        if ((number && length < 5) || (n.last && strcmp(read.rest, rest.rest) != 0))
+            return none;
+        differ |= n.last != NULL;
+        n.storage = n.storage && says_storage(below, length) && read.role == DG_SPLIT_NONE;
+        n.last = below;
+        n.length = length;
         rest = read;
     }
-    if (!differ)
-        return DG_OK;
-    return dg_layout_note(ctx, layout,
-                          "the names of the folders differ in numbers only (%.*s); each is taken for a class "
-                          "(--uncond takes none)",
-                          (int)first_length, first);
+    return differ ? n : none;
+}
+
+static dg_status note_numbered(dg_ctx *ctx, dg_layout *layout, numbered n) {
+    if (n.last && n.storage)
+        return dg_layout_note(ctx, layout,
+                              "the names of the folders differ in numbers only (%.*s) and tell no classes; a table "
+                              "(--metadata) could",
+                              (int)n.length, n.last);
+    if (n.last)
+        return dg_layout_note(ctx, layout,
+                              "the names of the folders differ in numbers only (%.*s); each is taken for a class "
+                              "(--uncond takes none)",
+                              (int)n.length, n.last);
+    return DG_OK;
 }
 
 /* amazon/bike, amazon/mug, dslr/bike, ...: where every class is divided into folders again, these may have been meant.
@@ -159,7 +200,8 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
     dg_status status = DG_OK;
     char *label = NULL;
     int64_t beside = 0;
-    bool classes = !layout->unconditional && has_classes(tree);
+    const numbered folders = layout->unconditional ? (numbered){0} : find_numbered(tree);
+    const bool classes = !layout->unconditional && has_classes(tree) && !(folders.last && folders.storage);
     layout->name = classes ? "folders" : "flat";
     layout->folders = true;
     for (size_t i = 0; i < tree->count; i++) {
@@ -195,8 +237,7 @@ dg_status dg_layout_folders(dg_ctx *ctx, dg_tree *tree, dg_layout *layout) {
     }
     if (beside > 0)
         DG_TRY(dg_layout_fall(ctx, layout, beside, "beside the class folders, of no class"));
-    if (classes)
-        DG_TRY(note_numbered(ctx, tree, layout));
+    DG_TRY(note_numbered(ctx, layout, folders));
     if (classes)
         DG_TRY(note_divided(ctx, tree, layout));
     DG_TRY(note_empty_folders(ctx, tree, layout));
