@@ -118,6 +118,19 @@ static void count_kinds(const dg_level *level, int64_t *images, int64_t *others,
     }
 }
 
+/* CXR_png beside ManualMask: two classes, or images and their masks. */
+static dg_status say_doubt(dg_ctx *ctx, dg_layout *layout, const dg_level *level) {
+    for (size_t i = 0; i < level->count; i++) {
+        const dg_child *c = &level->children[i];
+        if (kind_of(c->name, c->length) == PART_OTHER && !c->archive)
+            return dg_layout_note(ctx, layout,
+                                  "%.*s/ is taken for a class; if it holds masks or labels of the images beside it, "
+                                  "--part FOLDER reads one folder alone",
+                                  (int)c->length, c->name);
+    }
+    return DG_OK;
+}
+
 /* Which folders of a level with parts hold what is read. */
 static bool is_chosen(const dg_place *place, const dg_level *level, const dg_child *c, bool loose) {
     const part_name n = read_name(c->name, c->length);
@@ -140,6 +153,8 @@ dg_status dg_place_part(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *l
     count_kinds(level, &images, &others, &loose);
     for (size_t i = 0; i < level->count && place->part; i++)
         wanted += is_wanted(place->part, level->children[i].name, level->children[i].length);
+    if (!place->part && !above && images + loose == 0 && others > 0 && others < (int64_t)level->count)
+        return say_doubt(ctx, place->layout, level);
     if (others == 0 || (place->part ? wanted == 0 : images + loose == 0))
         return DG_OK;
     for (size_t i = 0; i < level->count; i++) {
@@ -162,7 +177,7 @@ dg_status dg_place_part(dg_ctx *ctx, dg_tree *tree, dg_place *place, dg_level *l
         dg_child *c = &level->children[i];
         const part_name n = read_name(c->name, c->length);
         const bool split = c->split.role != DG_SPLIT_NONE && (chosen > 1 || c->split.pure);
-        if (c->fate == DG_FATE_DESCEND && (split || !(n.image || n.other)))
+        if (c->fate == DG_FATE_DESCEND && (split || !(place->part || n.image || n.other)))
             c->fate = DG_FATE_KEEP;
     }
     dg_level_apply(tree, above ? 1 : 0, level, false);
