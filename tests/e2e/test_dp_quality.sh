@@ -75,7 +75,7 @@ says err "--channels 1"
 expect 65 "${private[@]}" --prediction edm --init public-run/model --out refused
 says err "--prediction v"
 expect 0 "${private[@]}" --init private-edm --prediction edm --out started-private --quiet
-says started-private/model/README.md "trained with epsilon 7.99"
+says started-private/model/README.md "trained with epsilon 8, delta"
 
 # --- noisy central images
 
