@@ -36,7 +36,7 @@ static dg_status describe(dg_ctx *ctx, const dg_library_info *libraries, int cou
     json_t *made_for = json_pack("{s:s, s:s, s:i, s:i}", "diffgen", DIFFGEN_VERSION, "gpu", gpu.name, "multiprocessors",
                                  gpu.multiProcessorCount, "driver", driver);
     for (int i = 0; i < count; i++)
-        json_object_set_new(made_for, libraries[i].name, json_string(libraries[i].version));
+        dg_json_set(&made_for, libraries[i].name, json_string(libraries[i].version));
     *out = made_for;
     return made_for ? DG_OK : dg_fail(ctx, DG_ENOMEM, "no memory for the table of timings");
 }
@@ -44,13 +44,15 @@ static dg_status describe(dg_ctx *ctx, const dg_library_info *libraries, int cou
 /* A file for each machine and version, so that a home directory that several share holds all of theirs. */
 static char *path_of(const json_t *made_for) {
     char hex[DG_SHA256_HEX], name[64];
-    char *text = json_dumps(made_for, JSON_COMPACT | JSON_SORT_KEYS), *folder = cache_folder(), *path = NULL;
-    if (text && folder) {
-        dg_sha256_hex(text, strlen(text), hex);
+    dg_str text = {0};
+    char *folder = cache_folder(), *path = NULL;
+    dg_str_append_json(&text, made_for, JSON_COMPACT | JSON_SORT_KEYS);
+    if (dg_str_ok(&text) && folder) {
+        dg_sha256_hex(text.data, text.length, hex);
         snprintf(name, sizeof name, "libraries-%.16s.json", hex);
         path = dg_fs_join(folder, name);
     }
-    free(text);
+    dg_str_free(&text);
     free(folder);
     return path;
 }
@@ -122,10 +124,9 @@ bool dg_library_choices_get(const dg_library_choices *c, const char *key, dg_lib
 }
 
 void dg_library_choices_put(dg_library_choices *c, const char *key, const dg_library_choice *choice) {
-    json_object_set_new(c->timings, key,
-                        json_pack("{s:s, s:i, s:f, s:f, s:b}", "library", choice->library, "candidate",
-                                  choice->candidate, "own_ms", choice->own_ms, "library_ms", choice->library_ms,
-                                  "faster", choice->faster));
+    dg_json_set(&c->timings, key,
+                json_pack("{s:s, s:i, s:f, s:f, s:b}", "library", choice->library, "candidate", choice->candidate,
+                          "own_ms", choice->own_ms, "library_ms", choice->library_ms, "faster", choice->faster));
 }
 
 void dg_library_choices_save(dg_library_choices *c) {

@@ -102,7 +102,7 @@ static void rewrite_table(fixture *f, const char *path, bool faster) {
     json_t *table = read_table(f, path), *timing = NULL;
     const char *key = NULL;
     json_object_foreach(json_object_get(table, "timings"), key, timing)
-        json_object_set_new(timing, "faster", json_boolean(faster));
+        ck_assert_int_eq(json_object_set_new(timing, "faster", json_boolean(faster)), 0);
     DG_CK(f->ctx, dg_json_save(f->ctx, path, table));
     json_decref(table);
 }
@@ -161,8 +161,10 @@ START_TEST(test_damaged_entry) {
     char *path = table_path(&f);
     rewrite_table(&f, path, true);
     json_t *table = read_table(&f, path);
-    json_object_set_new(json_object_get(table, "timings"), key,
-                        json_pack("{s:s, s:i, s:b}", "library", "cuDNN", "candidate", -7, "faster", true));
+    ck_assert_int_eq(
+        json_object_set_new(json_object_get(table, "timings"), key,
+                            json_pack("{s:s, s:i, s:b}", "library", "cuDNN", "candidate", -7, "faster", true)),
+        0);
     DG_CK(f.ctx, dg_json_save(f.ctx, path, table));
     json_decref(table);
     expect_library(&f, &desc_3x3, DG_LIBRARIES_AUTO, "cuDNN"); /* for the data gradient at least */
