@@ -68,7 +68,7 @@ static dg_status align_classes(dg_evaluation *e, dg_side side) {
     }
     if (own == 1 && !*dg_dataset_class_name(s->dataset, 0))
         return dg_fail(e->ctx, DG_EDATA,
-                       "%s %s has no labels (one class folder counts as unlabelled), but the real images have %d "
+                       "%s %s has no labels, but the real images have %d "
                        "classes; give --unconditional to leave all "
                        "labels out of account",
                        option_names[side], s->path, e->classes);

@@ -189,8 +189,7 @@ mkdir unlabelled && find synthetic -name '*.png' | while read -r f; do cp "$f" "
 expect 65 evaluate --real real --synthetic unlabelled --out u
 says err "--unconditional"
 mkdir one-class && cp -r synthetic/bag one-class/
-expect 65 evaluate --real real --synthetic one-class --out u
-says err "one class folder counts as unlabelled"
+expect 0 evaluate --real real --synthetic one-class --no-utility --out one # a single class folder keeps its name
 cp -r synthetic other && mv other/bag other/luggage
 expect 65 evaluate --real real --synthetic other --out u
 says err "has a class 'luggage' that the real images do not have"

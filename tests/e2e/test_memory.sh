@@ -12,6 +12,9 @@ library=${4:-}
 [ -r "$library" ] || exit 77 # a sanitizer's own allocator is in its place
 first=${FIRST:-1}
 ulimit -c 0
+# The CUDA runtime is linked statically: what it does without memory is its own.
+nm -S "$program" 2>nm.txt | grep -E ' [tTwW] (libcudart_static_|cuda[A-Z]|__cuda)' >foreign.txt
+export FAIL_ALLOC_NOT=$work/foreign.txt
 tried=0
 
 # limited N ARGUMENT...: the program with its N-th allocation failing; leaves out, err and $code.

@@ -19,7 +19,7 @@ expect 0 sample -n 2 --steps 1 --quiet
 [ -s runs/faces/grids/step-000000001.png ] || fail "no grid in the run"
 [ -s synthetic/faces/bag/000000.png ] || fail "nothing was drawn"
 expect 0 "${train[@]}"
-expect 0 train --images . --resolution 8 --dry-run
+expect 0 train --images . --resolution 8 --batch 2 --steps 2 --grid-every 1 --dry-run
 says err "images      12 to train on"
 says err "own output in the data set is left out: runs/faces/"
 
