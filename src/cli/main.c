@@ -94,7 +94,7 @@ static int help(int argc, char *const *argv) {
 
 int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of write, as a full disk is */
-    setlocale(LC_CTYPE, ""); /* widths of characters; numbers keep their decimal point */
+    setlocale(LC_CTYPE, "");  /* widths of characters; numbers keep their decimal point */
     if (argc < 2) {
         print_usage(stderr);
         return dg_status_exit_code(DG_EUSAGE);

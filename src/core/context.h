@@ -1,5 +1,5 @@
-/* The context as the rooms use it: the public calls (diffgen/context.h: create, free, log sink, progress, last error, stop) and
- * those that record failures and messages.
+/* The context as the rooms use it: the public calls (diffgen/context.h: create, free, log sink, progress, last error,
+ * stop) and those that record failures and messages.
  * Order: dg_ctx_create -> any calls, from any thread -> dg_ctx_free. Two contexts never share state. */
 #ifndef DG_CORE_CONTEXT_H
 #define DG_CORE_CONTEXT_H

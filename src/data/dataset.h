@@ -89,7 +89,7 @@ typedef struct dg_dataset_report {
     int64_t conflicting_duplicates; /* of these, the ones with another label */
     int min_width, max_width, min_height, max_height;
     bool mixed_sizes;
-    int64_t upscaled;                                /* shorter side below the resolution */
+    int64_t upscaled; /* shorter side below the resolution */
     int64_t non_square;
     int64_t cropped;                                 /* lose more than a tenth of their longer side */
     int64_t grey, colour, with_alpha, bits8, bits16; /* image counts, by header */

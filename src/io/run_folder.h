@@ -58,9 +58,9 @@ DG_MUST_CHECK dg_status dg_run_finish_publishing(dg_ctx *ctx, dg_run *run);
 /* Removes DONE: the run goes on. err DG_EIO */
 DG_MUST_CHECK dg_status dg_run_reopen(dg_ctx *ctx, dg_run *run);
 
-/* What `--model` means: a run folder (its model/; its newest checkpoint, which is said, where it has not finished), a model
- * folder, a checkpoint, or a folder of runs (its latest; without that link
- * the newest finished run). NULL = "runs".
+/* What `--model` means: a run folder (its model/; its newest checkpoint, which is said, where it has not finished), a
+ * model folder, a checkpoint, or a folder of runs (its latest; without that link the newest finished run). NULL stands
+ * for "runs".
  * out   *model_path, *name (of the run, or of the model's folder), both malloc'ed
  * err   DG_ENOINPUT nothing trained there: the text says what to do; DG_EDATA a file, not a folder; DG_ENOMEM */
 DG_MUST_CHECK dg_status dg_run_find_model(dg_ctx *ctx, const char *path, char **model_path, char **name);

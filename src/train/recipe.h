@@ -20,8 +20,8 @@ int64_t dg_recipe_batch(int64_t preset_batch, double images);
 int64_t dg_recipe_warmup(int64_t preset_warmup, int64_t steps);
 double dg_recipe_ema(double preset_ema, int64_t steps);
 
-/* Settles batch, warm-up and EMA of an ordinary run: what `recorded` has ("chosen" of config.json; NULL: none) if the run
- * is resumed, else from its length, which is
+/* Settles batch, warm-up and EMA of an ordinary run: what `recorded` has ("chosen" of config.json; NULL: none) if the
+ * run is resumed, else from its length, which is
  *   --steps      as given, with the preset's batch: fewer images a step would only mean less training
  *   --epochs     that many images
  *   --time-limit the speed of this machine, measured here, times the time that is left

@@ -100,7 +100,8 @@ dg_share dg_stepper_share_of(const dg_stepper *stepper, int64_t images);
  * out   *loss mean weighted loss of the whole batch, NaN of a private step; *grad_norm before clipping, of a private
  *       step that of the noisy gradient; the same on all ranks
  * err   DG_EINTERRUPTED from submit: a stop was requested on some rank, and the step is given up on all, unless it is
- *       private; DG_ERUNTIME loss or gradient is not finite: this step has changed nothing; what failed on any rank, on all */
+ *       private; DG_ERUNTIME loss or gradient is not finite: this step has changed nothing; what failed on any rank,
+ *       on all */
 enum { DG_STEPPER_PENDING = DG_OPTIMISER_PENDING };
 DG_MUST_CHECK dg_status dg_stepper_submit(dg_stepper *stepper, const dg_step_batch *batch,
                                           const dg_optimiser_step *update);

@@ -1,6 +1,6 @@
-#include "core/fs.h"
+/* Reading, writing whole, publishing, sweeping. */
 #include "core/fs_internal.h"
-#include "support/test_main.h"
+#include "support/fs_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,44 +10,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* "<test dir>/<name>" in one of eight buffers that are used in turn. */
-static const char *at(const char *name) {
-    static char buffers[8][512];
-    static int next;
-    char *buffer = buffers[next++ % 8];
-    snprintf(buffer, sizeof buffers[0], "%s/%s", dg_test_dir(), name);
-    return buffer;
-}
-
-static void put(dg_ctx *ctx, const char *name, const char *text) {
-    DG_CK(ctx, dg_fs_write_atomic(ctx, at(name), text, strlen(text)));
-}
-
-static void expect_text(dg_ctx *ctx, const char *name, const char *expected) {
-    char *text = NULL;
-    size_t size = 0;
-    DG_CK(ctx, dg_fs_read_file(ctx, at(name), 1 << 20, &text, &size));
-    ck_assert_uint_eq(size, strlen(expected));
-    ck_assert_str_eq(text, expected);
-    free(text);
-}
-
-static void expect_error(dg_ctx *ctx, dg_status status, dg_status expected, const char *part) {
-    ck_assert_str_eq(dg_status_name(status), dg_status_name(expected));
-    ck_assert_msg(strstr(dg_last_error(ctx), part) != NULL, "%s", dg_last_error(ctx));
-    dg_ctx_clear_error(ctx);
-}
-
-static void expect_names(dg_ctx *ctx, const char *directory, size_t n, const char *const *expected) {
-    char **names = NULL;
-    size_t count = 0;
-    DG_CK(ctx, dg_fs_list(ctx, at(directory), &names, &count));
-    ck_assert_uint_eq(count, n);
-    for (size_t i = 0; i < n; i++)
-        ck_assert_str_eq(names[i], expected[i]);
-    dg_fs_free_list(names, count);
-}
 
 START_TEST(whole_files_are_read) {
     dg_ctx *ctx = dg_test_context();
@@ -331,22 +293,6 @@ START_TEST(a_folder_that_is_a_link_is_no_real_one) {
 }
 END_TEST
 
-START_TEST(a_text_that_looks_like_an_owner_is_kept) {
-    static const char *const texts[] = {"12 monkeys came", "12 monkeys came by\n", "1 host 2026-01-01T00:00:00Z more"};
-    dg_ctx *ctx = dg_test_context();
-    dg_lock *lock = NULL;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        put(ctx, "lock", texts[i]);
-        expect_error(ctx, dg_fs_lock(ctx, at("lock"), &lock), DG_ECREATE, "not a lock file");
-        expect_text(ctx, "lock", texts[i]);
-    }
-    put(ctx, "lock", "1 host 2026-01-01T00:00:00Z\n"); /* an earlier version's */
-    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
-    dg_fs_unlock(lock);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
 START_TEST(names_are_listed_bytewise) {
     dg_ctx *ctx = dg_test_context();
     char **names = NULL, name[32];
@@ -380,139 +326,6 @@ START_TEST(names_are_listed_bytewise) {
 }
 END_TEST
 
-static void expect_join(const char *a, const char *b, const char *expected) {
-    char *joined = dg_fs_join(a, b);
-    ck_assert_str_eq(joined, expected);
-    free(joined);
-}
-
-static void expect_basename(const char *path, const char *expected) {
-    char *name = dg_fs_basename(path);
-    ck_assert_str_eq(name, expected);
-    free(name);
-}
-
-START_TEST(paths) {
-    dg_ctx *ctx = dg_test_context();
-    expect_join("a", "b/c", "a/b/c");
-    expect_join("a/", "b", "a/b");
-    expect_join("/", "b", "/b");
-    expect_join("a", "/b", "/b");
-    expect_join(NULL, "b", "b");
-    expect_join("", "b", "b");
-    expect_join("a", "", "a");
-    expect_join("a", NULL, "a");
-    expect_basename("faces", "faces");
-    expect_basename("/data/faces//", "faces");
-    expect_basename("../my faces/", "my faces");
-    expect_basename("a/.hidden", ".hidden");
-    expect_basename("...", "...");
-    expect_basename("/", "root");
-    DG_CK(ctx, dg_fs_mkdirs(ctx, at("faces/sub")));
-    ck_assert_int_eq(chdir(at("faces/sub")), 0);
-    expect_basename(".", "sub");
-    expect_basename("..", "faces");
-    expect_basename("../.", "faces");
-    expect_basename("", "sub");
-    expect_basename("missing/..", "root");
-    ck_assert_int_eq(chdir("/"), 0);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-START_TEST(inside_a_folder) {
-    dg_ctx *ctx = dg_test_context();
-    DG_CK(ctx, dg_fs_mkdirs(ctx, at("pictures/cats")));
-    DG_CK(ctx, dg_fs_mkdirs(ctx, at("pictures-too")));
-    ck_assert_int_eq(chdir(dg_test_dir()), 0);
-    ck_assert_int_eq(symlink("pictures", "link"), 0);
-    ck_assert(dg_fs_is_inside("pictures", "pictures/"));
-    ck_assert(dg_fs_is_inside("pictures/cats", "pictures"));
-    ck_assert(dg_fs_is_inside("pictures/not/yet/", "pictures"));
-    ck_assert(dg_fs_is_inside("link/not-yet", "./pictures/."));
-    ck_assert(dg_fs_is_inside(at("pictures/x"), "link"));
-    ck_assert(dg_fs_is_inside("not/yet", "."));
-    ck_assert(dg_fs_is_inside("", "/"));
-    ck_assert(!dg_fs_is_inside(".", "pictures"));
-    ck_assert(!dg_fs_is_inside("pictures-too", "pictures"));
-    ck_assert(!dg_fs_is_inside("pictures-too/x", "pictures"));
-    ck_assert(!dg_fs_is_inside("not-yet", "pictures"));
-    ck_assert(!dg_fs_is_inside("missing/x", "missing")); /* no folder: an archive, or nothing */
-    ck_assert_int_eq(chdir("/"), 0);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-START_TEST(free_space_of_what_does_not_exist_yet) {
-    const int64_t here = dg_fs_free_bytes(dg_test_dir());
-    ck_assert_int_gt(here, 0);
-    const int64_t below = dg_fs_free_bytes(at("not/yet/there/"));
-    ck_assert(below > here / 2 && below < here * 2);
-    ck_assert_int_gt(dg_fs_free_bytes("not-yet-there"), 0);
-    ck_assert_int_gt(dg_fs_free_bytes("./not/yet"), 0);
-    ck_assert_int_gt(dg_fs_free_bytes("/not-there/yet"), 0);
-    ck_assert_int_gt(dg_fs_free_bytes(""), 0);
-}
-END_TEST
-
-START_TEST(a_lock_names_its_owner) {
-    dg_ctx *ctx = dg_test_context();
-    dg_lock *lock = NULL, *second = NULL;
-    char host[128] = "", expected[256], *text = NULL;
-    size_t size = 0;
-    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
-    DG_CK(ctx, dg_fs_read_file(ctx, at("lock"), 1000, &text, &size));
-    ck_assert_int_eq(gethostname(host, sizeof host - 1), 0);
-    snprintf(expected, sizeof expected, "%ld %s 20", (long)getpid(), host);
-    ck_assert_msg(strncmp(text, expected, strlen(expected)) == 0, "%s", text);
-    free(text);
-    snprintf(expected, sizeof expected, "/lock: locked by process %ld on %s, running since 20", (long)getpid(), host);
-    const pid_t child = fork();
-    if (child == 0) {
-        expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, expected);
-        _exit(second != NULL);
-    }
-    int result = -1;
-    ck_assert_int_eq(waitpid(child, &result, 0), child);
-    ck_assert_int_eq(result, 0);
-    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, "locked by process"); /* nor ourselves */
-    dg_fs_unlock(lock);
-    dg_fs_unlock(NULL);
-    text = NULL;
-    DG_CK(ctx, dg_fs_read_file(ctx, at("lock"), 1000, &text, &size));
-    ck_assert_uint_eq(strspn(text, " \n"), size); /* names nobody, and was never cut */
-    free(text);
-    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
-    dg_fs_unlock(lock);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-/* In a folder that others may write to, a lock's name may be anything. */
-START_TEST(what_is_no_lock_file_is_left_as_it_is) {
-    dg_ctx *ctx = dg_test_context();
-    dg_lock *lock = NULL;
-    put(ctx, "precious", "keep me");
-    put(ctx, "numbers", "12 34");
-    ck_assert_int_eq(symlink(at("precious"), at("link")), 0);
-    ck_assert_int_eq(symlink(at("nowhere"), at("dangling")), 0);
-    ck_assert_int_eq(link(at("numbers"), at("twin")), 0);
-    ck_assert_int_eq(mkfifo(at("fifo"), 0600), 0);
-    expect_error(ctx, dg_fs_lock(ctx, at("link"), &lock), DG_ECREATE, "link is a link");
-    expect_error(ctx, dg_fs_lock(ctx, at("dangling"), &lock), DG_ECREATE, "dangling is a link");
-    expect_error(ctx, dg_fs_lock(ctx, at("precious"), &lock), DG_ECREATE, "precious is not a lock file");
-    expect_error(ctx, dg_fs_lock(ctx, at("twin"), &lock), DG_ECREATE, "twin is not a lock file");
-    expect_error(ctx, dg_fs_lock(ctx, at("fifo"), &lock), DG_ECREATE, "fifo is not a lock file");
-    expect_text(ctx, "precious", "keep me");
-    expect_text(ctx, "numbers", "12 34");
-    ck_assert(!dg_fs_exists(at("nowhere")));
-    put(ctx, "old", "123 host 2026-01-01T00:00:00Z\n"); /* as versions before this one left it when killed */
-    DG_CK(ctx, dg_fs_lock(ctx, at("old"), &lock));
-    dg_fs_unlock(lock);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
 /* Beside a run other runs publish too: only what nobody can finish any more goes. */
 START_TEST(leftovers_of_the_dead_are_removed_beside_the_living) {
     dg_ctx *ctx = dg_test_context();
@@ -532,49 +345,6 @@ START_TEST(leftovers_of_the_dead_are_removed_beside_the_living) {
     }
     DG_CK(ctx, dg_fs_remove_dead_leftovers(ctx, at("runs"), "latest"));
     expect_names(ctx, "runs", 2, (const char *const[]){living, "other.tmp-1"});
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-START_TEST(a_lock_dies_with_its_owner) {
-    dg_ctx *ctx = dg_test_context();
-    dg_lock *lock = NULL;
-    int ready[2];
-    char byte;
-    (void)dg_test_dir(); /* made before the fork, so that both use the same */
-    ck_assert_int_eq(pipe(ready), 0);
-    const pid_t child = fork();
-    if (child == 0) {
-        if (dg_fs_lock(ctx, at("lock"), &lock) == DG_OK && write(ready[1], "x", 1) == 1)
-            pause();
-        _exit(1);
-    }
-    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
-    char expected[64];
-    snprintf(expected, sizeof expected, "locked by process %ld on ", (long)child);
-    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &lock), DG_EINTERRUPTED, expected);
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock)); /* the killed owner's name is still in the file */
-    dg_fs_unlock(lock);
-    close(ready[0]);
-    close(ready[1]);
-    dg_ctx_free(ctx);
-}
-END_TEST
-
-START_TEST(a_strange_lock_file_does_not_reach_the_terminal) {
-    dg_ctx *ctx = dg_test_context();
-    dg_lock *lock = NULL, *second = NULL;
-    DG_CK(ctx, dg_fs_lock(ctx, at("lock"), &lock));
-    FILE *file = fopen(at("lock"), "wb");
-    fputs("7 ho\033[31mst 2024\nmore", file);
-    fclose(file);
-    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED,
-                 "process 7 on ho?[31mst, running since 2024;");
-    ck_assert_int_eq(truncate(at("lock"), 0), 0);
-    expect_error(ctx, dg_fs_lock(ctx, at("lock"), &second), DG_EINTERRUPTED, "has not named itself");
-    dg_fs_unlock(lock);
     dg_ctx_free(ctx);
 }
 END_TEST
@@ -612,17 +382,9 @@ Suite *dg_test_suite(void) {
     tcase_add_test(t, trees_are_removed_links_are_not_followed);
     tcase_add_test(t, leftovers_are_removed_and_nothing_else);
     tcase_add_test(t, names_are_listed_bytewise);
-    tcase_add_test(t, paths);
-    tcase_add_test(t, inside_a_folder);
-    tcase_add_test(t, free_space_of_what_does_not_exist_yet);
-    tcase_add_test(t, a_lock_names_its_owner);
-    tcase_add_test(t, what_is_no_lock_file_is_left_as_it_is);
     tcase_add_test(t, leftovers_of_the_dead_are_removed_beside_the_living);
     tcase_add_test(t, leftovers_of_one_file);
     tcase_add_test(t, a_folder_that_is_a_link_is_no_real_one);
-    tcase_add_test(t, a_text_that_looks_like_an_owner_is_kept);
-    tcase_add_test(t, a_lock_dies_with_its_owner);
-    tcase_add_test(t, a_strange_lock_file_does_not_reach_the_terminal);
     tcase_add_test(t, errno_becomes_a_status);
     suite_add_tcase(suite, t);
     return suite;

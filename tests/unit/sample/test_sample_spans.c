@@ -57,11 +57,11 @@ static bool fit(dg_spans there, dg_spans wanted, bool numbers_given) {
 }
 
 START_TEST(a_set_grows_where_no_image_would_be_another) {
-    ck_assert(fit(SPANS({-1, 0, 3}), SPANS({-1, 0, 7}), false));                  /* -n 4, then -n 8 */
-    ck_assert(fit(SPANS({-1, 0, 7}), SPANS({-1, 0, 3}), false));                  /* fewer */
-    ck_assert(fit(SPANS({-1, 0, 3}), SPANS({-1, 8, 9}), true));                   /* --seeds 8-9 */
-    ck_assert(!fit(SPANS({-1, 8, 9}), SPANS({-1, 0, 3}), false));                 /* -n 4 of a set that begins later */
-    ck_assert(fit(SPANS({0, 0, 3}), SPANS({1, 0, 3}), false));                    /* another class */
+    ck_assert(fit(SPANS({-1, 0, 3}), SPANS({-1, 0, 7}), false));  /* -n 4, then -n 8 */
+    ck_assert(fit(SPANS({-1, 0, 7}), SPANS({-1, 0, 3}), false));  /* fewer */
+    ck_assert(fit(SPANS({-1, 0, 3}), SPANS({-1, 8, 9}), true));   /* --seeds 8-9 */
+    ck_assert(!fit(SPANS({-1, 8, 9}), SPANS({-1, 0, 3}), false)); /* -n 4 of a set that begins later */
+    ck_assert(fit(SPANS({0, 0, 3}), SPANS({1, 0, 3}), false));    /* another class */
     ck_assert(!fit(SPANS({0, 0, 1}, {1, 2, 3}), SPANS({0, 0, 3}, {1, 4, 7}), false)); /* numbered through all classes */
     ck_assert(!fit(SPANS({0, 0, 1}, {1, 2, 3}), SPANS({0, 0, 3}, {1, 4, 7}), true));
 }
