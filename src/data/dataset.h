@@ -18,7 +18,7 @@
 #define DG_DATA_DATASET_H
 
 #include "core/context.h"
-#include "data/resize.h"
+#include "decode/resize.h"
 
 #include <stdint.h>
 

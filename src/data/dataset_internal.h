@@ -5,9 +5,9 @@
 #include "core/hash.h"
 #include "data/dataset.h"
 #include "data/layout.h"
-#include "data/resize.h"
 #include "data/tree.h"
 #include "data/values.h"
+#include "decode/resize.h"
 
 /* One candidate while a data set is being opened; survivors become dg_items. */
 typedef struct dg_candidate {

@@ -3,7 +3,7 @@
 #include "data/dataset_internal.h"
 #include "data/own_scale.h"
 #include "data/parallel.h"
-#include "data/sniff.h"
+#include "decode/sniff.h"
 
 #include <sodium.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /* Labels from names: ImageFolder (the first folder is the class) and WebDataset (key.png beside key.cls). */
 #include "data/layout.h"
-#include "data/sniff.h"
 #include "data/split.h"
 #include "data/words.h"
+#include "decode/sniff.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 
 #include "core/fs.h"
 #include "core/json.h"
-#include "data/sniff.h"
+#include "decode/sniff.h"
 
 #include <stdio.h>
 #include <stdlib.h>

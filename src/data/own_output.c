@@ -1,6 +1,6 @@
 #include "data/own_output.h"
 
-#include "data/sniff.h"
+#include "decode/sniff.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Where a tree comes from: a folder, a folder of archives, one archive, one file of arrays (IDX, .npz). */
 #include "core/fs.h"
 #include "data/own_output.h"
-#include "data/sniff.h"
 #include "data/tree.h"
+#include "decode/sniff.h"
 
 #include <errno.h>
 #include <stdio.h>

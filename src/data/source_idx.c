@@ -2,8 +2,8 @@
  * of labels (0x00000801), each maybe gzipped. The images become raw files of the tree, "<file>/00042".
  * ref  the format's description on the MNIST page: big-endian magic and dimensions, then the data, row-major */
 #include "data/layout.h"
-#include "data/sniff.h"
 #include "data/split.h"
+#include "decode/sniff.h"
 
 #include <inttypes.h>
 #include <stdio.h>

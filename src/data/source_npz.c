@@ -6,8 +6,8 @@
 #include "core/fs.h"
 #include "core/text.h"
 #include "data/layout.h"
-#include "data/sniff.h"
 #include "data/split.h"
+#include "decode/sniff.h"
 
 #include <inttypes.h>
 #include <stdio.h>

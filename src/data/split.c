@@ -1,7 +1,7 @@
 #include "data/split.h"
 
-#include "data/tree.h"
 #include "data/words.h"
+#include "formats/path.h"
 
 #include <string.h>
 #include <strings.h>
@@ -37,16 +37,6 @@ static dg_split_role role_of_ending(const char *name, size_t at, size_t length) 
                                                        : DG_SPLIT_NONE;
 }
 
-/* Length without an archive's extension (".tar.gz" has two parts). */
-static size_t stem_length(const char *name) {
-    size_t length = strlen(name);
-    if (!dg_path_is_archive(name))
-        return length;
-    const char *dot = strrchr(name, '.');
-    length = (size_t)(dot - name);
-    return length > 4 && strncasecmp(name + length - 4, ".tar", 4) == 0 ? length - 4 : length;
-}
-
 static void add_rest(dg_split_name *result, const char *word, size_t length) {
     size_t used = strlen(result->rest);
     if (used + length + 2 > sizeof result->rest)
@@ -65,7 +55,7 @@ dg_split_name dg_split_read(const char *name, size_t length) {
         return result;
     memcpy(stem, name, length);
     stem[length] = 0;
-    stem[stem_length(stem)] = 0;
+    stem[dg_path_archive_stem(stem, length)] = 0;
     for (size_t at = 0, word; (word = dg_word_next(stem, &at)) > 0; at += word) {
         dg_split_role role = role_of_word(stem + at, word);
         if (role == DG_SPLIT_NONE)
@@ -99,7 +89,7 @@ bool dg_split_is_wanted(const char *value, const char *name, size_t length) {
         own[length] = 0;
         if (strcasecmp(own, value) == 0)
             return true;
-        own[stem_length(own)] = 0;
+        own[dg_path_archive_stem(own, length)] = 0;
         if (strcasecmp(own, value) == 0)
             return true;
     }

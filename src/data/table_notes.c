@@ -1,7 +1,7 @@
 /* Tables that lie beside the images: which column names images, and which tables were not used. */
 #include "data/metadata.h"
 
-#include "data/sniff.h"
+#include "decode/sniff.h"
 
 #include <stdlib.h>
 #include <string.h>

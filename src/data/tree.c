@@ -1,7 +1,7 @@
 #include "data/tree.h"
 
 #include "core/fs.h"
-#include "data/sniff.h"
+#include "decode/sniff.h"
 
 #include <errno.h>
 #include <fcntl.h>

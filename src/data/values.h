@@ -6,7 +6,7 @@
 #define DG_DATA_VALUES_H
 
 #include "data/layout.h"
-#include "data/resize.h"
+#include "decode/resize.h"
 
 /* Of one image. */
 typedef struct dg_image_values {

@@ -1,6 +1,6 @@
 /* Any bytes as an image: refused with a reason or decoded to what the header announced, then fitted. */
-#include "data/decode.h"
-#include "data/resize.h"
+#include "decode/decode.h"
+#include "decode/resize.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef DG_TESTS_UNIT_DATA_FIXTURE_H
 #define DG_TESTS_UNIT_DATA_FIXTURE_H
 
-#include "data/decode.h"
+#include "decode/decode.h"
 
 #include "support/test_main.h"
 

@@ -1,6 +1,6 @@
 /* DICOM: right values, whatever way they are stored; and nothing of a patient in what is kept. */
 #include "data/dataset.h"
-#include "data/dicom.h"
+#include "decode/dicom.h"
 
 #include "unit/data/data_fixture.h"
 

@@ -1,6 +1,6 @@
 /* Photos are read upright, whatever the container says it in. */
 #include "data/dataset.h"
-#include "data/orientation.h"
+#include "decode/orientation.h"
 
 #include "unit/data/data_fixture.h"
 

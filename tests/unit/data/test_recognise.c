@@ -1,6 +1,6 @@
 /* What files are, by name and by contents, and what a data set of files that cannot be read says. */
 #include "data/dataset.h"
-#include "data/recognise.h"
+#include "decode/recognise.h"
 
 #include "unit/data/data_fixture.h"
 
